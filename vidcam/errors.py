@@ -1,0 +1,46 @@
+"""What can go wrong for reasons a user can act on; every message is one line.
+
+VidcamError
+├── MediaError    a video, folder or picture cannot be read or written
+├── ModelError    a model, its weights or its checkpoint
+│   └── LayerError    a layer that does not exist or cannot be explained
+├── TargetError   a class or output component that does not exist
+└── OptionError   any other choice: a method, a placement, a backend
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VidcamError(Exception):
+    """The root of all errors that vidcam raises on purpose."""
+
+
+class MediaError(VidcamError):
+    """A video, folder or picture cannot be read or written."""
+
+
+class ModelError(VidcamError):
+    """A model, its weights or its checkpoint does not fit."""
+
+
+class LayerError(ModelError):
+    """A layer does not exist or cannot be explained."""
+
+
+class TargetError(VidcamError):
+    """A class or an output component does not exist."""
+
+
+class OptionError(VidcamError):
+    """A method, placement, backend or other choice does not exist."""
+
+
+def unknown(kind: str, given: object, possible: Iterable[str], *, most: int = 12) -> str:
+    """Say in one line that `given` is no known `kind`, with near matches or else what is possible."""
+    options = list(possible)
+    near = get_close_matches(str(given), options, n=3, cutoff=0.5)
+    if near:
+        return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}?"
+    shown = ", ".join(options[:most]) + (f" and {len(options) - most} more" if len(options) > most else "")
+    return f"unknown {kind} {given!r}; possible: {shown or 'none'}"
