@@ -1,0 +1,7 @@
+"""Pictures and videos of explanations."""
+
+from vidcam.rendering.chart import timeline
+from vidcam.rendering.sheet import contact_sheet, figure
+from vidcam.rendering.video import render
+
+__all__ = ["contact_sheet", "figure", "render", "timeline"]

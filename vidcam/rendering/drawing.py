@@ -1,0 +1,92 @@
+"""One look for all pictures: colors, type that fits, and figures without global state."""
+
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from vidcam.media import replacing
+from vidcam.rendering.coloring import Pixels, check_choice
+
+POINTS_PER_INCH = 72
+PICTURES = ("png", "jpg", "pdf", "svg")
+
+# The strips beside a video are dark, the pictures for paper and screen are light; a thing keeps its hue.
+NIGHT = {"paper": "#15171c", "ink": "#e8eaed", "faint": "#9aa0aa", "grid": "#343842"}
+DAY = {"paper": "#ffffff", "ink": "#22252b", "faint": "#6b7280", "grid": "#dfe2e7"}
+NIGHT_TARGET, NIGHT_IMPORTANCE = "#ff9e4a", "#58b2e8"
+DAY_TARGET, DAY_IMPORTANCE, DAY_ATTENTION = "#e0671b", "#2a84c2", "#7a55a8"
+DAY_OTHERS = ("#64748b", "#94a3b8", "#b8c2ce", "#d3d9e0")
+
+
+def figure_of_pixels(width: int, height: int, *, paper: str) -> Figure:
+    """Return an empty figure in which a point is a pixel."""
+    # The canvas takes the floor of inches times dots per inch; a hundredth of a pixel keeps it from losing one.
+    inches = ((width + 0.01) / POINTS_PER_INCH, (height + 0.01) / POINTS_PER_INCH)
+    return Figure(figsize=inches, dpi=POINTS_PER_INCH, facecolor=paper)
+
+
+def pixels_of(figure: Figure) -> Pixels:
+    """Draw a figure into an array, (H, W, 3)."""
+    canvas: Any = FigureCanvasAgg(figure)  # not typed
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in pixels (points) from the top left corner of the figure."""
+    across, down = figure.get_size_inches() * POINTS_PER_INCH
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def write(figure: Figure, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
+    """Write one line of text at a place given in pixels (points) from the top left corner; no math in dollars."""
+    across, down = figure.get_size_inches() * POINTS_PER_INCH
+    style = dict[str, Any](va="top", ha="left", parse_math=False) | style
+    figure.text(left / across, 1 - top / down, text, fontsize=size, **style)
+
+
+def clean(axes: Axes, theme: dict[str, str], *, size: float) -> None:
+    """Take away the box and the tick marks; make the rest light."""
+    axes.set_facecolor(theme["paper"])
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set(color=theme["grid"], linewidth=max(0.8, size / 14))
+    axes.tick_params(length=0, pad=size * 0.35, labelsize=size, colors=theme["faint"])
+    axes.tick_params(axis="x", pad=size * 0.6)
+    axes.set_axisbelow(True)
+
+
+def text_width(text: str, size: float, *, weight: str = "normal") -> float:
+    """Return how wide a line of text is, in points."""
+    font = FontProperties(size=size, weight=weight)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def shorten(text: str, width: float, *, size: float, weight: str = "normal") -> str:
+    """Cut the middle out of a line so that it fits `width` points: `balancing a st…bject`."""
+    text = " ".join(text.split())
+    if text_width(text, size, weight=weight) <= width:
+        return text
+    cuts = [f"{text[: n - n // 2]}…{text[len(text) - n // 2 :]}" for n in range(len(text))]
+    fitting = bisect_right(cuts, width, key=lambda cut: text_width(cut, size, weight=weight))
+    return cuts[max(fitting - 1, 0)]
+
+
+def number(value: float) -> str:
+    """Write a number with three digits."""
+    return f"{value:.3g}"
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int, force: bool = False) -> None:
+    """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
+    kind = Path(path).suffix.lower().lstrip(".")
+    check_choice("picture format", kind, PICTURES)
+    with replacing(path, force=force) as part:
+        figure.savefig(part, format=kind, dpi=dpi)

@@ -1,0 +1,184 @@
+"""The contact sheet: the frames that count, with their heat."""
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from vidcam.errors import OptionError
+from vidcam.explanation import Explanation
+from vidcam.rendering.coloring import Pixels, Scale, colors, overlay
+from vidcam.rendering.drawing import (
+    DAY,
+    DAY_TARGET,
+    axes_at,
+    figure_of_pixels,
+    number,
+    save_figure,
+    shorten,
+    text_width,
+    write,
+)
+from vidcam.rendering.heading import HEIGHT as HEAD
+from vidcam.rendering.heading import MARGIN, write_heading
+from vidcam.rendering.source import open_source
+
+GAP, CAPTION, LEGEND = 12, 32, 74  # points
+TILE_AREA = 260 * 195  # square points
+DPI = 150
+
+
+def contact_sheet(
+    explanation: Explanation,
+    path: str | Path,
+    *,
+    source: str | Path | None = None,
+    k: int = 8,
+    apart_seconds: float = 0.0,
+    colormap: str = "turbo",
+    opacity: float = 0.6,
+    scale: Scale = "video",
+    force: bool = False,
+) -> None:
+    """Write a picture of the k frames with the most heat; the options are those of `figure`.
+
+    Raises:
+        MediaError: the source is gone or has changed, or the file exists or cannot be written.
+    """
+    style: dict[str, Any] = {"colormap": colormap, "opacity": opacity, "scale": scale}
+    save_figure(figure(explanation, k, source=source, apart_seconds=apart_seconds, **style), path, dpi=DPI, force=force)
+
+
+def figure(
+    explanation: Explanation,
+    k: int = 6,
+    *,
+    source: str | Path | None = None,
+    apart_seconds: float = 0.0,
+    colormap: str = "turbo",
+    opacity: float = 0.6,
+    scale: Scale = "video",
+) -> Figure:
+    """Return a matplotlib figure of the k frames with the most heat, in the order of time.
+
+    Args:
+        explanation: What to draw.
+        k: How many frames; fewer if the video has fewer.
+        source: The video that was explained, if it is no longer where it was.
+        apart_seconds: Leave out frames that are closer than this to a hotter one that is shown.
+        colormap: Any name that matplotlib knows.
+        opacity: Of the hottest cell, 0 to 1.
+        scale: `video` has one scale for all frames; `frame` gives every frame its own.
+
+    Raises:
+        OptionError: an unknown colormap or scale, an opacity outside 0 to 1, k below 1, or no source known.
+        MediaError: the source is gone or has changed.
+    """
+    layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
+    ranks = pick(explanation, k, apart_seconds=apart_seconds)
+    with open_source(explanation, source) as video:
+        frames = video.frames_at(sorted(ranks))
+    grid = _grid(explanation, len(frames))
+    sheet = figure_of_pixels(grid.width, grid.height, paper=DAY["paper"])
+    write_heading(sheet, explanation, grid.width)
+    for place, frame in enumerate(frames):
+        axes = axes_at(sheet, *grid.corner(place), grid.tile_width, grid.tile_height)
+        _picture(axes, layer.draw(frame.index, frame.pixels), explanation)
+        _caption(sheet, grid, place, explanation, (ranks[frame.index], frame.index))
+    _legend(sheet, grid, explanation, colormap, scale)
+    return sheet
+
+
+def pick(explanation: Explanation, k: int, *, apart_seconds: float = 0.0) -> dict[int, int]:
+    """Return the rank, from 1, of each of the k hottest frames that lie at least so far apart."""
+    if k < 1:
+        raise OptionError(f"a contact sheet needs k of at least 1; given {k}")
+    ranks: dict[int, int] = {}
+    for rank, frame in enumerate(explanation.top_frames(len(explanation.heat)), start=1):
+        gaps = np.abs(explanation.seconds[list(ranks)] - explanation.seconds[frame])
+        if (gaps >= apart_seconds - 1e-9).all():
+            ranks[frame] = rank
+        if len(ranks) == k:
+            break
+    return ranks
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the tiles lie; all in points."""
+
+    columns: int
+    rows: int
+    tile_width: int
+    tile_height: int
+
+    @property
+    def width(self) -> int:
+        """Of the whole sheet, never too narrow for its head."""
+        return max(2 * MARGIN + self.columns * (self.tile_width + GAP) + LEGEND, 420)
+
+    @property
+    def height(self) -> int:
+        """Of the whole sheet."""
+        return 2 * MARGIN + HEAD + self.rows * (self.tile_height + CAPTION + GAP) - GAP
+
+    def corner(self, place: int) -> tuple[int, int]:
+        """Return the left and top edge of a tile's picture; its caption is above."""
+        row, column = divmod(place, self.columns)
+        left = MARGIN + column * (self.tile_width + GAP)
+        return left, MARGIN + HEAD + CAPTION + row * (self.tile_height + CAPTION + GAP)
+
+
+def _grid(explanation: Explanation, n: int) -> Grid:
+    """Lay out tiles of equal area, at most four in a row, or six if the video is upright."""
+    shape = min(max(explanation.width / explanation.height, 0.4), 4.0)
+    tile_width = round((TILE_AREA * shape) ** 0.5)
+    most = 6 if shape < 0.8 else 4 if shape < 2.2 else 2
+    rows = ceil(n / most)
+    return Grid(ceil(n / rows), rows, tile_width, max(1, round(tile_width * explanation.height / explanation.width)))
+
+
+def _picture(axes: Axes, pixels: Pixels, explanation: Explanation) -> None:
+    """Show a frame, with an outline around what the network saw if that is not all of it."""
+    axes.imshow(pixels, aspect="auto", interpolation="antialiased")
+    axes.set_axis_off()
+    height, width, _ = pixels.shape
+    whole = np.array([[0, 0], [width, height]]) - 0.5
+    seen = np.reshape(explanation.region, (2, 2)).clip(whole[0], whole[1])  # corners, x before y
+    if np.allclose(seen, whole, atol=0.01):
+        return
+    corner, size = seen[0], seen[1] - seen[0]
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="black", linewidth=1.6, alpha=0.5))
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=0.9, linestyle=(0, (4, 3))))
+
+
+def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ranked: tuple[int, int]) -> None:
+    """Write rank and time, and below, smaller, the frame's index and score."""
+    rank, frame = ranked
+    left, top = grid.corner(place)
+    write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY_TARGET)
+    beside = left + text_width(f"#{rank}  ", 10.5, weight="bold")
+    write(sheet, beside, top - CAPTION + 3, f"{explanation.seconds[frame]:.2f} s", size=10.5, color=DAY["ink"])
+    facts = shorten(f"frame {frame} · heat {number(explanation.frame_scores[frame])}", grid.tile_width, size=9)
+    write(sheet, left, top - CAPTION + 17, facts, size=9, color=DAY["faint"])
+
+
+def _legend(sheet: Figure, grid: Grid, explanation: Explanation, colormap: str, scale: Scale) -> None:
+    """Draw the colors and the raw heat that they stand for, beside the first row."""
+    _, top = grid.corner(0)
+    left = MARGIN + grid.columns * (grid.tile_width + GAP) + 6
+    axes = axes_at(sheet, left, top, 11, grid.tile_height)
+    axes.imshow(colors(colormap, np.linspace(1, 0, 256))[:, None], aspect="auto", extent=(0, 1, 0, 1))
+    peak = max(float(explanation.heat.max()), 0.0)
+    axes.yaxis.tick_right()
+    axes.set(xticks=(), yticks=(0, 0.5, 1))
+    frame_scale = ("0", "", "frame's\nmaximum")
+    axes.set_yticklabels(frame_scale if scale == "frame" else ("0", number(peak / 2), number(peak)))
+    axes.tick_params(length=0, labelsize=9, colors=DAY["faint"], pad=4)
+    axes.spines[:].set_visible(False)
+    write(sheet, left, top - CAPTION + 17, "heat", size=9, color=DAY["faint"])
