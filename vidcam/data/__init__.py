@@ -1,0 +1,1 @@
+"""What networks are fed: preprocessing, window sampling, synthetic clips."""
