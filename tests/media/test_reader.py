@@ -1,0 +1,172 @@
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidcam.errors import MediaError, OptionError
+from vidcam.media import BACKENDS, open_video
+from vidcam.media.orientation import Orientation
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    av.VideoFrame.from_ndarray(pixels, format="rgb24").save(str(path))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "frames"
+    path.mkdir()
+    for number in (10, 2, 1):
+        save(path / f"frame{number}.png", np.full((4, 6, 3), number * 20, np.uint8))
+    (path / "notes.txt").write_text("not a picture")
+    return path
+
+
+def test_iterating_twice_begins_at_the_beginning(make) -> None:
+    video = open_video(make())
+    assert [frame.index for frame in video] == [frame.index for frame in video] == list(range(20))
+    frame = next(iter(video))
+    assert frame.pixels.flags.owndata and frame.pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_frames_at_are_those_of_the_iteration(make, backend: str) -> None:
+    if backend != "pyav":
+        pytest.importorskip(backend)
+    video = open_video(make(count=300), backend=backend)
+    frames = list(open_video(video.info.path))
+    wanted = [299, 0, 17, 17, 250, 251, 3]
+    for index, frame in zip(wanted, video.frames_at(wanted), strict=True):
+        assert (frame.index, frame.seconds) == (index, frames[index].seconds)
+        np.testing.assert_array_equal(frame.pixels, frames[index].pixels)
+    with pytest.raises(MediaError, match="no frame 300; its frames are 0 to 299"):
+        video.frames_at([0, 300])
+    with pytest.raises(MediaError, match="no frame -1"):
+        video.frames_at([-1])
+    assert video.frames_at([]) == []
+
+
+def test_nearest_in_time(make) -> None:
+    video = open_video(make(count=4, times=[1.0, 1.1, 2.0, 3.0]))
+    assert [frame.index for frame in video.frames_at_seconds([-5, 1.04, 1.06, 1.56, 2.5, 99])] == [0, 0, 1, 2, 2, 3]
+
+
+def test_folder_is_read_in_natural_order(folder: Path) -> None:
+    video = open_video(folder)
+    assert [int(frame.pixels[0, 0, 0]) for frame in video] == [20, 40, 200]
+    assert [frame.seconds for frame in video] == [0.0, 0.04, 0.08]
+    assert (video.info.width, video.info.height, video.info.frame_count) == (6, 4, 3)
+    assert "25 frames per second are assumed" in video.notes[0]
+    assert [frame.index for frame in video.frames_at_seconds([1, 0.03])] == [2, 1]
+    exact = open_video(folder, rate=Fraction(30000, 1001))
+    assert exact.info.rate == Fraction(30000, 1001) and exact.notes == []
+
+
+def test_a_percent_sign_in_a_picture_name_is_no_pattern(tmp_path: Path) -> None:
+    save(tmp_path / "frame.png", np.full((4, 6, 3), 60, np.uint8))
+    (tmp_path / "frame.png").rename(tmp_path / "frame%03d.png")
+    assert [int(frame.pixels[0, 0, 0]) for frame in open_video(tmp_path)] == [60]
+
+
+def test_pictures_of_two_sizes_are_named(folder: Path) -> None:
+    save(folder / "frame3.png", np.zeros((8, 6, 3), np.uint8))
+    with pytest.raises(MediaError, match=r"'frame1.png' is 6x4, 'frame3.png' is 6x8"):
+        list(open_video(folder))
+
+
+def test_damaged_picture_is_named(folder: Path) -> None:
+    (folder / "frame4.png").write_bytes(b"junk" * 50)
+    with pytest.raises(MediaError, match=r"frame4.png"):
+        list(open_video(folder))
+
+
+def broken(path: Path, make) -> dict[str, Path]:
+    """One file for every way in which a file can be no video."""
+    good = make("good.mp4", count=50).read_bytes()
+    unseekable = path / "plain.mkv"
+    unseekable.write_bytes(make("good.mkv").read_bytes()[:200])
+    for name, content in {
+        "empty.mp4": b"",
+        "text.mp4": b"hello there\n" * 99,
+        "text.txt": b"hello there\n" * 99,
+    }.items():
+        (path / name).write_bytes(content)
+    (path / "no_index.mp4").write_bytes(good[good.index(b"mdat") :])
+    (path / "folder").mkdir()
+    save(path / "still.png", np.zeros((4, 6, 3), np.uint8))
+    names = ["empty.mp4", "text.mp4", "text.txt", "no_index.mp4", "folder", "still.png", "missing.mp4", "plain.mkv"]
+    return {name: path / name for name in names}
+
+
+def test_unreadable_input_is_one_line_that_names_it(tmp_path: Path, make, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, path in broken(tmp_path, make).items():
+        with pytest.raises(MediaError) as caught:
+            list(open_video(path))
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("name", "why"), [("still.png", "single picture"), ("missing.mp4", "no such file")])
+def test_reasons(tmp_path: Path, make, name: str, why: str) -> None:
+    with pytest.raises(MediaError, match=why):
+        open_video(broken(tmp_path, make)[name])
+
+
+def test_damage_in_the_middle_is_noted(make) -> None:
+    path = make(count=200)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+    content[start : start + 300] = bytes(range(150)) * 2
+    path.write_bytes(content)
+    video = open_video(path)
+    count = len(list(video))
+    assert 150 < count <= 200
+    assert any("damaged" in note for note in video.notes)
+
+
+def test_unknown_backend_and_rate_for_a_file(make) -> None:
+    with pytest.raises(OptionError, match="unknown backend 'pyva'; did you mean 'pyav'"):
+        open_video(make(), backend="pyva")
+    with pytest.raises(OptionError, match="a rate is for a folder"):
+        open_video(make("other.mp4"), rate=5)
+
+
+def test_missing_extra_names_the_install(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "decord", None)
+    with pytest.raises(MediaError, match=r'pip install "vidcam\[decord\]"'):
+        open_video(make(), backend="decord")
+
+
+def test_name_that_begins_with_a_dash(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("-y.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(open_video("-y.mp4"))) == 20
+
+
+def test_orientation_against_the_matrix() -> None:
+    """Move each pixel by the matrix itself: x' = a x + c y, y' = b x + d y, shifted to begin at zero."""
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    for matrix in [
+        (1, 0, 0, 1),
+        (-1, 0, 0, 1),
+        (1, 0, 0, -1),
+        (-1, 0, 0, -1),
+        (0, 1, 1, 0),
+        (0, 1, -1, 0),
+        (0, -1, 1, 0),
+    ]:
+        a, b, c, d = matrix
+        moved = {(b * x + d * y, a * x + c * y): pixels[y, x] for y in range(2) for x in range(3)}
+        top, left = (min(place[axis] for place in moved) for axis in (0, 1))
+        turned = Orientation(a == 0, flipped_rows=(b or d) < 0, flipped_columns=(a or c) < 0).apply(pixels)
+        for (row, column), color in moved.items():
+            np.testing.assert_array_equal(turned[row - top, column - left], color)
+
+
+def test_import_is_light() -> None:
+    code = "import sys, vidcam.media; print([m for m in ('torch', 'torchcodec', 'decord') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

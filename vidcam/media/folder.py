@@ -1,0 +1,94 @@
+"""Read a folder of pictures as a video."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.video.frame import VideoFrame
+
+from vidcam.errors import MediaError
+from vidcam.media.orientation import UPRIGHT, orientation
+from vidcam.media.source import DEFAULT_RATE, reason
+from vidcam.media.video import Frame, Pixels, Video, VideoInfo
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+
+class FolderVideo(Video):
+    """The pictures of a folder in natural order (frame2 before frame10), all of one size, index / rate seconds apart.
+
+    A picture that cannot be read is an error: leaving it out would shift all that follow.
+    """
+
+    def __init__(self, path: Path, *, rate: Fraction | None = None) -> None:
+        self._files = pictures(path)
+        self._rate = rate or DEFAULT_RATE
+        assumed = f"a folder has no frame rate: {self._rate} frames per second are assumed"
+        self._facts = [] if rate else [assumed]
+        height, width, _ = self._read(self._files[0]).shape
+        self.info = VideoInfo(
+            path=path,
+            width=width,
+            height=height,
+            rate=self._rate,
+            has_audio=False,
+            duration_seconds=float(len(self._files) / self._rate),
+            frame_count=len(self._files),
+            backend="folder",
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        return list(self._facts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self._frame(index) for index in range(len(self._files)))
+
+    def _seconds(self) -> list[float]:
+        return [float(index / self._rate) for index in range(len(self._files))]
+
+    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+        return {index: self._frame(index) for index in indices if index < len(self._files)}
+
+    def _frame(self, index: int) -> Frame:
+        file, first = self._files[index], self._files[0]
+        pixels = self._read(file)
+        height, width, _ = pixels.shape
+        if (width, height) != (self.info.width, self.info.height):
+            sizes = f"{first.name!r} is {self.info.width}x{self.info.height}, {file.name!r} is {width}x{height}"
+            raise MediaError(f"the pictures in {str(self.info.path)!r} differ in size: {sizes}")
+        return Frame(index, float(index / self._rate), pixels)
+
+    def _read(self, file: Path) -> Pixels:
+        try:
+            frame = _decode(file)
+        except (av.error.FFmpegError, OSError, StopIteration) as error:
+            raise MediaError(f"cannot read the picture {str(file)!r}: {reason(error)}") from None
+        pixels: Any = frame.to_ndarray(format="rgb24")
+        return (orientation(frame) or UPRIGHT).apply(pixels)
+
+
+def pictures(folder: Path) -> list[Path]:
+    """List a folder's pictures in natural order."""
+    try:
+        found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
+    except OSError as error:
+        raise MediaError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from None
+    if not found:
+        raise MediaError(f"the folder {str(folder)!r} holds no pictures ({', '.join(sorted(PICTURES))})")
+    return sorted(found, key=natural)
+
+
+def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+    """Give a key that sorts numbers in names by their value."""
+    parts = re.findall(r"\d+|\D+", file.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], file.name
+
+
+def _decode(file: Path) -> VideoFrame:
+    # An open file and not its name: in a name FFmpeg would take "%d" for a number to fill in.
+    with file.open("rb") as data, av.open(data, "r", metadata_errors="replace") as container:
+        return next(container.decode(video=0))

@@ -1,0 +1,85 @@
+"""Readers whose decoder is asked for frames by index."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from vidcam.errors import MediaError
+from vidcam.media.pyav import PyavVideo
+from vidcam.media.video import Frame, Pixels, Video
+
+Read = Callable[[int], Pixels]  # index -> (H, W, 3) uint8 RGB in memory of its own
+
+
+class IndexedVideo(Video):
+    """A video whose frames another library decodes; size, times and order are those of `PyavVideo`.
+
+    A file that the library would get wrong is refused with a MediaError that names the backend that reads it:
+    mirrored videos, packed AVIs, damaged files, and whatever it counts or sizes differently.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        source = PyavVideo(path)
+        times = source.shown_seconds()
+        if times is None:
+            raise self._refusal("its timestamps do not tell the order of its frames")
+        if source.mirrored:
+            raise self._refusal("it is mirrored")
+        self._times, self._facts = times, source.notes
+        self.info = replace(source.info, backend=self.name)
+        self._read_one(self._opened(), 0)
+
+    @property
+    def notes(self) -> list[str]:
+        return list(self._facts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        read = self._opened()
+        for index in range(len(self._times)):
+            yield self._read_one(read, index)
+
+    def _seconds(self) -> list[float]:
+        return self._times
+
+    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+        read = self._opened()
+        return {index: self._read_one(read, index) for index in indices if index < len(self._times)}
+
+    @abstractmethod
+    def _open(self) -> tuple[int, Read]:
+        """Open a decoder: how many frames it counts, and how to read one."""
+
+    def _opened(self) -> Read:
+        try:
+            count, read = self._open()
+        except MediaError:
+            raise
+        except Exception as error:  # these libraries raise their own kinds, RuntimeError among them
+            raise self._refusal(_first_line(error)) from None
+        if count != len(self._times):
+            raise self._refusal(f"it counts {count} frames of {len(self._times)}")
+        return read
+
+    def _read_one(self, read: Read, index: int) -> Frame:
+        try:
+            pixels = read(index)
+        except Exception as error:
+            raise self._refusal(f"frame {index}: {_first_line(error)}") from None
+        if pixels.shape != (self.info.height, self.info.width, 3):
+            raise self._refusal(f"frame {index} comes as {pixels.shape[1]}x{pixels.shape[0]}")
+        return Frame(index, self._times[index], pixels)
+
+    def _refusal(self, why: str) -> MediaError:
+        return MediaError(f"backend {self.name!r} cannot read {str(self._path)!r} ({why}); backend 'pyav' can")
+
+
+def _first_line(error: Exception) -> str:
+    """Shorten a library's report, which may hold times, paths of its sources and a whole stack trace."""
+    lines = (" ".join(re.sub(r"\[\d\d:\d\d:\d\d\]|\S*/\S+", "", line).split()) for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:120]

@@ -1,0 +1,102 @@
+"""Turn RGB pixels into the packets of one encoder."""
+
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+
+from vidcam.media.formats import Codec
+from vidcam.media.source import Packets
+from vidcam.media.video import Pixels
+
+
+class YuvPicture:
+    """Encode to YUV 4:2:0 with BT.709 colors in limited range, and tagged as such; odd sizes are padded."""
+
+    def __init__(
+        self, output: OutputContainer, codec: Codec, *, width: int, height: int, rate: Fraction, time_base: Fraction
+    ) -> None:
+        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+        size = {"width": width + width % 2, "height": height + height % 2}
+        self.stream = _video(output, codec, rate=rate, **size)
+        self.stream.pix_fmt = codec.pixel_format
+        context = self.stream.codec_context
+        context.time_base = time_base
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self._time_base = time_base
+
+    def encode(self, pixels: Pixels, timestamp: int) -> Packets:
+        if any(after for _, after in self._padding):
+            pixels = np.pad(pixels, self._padding, mode="edge")
+        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame = rgb.reformat(
+            format=self.stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        frame.pts, frame.time_base = timestamp, self._time_base
+        yield from self.stream.encode(frame)
+
+    def flush(self) -> Packets:
+        yield from self.stream.encode(None)
+
+
+class GifPicture:
+    """Encode to a GIF with a palette of its own for every frame, so that no frame waits for a later one."""
+
+    FILTERS = (("palettegen", "stats_mode=single"), ("paletteuse", "new=1:dither=bayer:bayer_scale=4"))
+
+    def __init__(
+        self, output: OutputContainer, codec: Codec, *, width: int, height: int, rate: Fraction, time_base: Fraction
+    ) -> None:
+        self.stream = _video(output, codec, rate=rate, width=width, height=height)
+        self.stream.pix_fmt = codec.pixel_format
+        self.stream.codec_context.time_base = time_base
+        self._time_base = time_base
+        self._graph = self._build(width, height)
+
+    def _build(self, width: int, height: int) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        source = graph.add_buffer(width=width, height=height, format=VideoFormat("rgb24"), time_base=self._time_base)
+        split = graph.add("split")
+        make, use = (graph.add(name, options) for name, options in self.FILTERS)
+        sink = graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(use, 0, 0)
+        split.link_to(make, 1, 0)
+        make.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        return graph
+
+    def encode(self, pixels: Pixels, timestamp: int) -> Packets:
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame.pts, frame.time_base = timestamp, self._time_base
+        self._graph.vpush(frame)
+        yield from self._pull()
+
+    def flush(self) -> Packets:
+        self._graph.vpush(None)
+        yield from self._pull()
+        yield from self.stream.encode(None)
+
+    def _pull(self) -> Packets:
+        while True:
+            try:
+                frame = self._graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            frame.time_base = self._time_base
+            yield from self.stream.encode(frame)
+
+
+def _video(output: OutputContainer, codec: Codec, *, rate: Fraction, width: int, height: int) -> VideoStream:
+    os.environ.setdefault("SVT_LOG", "0")  # the only way to keep the AV1 encoder from writing to the terminal
+    stream = output.add_stream(codec.encoder, rate=rate, options=codec.options, width=width, height=height)
+    assert isinstance(stream, VideoStream)
+    return stream

@@ -1,0 +1,65 @@
+"""Work ahead of the consumer in a background thread."""
+
+from collections.abc import Iterable, Iterator
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    """What the producer puts last: why it ended."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def prefetch(iterable: Iterable[T], depth: int = 8) -> Iterator[T]:
+    """Yield the items of `iterable`, produced up to `depth` items ahead in a background thread.
+
+    An exception of the producer is raised here, after the items that came before it. The thread starts with the
+    first item asked for and has ended when this generator ends, however it ends.
+    """
+    queue: Queue[T | _End] = Queue(max(depth, 1))
+    stop = Event()
+    thread = Thread(target=_produce, args=(iterable, queue, stop), name="vidcam-prefetch", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := queue.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        stop.set()
+        _drain(queue)  # a producer that waits for room gets it, sees `stop` and leaves
+        thread.join()
+
+
+def _produce(iterable: Iterable[T], queue: "Queue[T | _End]", stop: Event) -> None:
+    error = None
+    try:
+        _fill(iter(iterable), queue, stop)
+    except BaseException as caught:
+        error = caught
+    if not stop.is_set():
+        queue.put(_End(error))
+
+
+def _fill(iterator: Iterator[T], queue: "Queue[T | _End]", stop: Event) -> None:
+    try:
+        for item in iterator:
+            if stop.is_set():
+                return
+            queue.put(item)
+    finally:
+        if close := getattr(iterator, "close", None):
+            close()  # here and not in the garbage collector: files are closed by the thread that reads them
+
+
+def _drain(queue: "Queue[T | _End]") -> None:
+    try:
+        while True:
+            queue.get_nowait()
+    except Empty:
+        pass

@@ -1,0 +1,204 @@
+"""Read video files with PyAV, which brings its own FFmpeg."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vidcam.errors import MediaError
+from vidcam.media.orientation import UPRIGHT, orientation
+from vidcam.media.source import Packets, duration, frame_rate, opened, time_base, video_stream
+from vidcam.media.table import PacketTable, read_table
+from vidcam.media.timing import Clock
+from vidcam.media.video import Frame, Pixels, Video, VideoInfo
+
+
+class _Damaged(Exception):
+    """A decoder that works ahead in several threads met a damaged packet."""
+
+
+class PyavVideo(Video):
+    """A video file through PyAV: reads everything that FFmpeg reads.
+
+    Damaged packets are skipped, and counted in `notes`.
+    """
+
+    name: ClassVar[str] = "pyav"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._facts: list[str] = []
+        self._skipped = self._concealed = 0
+        self._table: PacketTable | None = None
+        self._table_read = False
+        with opened(path) as container:
+            stream = video_stream(container, path)
+            self._rate, self._time_base = frame_rate(stream), time_base(container, stream)
+            self._read_first(container, stream)
+            self.info = self._describe(container, stream)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know: what was skipped or concealed so far, and what the header got wrong."""
+        found = list(self._facts)
+        if self._skipped:
+            found.append(f"{_some(self._skipped, 'damaged packet')} skipped")
+        if self._concealed:
+            found.append(f"{_some(self._concealed, 'damaged frame')} shown with what could be decoded")
+        return found
+
+    def __iter__(self) -> Iterator[Frame]:
+        clock, reformatter = Clock(self._rate, self._time_base), VideoReformatter()
+        for index, frame in enumerate(self._decoded()):
+            yield Frame(index, clock.tick(frame.pts), self._pixels(frame, reformatter))
+
+    def _read_first(self, container: InputContainer, stream: VideoStream) -> None:
+        """Decode one frame: only this tells the true size and which way is up, and that there is any frame."""
+        first = next(self._frames(container, stream), None)
+        if first is None:
+            raise MediaError(f"cannot read {str(self._path)!r}: not one frame of its video can be decoded")
+        self._stored = (first.width, first.height)
+        upright = orientation(first)
+        if upright is None:
+            self._note("the video asks to be turned by an angle that is no quarter turn; it is shown unturned")
+        self._upright = upright or UPRIGHT
+
+    def _describe(self, container: InputContainer, stream: VideoStream) -> VideoInfo:
+        width, height = self._stored[::-1] if self._upright.transposed else self._stored
+        return VideoInfo(
+            path=self._path,
+            width=width,
+            height=height,
+            rate=self._rate,
+            has_audio=bool(container.streams.audio),
+            duration_seconds=duration(container, stream),
+            frame_count=stream.frames if stream.frames > 0 else None,
+            backend=self.name,
+        )
+
+    def _pixels(self, frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
+        """Convert to upright RGB by the color matrix and range that the frame names; without a name BT.601.
+
+        A reformatter that serves all frames of a pass takes half the time of one for each.
+        """
+        width, height = self._stored
+        if (frame.width, frame.height) != self._stored:
+            self._note("the picture size changes; all frames are scaled to the first one's")
+        rgb = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="BICUBIC")
+        pixels: Any = rgb.to_ndarray()
+        return self._upright.apply(pixels)
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Yield all frames; after damage start again in one thread, as working ahead loses good frames near it."""
+        count = 0
+        try:
+            for frame in self._stream(threads=0):
+                yield frame
+                count += 1
+        except _Damaged:
+            yield from islice(self._stream(threads=1), count, None)
+
+    def _stream(self, *, threads: int) -> Iterator[VideoFrame]:
+        with opened(self._path) as container:
+            stream = video_stream(container, self._path)
+            stream.codec_context.thread_count = threads
+            stream.thread_type = "SLICE" if threads == 1 else "AUTO"
+            yield from self._frames(container, stream, strict=threads != 1)
+
+    def _frames(self, container: InputContainer, stream: VideoStream, *, strict: bool = False) -> Iterator[VideoFrame]:
+        """Yield the frames that can be decoded; `strict` raises _Damaged at the first packet that cannot be."""
+        skipped = concealed = 0
+        for packet in self._packets(container, stream):
+            try:
+                frames = packet.decode()
+            except (av.error.FFmpegError, OSError):
+                if strict:
+                    raise _Damaged from None
+                skipped += 1
+                self._skipped = max(self._skipped, skipped)
+                continue
+            for frame in frames:
+                concealed += bool(frame.is_corrupt)
+                self._concealed = max(self._concealed, concealed)
+                yield frame
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Packets:
+        """Yield the stream's packets and an empty one that makes the decoder give what it still holds."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                self._note("the file breaks off: what follows could not be read")
+                rest: av.Packet[Any] = av.Packet(0)
+                rest.stream = stream
+                yield rest
+                return
+            if packet is None:
+                return
+            yield packet
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the container asks for more than turning."""
+        return sum(self._upright) % 2 == 1
+
+    def shown_seconds(self) -> list[float] | None:
+        """Return the times of all frames without decoding them; None where that is not possible."""
+        table = self._packet_table()
+        if table is None:
+            return None
+        clock = Clock(self._rate, self._time_base)
+        return [clock.tick(timestamp) for timestamp in table.timestamps]
+
+    def _seconds(self) -> list[float]:
+        times = self.shown_seconds()
+        return super()._seconds() if times is None else times
+
+    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+        table = self._packet_table()
+        if table is None:
+            return super()._pick(indices)
+        try:
+            return self._seek(table, [index for index in indices if index < len(table.timestamps)])
+        except (_Damaged, av.error.FFmpegError, OSError):
+            return super()._pick(indices)
+
+    def _seek(self, table: PacketTable, indices: list[int]) -> dict[int, Frame]:
+        """Decode from the key frame before each index, or on from the one before where that is shorter."""
+        seconds, reformatter = self._seconds(), VideoReformatter()
+        found: dict[int, Frame] = {}
+        with opened(self._path) as container:
+            stream = video_stream(container, self._path)
+            stream.thread_type = "AUTO"
+            frames: Iterator[VideoFrame] = iter(())
+            for position, index in enumerate(indices):
+                timestamp = table.timestamps[index]
+                key = table.key_before(timestamp)
+                if position == 0 or key > table.timestamps[indices[position - 1]]:
+                    container.seek(key, stream=stream)
+                    frames = self._frames(container, stream, strict=True)
+                frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= timestamp), None)
+                if frame is None or frame.pts != timestamp:
+                    raise _Damaged
+                found[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
+        return found
+
+    def _packet_table(self) -> PacketTable | None:
+        if not self._table_read:
+            self._table, self._table_read = read_table(self._path), True
+        return self._table
+
+    def _note(self, fact: str) -> None:
+        if fact not in self._facts:
+            self._facts.append(fact)
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun} was" if count == 1 else f"{count} {noun}s were"

@@ -1,0 +1,48 @@
+"""Open a video file, a folder of pictures or an animated GIF."""
+
+from fractions import Fraction
+from pathlib import Path
+
+from vidcam.errors import OptionError, unknown
+from vidcam.media.decord import DecordVideo
+from vidcam.media.folder import FolderVideo
+from vidcam.media.indexed import IndexedVideo
+from vidcam.media.pyav import PyavVideo
+from vidcam.media.torchcodec import TorchcodecVideo
+from vidcam.media.video import Video
+
+BACKENDS: dict[str, type[PyavVideo] | type[IndexedVideo]] = {
+    "pyav": PyavVideo,
+    "torchcodec": TorchcodecVideo,
+    "decord": DecordVideo,
+}
+FASTEST = "pyav"  # all frames in a row and single frames alike, see experiments/readers; it also reads the most
+
+
+def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | float | None = None) -> Video:
+    """Open a video file, an animated GIF, or a folder of pictures shown at `rate` frames per second.
+
+    Args:
+        path: the file or folder.
+        backend: a name of `BACKENDS`; `auto` takes the fastest.
+        rate: for a folder only; 25 if it is not given.
+
+    Raises:
+        MediaError: what cannot be read, in one line: the path and the reason.
+        OptionError: an unknown backend, or a rate for a file, which has its own.
+    """
+    path = Path(path)
+    if backend != "auto" and backend not in BACKENDS:
+        raise OptionError(unknown("backend", backend, ["auto", *BACKENDS]))
+    if path.is_dir():
+        return FolderVideo(path, rate=None if rate is None else _exact(rate))
+    if rate is not None:
+        raise OptionError(f"a rate is for a folder of pictures; {str(path)!r} has its own")
+    return BACKENDS[FASTEST if backend == "auto" else backend](path)
+
+
+def _exact(rate: Fraction | float) -> Fraction:
+    exact = Fraction(rate).limit_denominator(1001)
+    if exact <= 0:
+        raise OptionError(f"a rate must be positive, not {rate}")
+    return exact

@@ -1,0 +1,92 @@
+"""Open a video file's container and find out what it holds."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vidcam.errors import MediaError
+from vidcam.media.timing import WITHOUT_TIMESTAMPS
+
+DEFAULT_RATE = Fraction(25)
+Packets = Iterator["av.Packet[Any]"]
+TEXT_FORMATS = frozenset({"tty", "concat", "ffmetadata", "hls", "dash"})  # a text file, or a list of other files
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """Open the container at `path`, a regular file, and close it at the end.
+
+    Raises:
+        MediaError: if it is no readable file or no known container.
+    """
+    check_file(path)
+    try:
+        # `file:` and an absolute path: a name may begin with a dash or look like a protocol.
+        container = av.open(f"file:{path.absolute()}", "r", metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(f"cannot read {str(path)!r}: {reason(error)}") from None
+    with container:
+        if set(container.format.name.split(",")) & TEXT_FORMATS:
+            raise MediaError(f"cannot read {str(path)!r}: it is not a video but text")
+        yield container
+
+
+def check_file(path: Path) -> None:
+    """Raise a MediaError unless `path` is a file with something in it that may be read."""
+    try:
+        if not path.is_file():
+            why = "it is not a file" if path.exists() else "no such file"
+            raise MediaError(f"cannot read {str(path)!r}: {why}")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise MediaError(f"cannot read {str(path)!r}: the file is empty")
+    except OSError as error:
+        raise MediaError(f"cannot read {str(path)!r}: {os.strerror(error.errno or 0)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Say in few words what FFmpeg found."""
+    if isinstance(error, av.error.InvalidDataError):
+        return "it is damaged or not a video"
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the video stream that FFmpeg holds to be the best one."""
+    if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+        raise MediaError(f"cannot read {str(path)!r}: it is a single picture; give a video or a folder of pictures")
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+        held = "only sound" if container.streams.audio else "no video stream"
+        raise MediaError(f"cannot read {str(path)!r}: it holds {held}")
+    if stream.codec_context is None:
+        raise MediaError(f"cannot read {str(path)!r}: its video codec is unknown")
+    return stream
+
+
+def frame_rate(stream: VideoStream) -> Fraction:
+    """Return the exact nominal rate: what FFmpeg guesses from container and codec, else the average."""
+    rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    return next((Fraction(rate) for rate in rates if rate and rate > 0), DEFAULT_RATE)
+
+
+def time_base(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return the unit of the stream's timestamps in seconds; None where timestamps mean nothing."""
+    if set(container.format.name.split(",")) & WITHOUT_TIMESTAMPS or stream.time_base is None:
+        return None
+    return Fraction(stream.time_base)
+
+
+def duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return the duration in seconds that the header claims."""
+    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None

@@ -1,0 +1,108 @@
+"""What every way to read a video offers."""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcam.errors import MediaError
+
+Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+class Frame(NamedTuple):
+    """One picture of a video: (H, W, 3) uint8 RGB, upright, in memory of its own."""
+
+    index: int  # type: ignore[assignment]  # it hides tuple.index, which nobody asks of a frame
+    seconds: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known before reading on: the size is that of upright frames, the rate is exact.
+
+    `duration_seconds` and `frame_count` are what the header claims: they may be wrong, and None if it claims nothing.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rate: Fraction
+    has_audio: bool
+    duration_seconds: float | None
+    frame_count: int | None
+    backend: str
+
+
+class Video(ABC):
+    """An open video: iterate over it, as often as you like, or ask for single frames.
+
+    Frames come in presentation order as the decoder emits them, with strictly increasing seconds.
+    """
+
+    info: VideoInfo
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know about this source, for example that damaged packets were skipped."""
+        return []
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Start at the first frame; memory does not grow with the video's length."""
+
+    def frames_at(self, indices: Sequence[int]) -> list[Frame]:
+        """Return the frames at `indices`, in their order; an index may be repeated.
+
+        Raises:
+            MediaError: an index that the video does not have; the message names the range.
+        """
+        wanted = [int(index) for index in indices]
+        found = self._pick(sorted({index for index in wanted if index >= 0}))
+        if missing := [index for index in wanted if index not in found]:
+            last = len(self._seconds()) - 1
+            raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
+        return [found[index] for index in wanted]
+
+    def frames_at_seconds(self, seconds: Sequence[float]) -> list[Frame]:
+        """Return the frame nearest in time to each of `seconds`; of two equally near ones the earlier."""
+        times = self._seconds()
+        return self.frames_at([_nearest(times, wanted) for wanted in seconds])
+
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing open between two readings
+        """Let go of what was opened."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _seconds(self) -> list[float]:
+        """Return the times of all frames."""
+        return [frame.seconds for frame in self]
+
+    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+        """Return those of the ascending `indices` that the video has."""
+        found: dict[int, Frame] = {}
+        if indices:
+            for frame in self:
+                if frame.index in indices:
+                    found[frame.index] = frame
+                if frame.index >= indices[-1]:
+                    break
+        return found
+
+
+def _nearest(times: list[float], wanted: float) -> int:
+    after = min(bisect_left(times, wanted), len(times) - 1)
+    before = max(after - 1, 0)
+    return before if wanted - times[before] <= times[after] - wanted else after
