@@ -1,0 +1,232 @@
+"""Layers: found by name, read as a grid cell by cell, and never guessed wrongly."""
+
+from collections import OrderedDict, namedtuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidcam.attribution.layers import (
+    clip_size,
+    find_layer,
+    first_tensor,
+    grid_axes,
+    infer_layout,
+    map_tensors,
+    named_parts,
+    read_grid,
+    token_grid,
+)
+from vidcam.errors import LayerError
+
+B, C, T, H, W = 2, 3, 2, 2, 4
+GRID = torch.arange(float(B * C * T * H * W)).reshape(B, C, T, H, W)
+
+
+def folded(layout: str) -> Tensor:
+    """The grid in another layout, by transposing and reshaping alone."""
+    batches_and_times = GRID.transpose(1, 2).flatten(0, 1)  # (b t) c h w
+    tokens = GRID.flatten(2).transpose(1, 2)  # b (t h w) c
+    class_token = torch.full((B, 1, C), -1.0)
+    return {
+        "b c t h w": GRID,
+        "b t h w c": GRID.permute(0, 2, 3, 4, 1),
+        "b t c h w": GRID.permute(0, 2, 1, 3, 4),
+        "(b t) c h w": batches_and_times,
+        "(b t) h w c": batches_and_times.permute(0, 2, 3, 1),
+        "(t b) c h w": GRID.permute(2, 0, 1, 3, 4).flatten(0, 1),
+        "b (t h w) c": tokens,
+        "b c (t h w)": GRID.flatten(2),
+        "class": torch.cat([class_token, tokens], dim=1),
+    }[layout]
+
+
+LAYOUTS = ["b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c", "(t b) c h w", "b (t h w) c"]
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "b c (t h w)"])
+def test_every_cell_is_read_where_it_lies(layout: str) -> None:
+    assert torch.equal(read_grid(folded(layout), layout, batch=B, grid=(T, H, W)), GRID)
+
+
+def test_class_token_is_left_out() -> None:
+    assert torch.equal(read_grid(folded("class"), "b (t h w) c", batch=B, grid=(T, H, W)), GRID)
+    after = torch.cat([torch.full((B, C, 1), -1.0), GRID.flatten(2)], dim=2)
+    assert torch.equal(read_grid(after, "b c (t h w)", batch=B, grid=(T, H, W)), GRID)
+    frames = GRID.transpose(1, 2).flatten(0, 1).flatten(2).transpose(1, 2)  # (b t) (h w) c
+    frames = torch.cat([torch.full((B * T, 1, C), -1.0), frames], dim=1)
+    assert torch.equal(read_grid(frames, "(b t) (h w) c", batch=B, grid=(T, H, W)), GRID)
+
+
+def test_images_and_sequences() -> None:
+    image = GRID[:, :, 0]
+    assert torch.equal(read_grid(image, "b c h w", batch=B), image)
+    assert torch.equal(read_grid(image.permute(0, 2, 3, 1), "b h w c", batch=B), image)
+    tokens = image.flatten(2).transpose(1, 2)
+    assert torch.equal(read_grid(tokens, "b (h w) c", batch=B, grid=(H, W)), image)
+    assert torch.equal(read_grid(tokens, "b (h w) c", batch=B, grid=(1, H, W)), image)
+    assert torch.equal(read_grid(GRID[:, :, :, 0, 0], "b c t", batch=B), GRID[:, :, :, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("layout", "batch", "grid"),
+    [
+        *(("b c h w", B, None), ("b c t h w", B + 1, None), ("b c t h w", B, (T, H, W + 1)), ("b c t x y", B, None)),
+        *(("b c t h", B, None), ("(b t) c h w", B, None), ("b t h w", B, None), ("b c (t h w", B, None)),
+    ],
+)
+def test_a_layout_that_does_not_fit(layout: str, batch: int, grid: tuple[int, ...] | None) -> None:
+    with pytest.raises(LayerError, match="does not fit the layout") as caught:
+        read_grid(GRID, layout, batch=batch, grid=grid)
+    assert "\n" not in str(caught.value) and str((B, C, T, H, W)) in str(caught.value)
+
+
+@pytest.mark.parametrize("grid", [None, (T, H, W - 1), (T, H, W + 1), (1, H, W), (0, H, W)])
+def test_a_wrong_grid_of_tokens(grid: tuple[int, int, int] | None) -> None:
+    with pytest.raises(LayerError, match="does not fit"):
+        read_grid(folded("b (t h w) c"), "b (t h w) c", batch=B, grid=grid)
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS[:5], "b (t h w) c"])
+def test_an_empty_batch_is_read(layout: str) -> None:
+    tensor = folded(layout)[:0]
+    assert read_grid(tensor, layout, batch=0, grid=(T, H, W)).shape == (0, C, T, H, W)
+
+
+@pytest.mark.parametrize(
+    ("shape", "x", "layout"),
+    [
+        # torchvision's networks
+        *(
+            ((2, 512, 2, 7, 7), (2, 3, 16, 112, 112), "b c t h w"),
+            ((1, 64, 16, 56, 56), (1, 3, 16, 112, 112), "b c t h w"),
+        ),
+        *(
+            ((1, 8, 7, 7, 768), (1, 3, 16, 224, 224), "b t h w c"),
+            ((1, 8, 56, 56, 96), (1, 3, 16, 224, 224), "b t h w c"),
+        ),
+        *(((1, 64, 56, 56), (1, 3, 224, 224), "b c h w"), ((1, 512, 7, 7), (1, 3, 224, 224), "b c h w")),
+        *(((2, 512, 1, 1, 1), (2, 3, 16, 112, 112), "b c t h w"), ((1, 256, 4, 13), (1, 9, 128, 416), "b c h w")),
+        *(((1, 256, 1, 4), (1, 9, 128, 416), "b c h w"), ((1, 7, 7, 768), (1, 3, 224, 224), "b h w c")),
+        # frames folded into the batch, whichever way the input has them
+        *(
+            ((32, 512, 7, 7), (2, 3, 16, 224, 224), "(b t) c h w"),
+            ((32, 512, 7, 7), (2, 16, 3, 224, 224), "(b t) c h w"),
+        ),
+        *(
+            ((32, 7, 7, 768), (2, 16, 3, 224, 224), "(b t) h w c"),
+            ((2, 16, 512, 7, 7), (2, 16, 3, 224, 224), "b t c h w"),
+        ),
+        # from a square, 7 x 8 is no grid, so 8 are the channels
+        ((2, 16, 7, 7, 8), (2, 3, 16, 112, 112), "b t h w c"),
+        ((1, 16, 55, 55), (1, 3, 224, 224), "b c h w"),
+    ],
+)
+def test_layout_is_told_from_the_shape(shape: tuple[int, ...], x: tuple[int, ...], layout: str) -> None:
+    assert infer_layout(shape, torch.empty(x, device="meta")) == layout
+
+
+@pytest.mark.parametrize(
+    ("shape", "x"),
+    [
+        *(((1, 8, 8, 8, 8), (1, 3, 16, 64, 64)), ((1, 7, 7, 7), (1, 3, 224, 224))),  # as good one way as the other
+        ((1, 16, 8, 7, 7), (1, 16, 3, 224, 224)),  # channels or time first, behind an input with time first
+        *(((1, 392, 768), (1, 3, 16, 224, 224)), ((1, 393, 768), (1, 3, 16, 224, 224))),  # tokens without a grid
+        *(((1, 400), (1, 3, 16, 112, 112)), ((1, 512), (1, 3, 224, 224))),  # no grid at all
+        *(((3, 512, 2, 7, 7), (2, 3, 16, 112, 112)), ((8, 512, 7, 7), (2, 3, 16, 112, 112))),  # another batch, or time
+        ((2, 512, 7, 7), (2, 3, 16, 112, 112)),  # a clip whose time has gone
+        ((2, 16, 64, 7, 7), (2, 3, 16, 112, 112)),  # time before channels, behind channels first
+        *(
+            ((2, 512, 2, 7, 14), (2, 3, 16, 112, 112)),
+            ((2, 64, 2, 20, 7), (2, 3, 16, 112, 224)),
+        ),  # height without width
+    ],
+)
+def test_layout_is_not_guessed(shape: tuple[int, ...], x: tuple[int, ...]) -> None:
+    with pytest.raises(LayerError, match="give layout="):
+        infer_layout(shape, torch.empty(x, device="meta"))
+
+
+def test_tokens_with_a_grid() -> None:
+    x = torch.empty(1, 3, 16, 224, 224, device="meta")
+    assert infer_layout((1, 392, 768), x, grid=(8, 7, 7)) == "b (t h w) c"
+    assert infer_layout((1, 393, 768), x, grid=(8, 7, 7)) == "b (t h w) c"
+    for shape in ((1, 394, 768), (1, 391, 768), (2, 392, 768)):
+        with pytest.raises(LayerError):
+            infer_layout(shape, x, grid=(8, 7, 7))
+
+
+def test_clip_size() -> None:
+    assert clip_size(torch.empty(2, 3, 16, 4, 5)) == clip_size(torch.empty(2, 16, 3, 4, 5)) == (16, 4, 5)
+    assert clip_size(torch.empty(2, 3, 3, 4, 5)) == (3, 4, 5)
+    assert clip_size(torch.empty(2, 3, 4, 5)) == (1, 4, 5)
+    with pytest.raises(LayerError, match="cannot tell frames"):
+        clip_size(torch.empty(2, 3, 4))
+
+
+def test_grid_axes() -> None:
+    assert grid_axes("b (t h w) c") == grid_axes("b c t h w") == "t h w"
+    assert grid_axes("b h w c") == "h w" and grid_axes("b c t") == "t"
+
+
+def test_find_layer() -> None:
+    shared = nn.ReLU()
+    net = nn.Sequential(OrderedDict(stem=nn.Conv2d(1, 1, 1), first=shared, again=shared))
+    assert find_layer(net, "stem") is net.stem
+    assert find_layer(net, "again") is shared  # also under its second name
+    for name in ("stems", "", "steam"):
+        with pytest.raises(LayerError, match="stem"):
+            find_layer(net, name)
+
+
+Pair = namedtuple("Pair", ["first", "second"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    name: str
+    values: Tensor
+
+
+class Output(OrderedDict[str, Any]):
+    """A mapping whose keys are attributes as well."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self.__dict__[name] = value
+
+
+ONE = torch.ones(1)
+VALUES: list[Any] = [
+    *(ONE, (ONE, (1, 2, 3)), [3, ONE], {"ids": torch.arange(2), "x": ONE}, Pair("a", ONE), Answer("a", ONE)),
+    *(Output(x=ONE), [{"deep": (Pair(None, ONE),)}], {3: ONE}),
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_tensors_are_found_and_changed_in_any_structure(value: Any) -> None:
+    assert first_tensor(value) is ONE
+    changed = map_tensors(value, lambda t: t + 1)
+    found = first_tensor(changed)
+    assert type(changed) is type(value) and found is not None and found.item() == 2
+    assert first_tensor(value) is ONE and ONE.item() == 1  # the original is left alone
+
+
+def test_everything_else_is_kept() -> None:
+    value = {"size": (8, 7, 7), "name": "x", "none": None, "ids": torch.arange(2), "empty": []}
+    changed = map_tensors(value, torch.clone)
+    assert torch.equal(changed.pop("ids"), torch.arange(2))
+    assert changed == {k: v for k, v in value.items() if k != "ids"}
+    assert map_tensors(Output(x=ONE), torch.clone).x.item() == 1
+    assert map_tensors(torch.Size([2, 3]), torch.clone) == torch.Size([2, 3])
+    assert first_tensor({"ids": torch.arange(2)}) is None and named_parts("text") == {}
+    assert isinstance(named_parts(Answer("a", ONE)), Mapping)
+
+
+def test_token_grid() -> None:
+    assert token_grid("a", (ONE, (8, 7, 7))) == token_grid("a", (ONE, [8, 7, 7])) == {"a": (8, 7, 7)}
+    for output in (ONE, (ONE,), (ONE, ONE), (ONE, (7, 7)), (ONE, (8.0, 7, 7)), (ONE, None)):
+        assert token_grid("a", output) == {}

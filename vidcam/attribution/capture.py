@@ -1,0 +1,249 @@
+"""One forward, and a backward that stops at the layer; the network is left exactly as it was found.
+
+Nothing is recorded before the layer: the network's parameters are frozen, the layer's output becomes a fresh leaf, and
+only what follows builds a graph. So an explanation costs one inference in time and memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vidcam.attribution.layers import find_layer, first_tensor, map_tensors, token_grid
+from vidcam.errors import LayerError, ModelError, OptionError
+
+Score = Callable[[Any], Tensor]
+"""The network's output -> (B,), the number being explained, one per sample."""
+
+INPUT = "input"
+"""The name under which the network's input is captured as if it were a layer."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one forward and one backward per score gave.
+
+    Outputs of a layer that is called once per frame are joined as `(b t) ...`, in the order of the calls: a network
+    that goes through the frames backwards has its last frame in slot 0.
+    """
+
+    output: Any
+    """The network's output, as it returned it."""
+    scores: tuple[Tensor, ...]
+    """One (B,) per score."""
+    activations: dict[str, Tensor]
+    """Per layer, as the layer emits it."""
+    gradients: tuple[dict[str, Tensor], ...]
+    """Per score and layer, of the activation's shape; zero where the score does not depend on the layer."""
+    grids: dict[str, tuple[int, ...]]
+    """(t, h, w) of the layers that return their grid beside their tokens."""
+
+
+def capture(net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[Score] = ()) -> Captured:
+    """Run the network once and differentiate every score with respect to every layer's output.
+
+    Args:
+        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks and the random
+            number generators are restored, also after an exception.
+        x: what the network takes: a tensor (B, ...), a tuple of arguments, or a mapping of keyword arguments.
+        layers: names as in `net.named_modules()`, or "input".
+        scores: functions of the network's output; the batch's samples are taken to be independent.
+
+    Raises:
+        LayerError: a layer does not exist, is not reached, returns no tensor, or its output is overwritten later.
+        ModelError: a score or a gradient is not finite.
+        OptionError: a score has not the shape (B,).
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(untouched(net))
+        # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
+        stack.enter_context(torch.set_grad_enabled(bool(scores)))
+        stack.enter_context(_cudnn_off_in_recurrent_modules(net))
+        recorder = _Recorder(net, layers, differentiate=bool(scores))
+        stack.enter_context(recorder)
+        output = _call(net, recorder.record_input(map_tensors(x, _ordinary)))
+        recorder.check()
+        values = [_checked(score(output), recorder.batch) for score in scores]
+        gradients = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(values, 1)]
+    return Captured(
+        output=map_tensors(output, Tensor.detach),
+        scores=tuple(value.detach() for value in values),
+        activations={name: _join([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
+        gradients=tuple(gradients),
+        grids=recorder.grids,
+    )
+
+
+@contextmanager
+def untouched(net: nn.Module) -> Iterator[None]:
+    """Put the network into eval mode, frozen, and restore everything about it and the random state on the way out.
+
+    Buffers changed in place, replaced, added or removed are put back; plain attributes are the network's own business.
+
+    Raises:
+        ModelError: the network has lazy parameters, or was built under inference mode.
+    """
+    tensors = [*net.parameters(), *net.buffers()]
+    if any(is_lazy(tensor) for tensor in tensors):
+        raise ModelError("the network has lazy parameters without a shape yet; run it once before explaining it")
+    if any(tensor.is_inference() for tensor in tensors):
+        raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
+    modules = list(net.modules())
+    flags = [module.training for module in modules]
+    buffers = [(module, dict(module._buffers)) for module in modules]
+    copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
+    frozen = [(p, p.requires_grad) for p in net.parameters()]
+    devices = sorted({t.device.index for t in tensors if t.device.type == "cuda"})
+    try:
+        with torch.random.fork_rng(devices=devices):
+            for module in modules:
+                module.training = False
+            for parameter, _ in frozen:
+                parameter.requires_grad_(False)
+            yield
+    finally:
+        for module, flag in zip(modules, flags, strict=True):
+            module.training = flag
+        for parameter, flag in frozen:
+            parameter.requires_grad_(flag)
+        for module, found in buffers:
+            module._buffers.clear()
+            module._buffers.update(found)
+        with torch.no_grad():
+            for buffer, copy, version in copies:
+                if buffer._version != version:
+                    buffer.copy_(copy)
+
+
+class _Recorder:
+    """Hooks on the layers; turns their outputs into the leaves, or inner nodes, that scores are differentiated by."""
+
+    def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
+        self.calls: dict[str, list[Tensor]] = {name: [] for name in layers}
+        self.grids: dict[str, tuple[int, ...]] = {}
+        self.batch = 0
+        self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
+        self._handles: list[Any] = []
+        self._versions: list[tuple[str, Tensor, int]] = []
+        self._differentiate = differentiate
+
+    def __enter__(self) -> "_Recorder":
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def record_input(self, x: Any) -> Any:
+        """Note the batch size, and make the input a leaf if it is asked for."""
+        tensor = first_tensor(x)
+        if tensor is None:
+            raise OptionError(f"the network's input must hold a floating point tensor; given {type(x).__name__}")
+        self.batch = tensor.shape[0]
+        return self._replace(INPUT, x, tensor) if INPUT in self.calls else x
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+            tensor = first_tensor(output)
+            if tensor is None:
+                raise LayerError(f"layer {name!r} returns no floating point tensor but {type(output).__name__}")
+            if torch.is_inference_mode_enabled():
+                raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
+            self.grids.update(token_grid(name, output))
+            return self._replace(name, output, tensor)
+
+        return hook
+
+    def _replace(self, name: str, value: Any, tensor: Tensor) -> Any:
+        """Keep the tensor to differentiate by; pass on a clone, so that an in-place module may overwrite it."""
+        torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
+        kept = _ordinary(tensor)
+        kept = tensor if tensor.requires_grad else kept.requires_grad_(self._differentiate)
+        self.calls[name].append(kept)
+        self._versions.append((name, kept, kept._version))
+        passed = kept.clone()
+        return map_tensors(value, lambda part: passed if part is tensor else part)
+
+    def check(self) -> None:
+        for name, calls in self.calls.items():
+            if not calls:
+                raise LayerError(f"layer {name!r} is not used in the network's forward pass; choose another layer")
+            if len({call.shape for call in calls}) > 1:
+                raise LayerError(
+                    f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
+                )
+        for name, kept, version in self._versions:
+            if kept._version != version:
+                raise LayerError(f"layer {name!r} has an output that is overwritten later; choose another layer")
+
+    def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:
+        """Differentiate the batch's sum, per layer; samples do not depend on each other in eval mode."""
+        kept = [call for calls in self.calls.values() for call in calls]
+        found: Sequence[Tensor | None] = [None] * len(kept)
+        if value.requires_grad:
+            found = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
+        if not all(g is None or torch.isfinite(g).all() for g in found):
+            raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
+        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, found, strict=True)])
+        return {name: _join([next(each) for _ in calls]) for name, calls in self.calls.items()}
+
+
+@contextmanager
+def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
+    """Let recurrent modules choose kernels that have a backward in eval mode; cuDNN's have none.
+
+    The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
+    """
+    handles: list[Any] = []
+    flags: list[bool] = []
+
+    def off(*_: object) -> None:
+        flags.append(torch.backends.cudnn.enabled)
+        torch.backends.cudnn.enabled = False
+
+    def back(*_: object) -> None:
+        torch.backends.cudnn.enabled = flags.pop()
+
+    try:
+        for module in net.modules():
+            if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+                handles.append(module.register_forward_pre_hook(off))
+                handles.append(module.register_forward_hook(back, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        if flags:  # an exception came between the two hooks
+            torch.backends.cudnn.enabled = flags[0]
+
+
+def _call(net: nn.Module, x: Any) -> Any:
+    if isinstance(x, Mapping):
+        return net(**x)
+    return net(*x) if isinstance(x, tuple) else net(x)
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    """Cut a tensor off its graph; copy it if it was made under inference mode, which autograd refuses."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
+
+
+def _checked(value: Tensor, batch: int) -> Tensor:
+    if not isinstance(value, Tensor) or value.shape != (batch,):
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise OptionError(f"a score must return one number per sample, shape ({batch},); given {shape}")
+    if not torch.isfinite(value.detach()).all():
+        raise ModelError("the score is not finite (NaN or infinite); check the network's weights and its input")
+    return value
+
+
+def _join(calls: list[Tensor]) -> Tensor:
+    """Join T calls with (B, ...) each to (B*T, ...), sample by sample, as if time were folded into the batch."""
+    return calls[0] if len(calls) == 1 else torch.stack(calls, dim=1).flatten(0, 1)

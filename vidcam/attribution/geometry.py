@@ -1,0 +1,114 @@
+"""Where a layer's slots lie in the input, and up-sampling that respects it; positions are 0-based input indices."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vidcam.errors import OptionError, unknown
+
+Floats = NDArray[np.floating[Any]]
+Mode = Literal["linear", "nearest"]
+Placement = Literal["centers", "linear", "effective", "nearest", "ends"]
+PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Describe where the slots of a layer look along one axis of the input.
+
+    Attributes:
+        stride: input samples between neighboring slots.
+        center: input index at the middle of slot 0's receptive field, not clipped to the input.
+        extent: input samples that one slot can depend on, not clipped; `math.inf` if every slot sees all.
+    """
+
+    stride: float
+    center: float
+    extent: float
+
+    def __post_init__(self) -> None:
+        if not (self.stride > 0 and math.isfinite(self.stride) and math.isfinite(self.center) and self.extent > 0):
+            raise OptionError(f"an axis needs a positive stride and extent and a finite center, not {self}")
+
+    def centers(self, slots: int) -> Floats:
+        """Give the nominal center of each slot (slots,)."""
+        return self.center + self.stride * np.arange(slots, dtype=float)
+
+    def seen(self, slot: int, length: int) -> tuple[int, int]:
+        """Give the first and the last index, of an input of `length` samples, that `slot` can depend on."""
+        if math.isinf(self.extent):
+            return 0, length - 1
+        middle, reach = self.center + self.stride * slot, (self.extent - 1) / 2
+        first, last = math.ceil(middle - reach), math.floor(middle + reach)
+        return min(max(first, 0), length - 1), max(min(last, length - 1), 0)
+
+
+def place(
+    placement: str, *, slots: int, length: int, axis: Axis | None = None, effective: ArrayLike | None = None
+) -> tuple[Floats, Mode]:
+    """Give each of `slots` its position in an input of `length` samples, and how to fill in between.
+
+    `centers` are the nominal centers of the receptive fields; `linear` and `nearest` the middles of equal bins;
+    `ends` spreads the slots from the first sample to the last; `effective` are measured centroids.
+
+    Returns:
+        Increasing positions (slots,) and the mode for `interpolation_matrix`.
+
+    Raises:
+        OptionError: no such placement, or what it needs is missing or does not fit.
+    """
+    if placement not in PLACEMENTS:
+        raise OptionError(unknown("placement", placement, PLACEMENTS))
+    if slots < 1 or length < 1:
+        raise OptionError(f"a placement needs at least one slot and one sample, not {slots} slots and {length} samples")
+    if placement == "centers":
+        if axis is None:
+            raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
+        return axis.centers(slots), "linear"
+    if placement == "effective":
+        return _centroids(effective, slots), "linear"
+    if placement == "ends":
+        return np.linspace(0, length - 1, slots) if slots > 1 else np.array([(length - 1) / 2]), "linear"
+    return (np.arange(slots) + 0.5) * length / slots - 0.5, "nearest" if placement == "nearest" else "linear"
+
+
+def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode = "linear") -> NDArray[np.float32]:
+    """Weigh slots at `positions` (n,) to give the values at `samples` (L,): a matrix (L, n) whose rows sum to 1.
+
+    Values are linear between neighboring positions, or those of the nearest position (of two equally near, the
+    earlier), and constant beyond the first and the last position. An integer stands for the indices 0 to L-1.
+
+    Raises:
+        OptionError: the positions do not increase, or no such mode.
+    """
+    places = _increasing(positions, "positions")
+    points = np.asarray(samples, dtype=float)
+    points = np.arange(float(points)) if points.ndim == 0 else points
+    if mode not in get_args(Mode):
+        raise OptionError(unknown("mode", mode, get_args(Mode)))
+    if mode == "nearest":
+        nearest = np.searchsorted((places[1:] + places[:-1]) / 2, points, side="left")
+        return np.eye(len(places), dtype=np.float32)[nearest]
+    # Interpolating the unit vectors gives the weights; np.interp clamps beyond the ends.
+    columns = [np.interp(points, places, unit) for unit in np.eye(len(places))]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _centroids(effective: ArrayLike | None, slots: int) -> Floats:
+    if effective is None:
+        raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
+    centroids = _increasing(effective, "effective centroids")
+    if len(centroids) != slots:
+        raise OptionError(f"placement 'effective' needs one centroid for each of {slots} slots, not {len(centroids)}")
+    return centroids
+
+
+def _increasing(values: ArrayLike, name: str) -> Floats:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
+        shown = np.array2string(array, precision=3, separator=", ", threshold=8).replace("\n", "")
+        raise OptionError(f"{name} must be finite and strictly increasing along one axis, not {shown}")
+    return array

@@ -1,0 +1,205 @@
+"""Layers of a network: finding them by name, and reading their output as a grid."""
+
+import copy
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from einops import EinopsError, rearrange
+from torch import Tensor, nn
+
+from vidcam.errors import LayerError, unknown
+
+LAYOUTS = (
+    *("b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c"),
+    *("b (t h w) c", "b c h w", "b h w c"),
+)
+"""Einops patterns that `infer_layout` knows; a model's entry may name any other."""
+
+Shape = Sequence[int]
+
+
+def find_layer(net: nn.Module, name: str) -> nn.Module:
+    """Return the module of that name; a LayerError names near matches."""
+    modules: dict[str, nn.Module] = dict(net.named_modules(remove_duplicate=False))
+    if name not in modules or not name:
+        raise LayerError(unknown("layer", name, [n for n in modules if n]))
+    return modules[name]
+
+
+def named_parts(value: Any) -> Mapping[Any, Any]:
+    """Return what a mapping, data class, (named) tuple or list holds, by key, field or index; empty for all else."""
+    if isinstance(value, Mapping):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    return dict(enumerate(value)) if isinstance(value, tuple | list) else {}
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return the first floating point tensor in a tensor or in what `named_parts` looks into."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else None
+    parts: Iterable[Any] = named_parts(value).values()
+    return next((found for part in parts if (found := first_tensor(part)) is not None), None)
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a value of the same structure and types in which every tensor is changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    changed = {key: map_tensors(part, change) for key, part in named_parts(value).items()}
+    if isinstance(value, tuple | list):
+        return type(value)(*changed.values()) if hasattr(value, "_fields") else type(value)([*changed.values()])
+    if not changed:
+        return value
+    result = copy.copy(value)
+    for key, part in changed.items():
+        if isinstance(value, Mapping):
+            result[key] = part
+        else:
+            object.__setattr__(result, key, part)  # also where the data class is frozen
+    return result
+
+
+def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
+    """Read the grid from layers that return (tokens, (t, h, w)), as MViT's blocks do."""
+    if isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], tuple | list):
+        if len(output[1]) == 3 and all(isinstance(n, int) for n in output[1]):
+            return {name: tuple(output[1])}
+    return {}
+
+
+def output_shapes(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, tuple[torch.Size, Shape | None]]:
+    """Run the network once and return each layer's output shape, and its grid if the layer returns that.
+
+    Layers that are not reached, are called several times or return no tensor are left out.
+    """
+    found: dict[str, list[tuple[torch.Size, Shape | None]]] = {name: [] for name in names}
+
+    def hook(name: str, output: Any) -> None:
+        tensor = first_tensor(output)
+        if tensor is not None:
+            found[name].append((tensor.shape, token_grid(name, output).get(name)))
+
+    handles = [
+        find_layer(net, name).register_forward_hook(lambda _m, _a, output, name=name: hook(name, output))
+        for name in names
+    ]
+    try:
+        with torch.no_grad():
+            net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: calls[0] for name, calls in found.items() if len(calls) == 1}
+
+
+def grid_axes(layout: str) -> str:
+    """Return which of t, h, w a layout has, in that order: "b t h w c" -> "t h w"."""
+    return " ".join(axis for axis in "thw" if axis in layout.replace("(", " ").replace(")", " ").split())
+
+
+def read_grid(tensor: Tensor, layout: str, *, batch: int, grid: Shape | None = None) -> Tensor:
+    """Read a layer's output, of any layout, as (B, C, *S) with S the axes t, h, w that the layout has.
+
+    Args:
+        tensor: the layer's output.
+        layout: einops pattern of the output with the axes b, c, t, h, w: "b t h w c", "(b t) c h w", "b (t h w) c".
+        batch: B; needed where time is folded into the batch.
+        grid: sizes of t, h, w; needed where they are folded into one axis. One token more than the grid has
+            is a class token in front and is left out.
+
+    Raises:
+        LayerError: the output does not have that layout or grid.
+    """
+    axes = grid_axes(layout).split()
+    sizes = _sizes(axes, grid)
+    try:
+        cells = _without_class_token(tensor, layout, sizes)
+        return rearrange(cells, f"{layout} -> b c {' '.join(axes)}", b=batch, **sizes)
+    except (EinopsError, RuntimeError):
+        given = f"shape {tuple(tensor.shape)} for a batch of {batch}" + (f" and grid {tuple(grid)}" if grid else "")
+        raise LayerError(f"the layer's output has {given}, which does not fit the layout {layout!r}") from None
+
+
+def _sizes(axes: Sequence[str], grid: Shape | None) -> dict[str, int]:
+    """Name the grid's sizes: a grid of three is (t, h, w), of which a layout may have fewer."""
+    if grid is None:
+        return {}
+    named = dict(zip("thw" if len(grid) == 3 else axes, grid, strict=False))
+    return {axis: named[axis] for axis in axes if axis in named}
+
+
+def _without_class_token(tensor: Tensor, layout: str, sizes: Mapping[str, int]) -> Tensor:
+    """Leave out the first of the tokens if they are one more than the cells of the grid."""
+    parts: list[str] = re.findall(r"\([^)]*\)|\S+", layout)
+    for axis, part in enumerate(parts):
+        names = part.strip("()").split()
+        if part.startswith("(") and {"h", "w"} <= set(names) <= set(sizes) and tensor.ndim == len(parts):
+            cells = math.prod(sizes[name] for name in names)
+            return tensor.narrow(axis, 1, cells) if tensor.shape[axis] == cells + 1 else tensor
+    return tensor
+
+
+def input_layout(x: Tensor) -> str:
+    """Tell a clip (B, C, T, H, W) from (B, T, C, H, W), where C is 1 or 3, and from an image (B, C, H, W)."""
+    if x.ndim not in (4, 5):
+        raise LayerError(f"cannot tell frames and pixels of an input of shape {tuple(x.shape)}; give layout= and grid=")
+    if x.ndim == 4:
+        return "b c h w"
+    return "b t c h w" if x.shape[2] in (1, 3) and x.shape[1] not in (1, 3) else "b c t h w"
+
+
+def clip_size(x: Tensor) -> tuple[int, int, int]:
+    """Return T, H, W of a network's input: (B, C, T, H, W), (B, T, C, H, W) or an image (B, C, H, W)."""
+    size = dict(zip(input_layout(x).split(), x.shape, strict=True))
+    return int(size.get("t", 1)), int(size["h"]), int(size["w"])
+
+
+def infer_layout(shape: Shape, x: Tensor, *, grid: Shape | None = None) -> str:
+    """Tell the layout of a layer's output from its shape and the input's; refuse to guess.
+
+    A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
+    number where the input is square, else to within two cells. Time before channels is thought of only where the
+    input has it so. Time folded into the batch is taken to be sample by sample, which no shape can tell.
+
+    Raises:
+        LayerError: no layout fits, or several do.
+    """
+    fitting = [layout for layout in LAYOUTS if _fits(layout, shape, x, grid)]
+    if len(fitting) == 1:
+        return fitting[0]
+    say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"fits none of {', '.join(LAYOUTS)}"
+    raise LayerError(f"the layer's output of shape {tuple(shape)} {say}; give layout= (tokens need grid=(t, h, w) too)")
+
+
+def _fits(layout: str, shape: Shape, x: Tensor, grid: Shape | None) -> bool:
+    if "(t h w)" in layout:
+        cells = math.prod(grid) if grid is not None else -1
+        return len(shape) == 3 and shape[0] == x.shape[0] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
+    names = layout.replace("(b t)", "bt").split()
+    if len(names) != len(shape) or ("t" in layout) != (x.ndim == 5):
+        return False
+    if layout == "b t c h w" and input_layout(x) != layout:
+        return False
+    frames, height, width = clip_size(x)
+    size = dict(zip(names, shape, strict=True))
+    if "bt" in size:
+        if size["bt"] != x.shape[0] * frames:
+            return False
+        size |= {"b": x.shape[0], "t": frames}
+    inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
+    return size["b"] == x.shape[0] and inside and _shrunk_alike(size["h"], size["w"], height, width)
+
+
+def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:
+    """Tell whether h x w can be the same network's view of height x width."""
+    if h == w and (h <= 2 or height == width):
+        return True
+    return height != width and (abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2)

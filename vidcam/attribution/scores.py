@@ -1,0 +1,133 @@
+"""Scores: the number being explained, as functions of the network's output, `output -> (B,)`."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidcam.attribution.capture import Score
+from vidcam.attribution.layers import first_tensor, named_parts
+from vidcam.errors import OptionError, TargetError, unknown
+
+LOGITS = ("logits", "out", "output")
+"""Keys or fields under which networks that return several things keep what vidcam explains."""
+
+
+def logits(output: Any) -> Tensor:
+    """Return the tensor that holds the answer: the output itself, its `logits` or `out`, or its first tensor."""
+    parts = named_parts(output)
+    tensor = first_tensor(next((parts[key] for key in LOGITS if key in parts), output))
+    if tensor is None:
+        raise OptionError(f"the network returns no floating point tensor but {type(output).__name__}")
+    return tensor
+
+
+def probabilities(output: Any) -> Tensor:
+    """Return the (B, K) softmax of the network's logits."""
+    return logits(output).float().softmax(dim=1)
+
+
+def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:
+    """Return a class's index, given its index or its name; a TargetError names near matches.
+
+    A name is looked up first, so that a class called "7" is found; then digits are read as an index.
+    """
+    classes = len(labels) if classes is None else classes
+    index = _named(target, labels) if isinstance(target, str) else operator.index(target)
+    if not 0 <= index < classes:
+        raise TargetError(f"class {index} does not exist; possible: 0 to {classes - 1}")
+    return index
+
+
+def _named(target: str, labels: Sequence[str]) -> int:
+    """Find a name as it is written, then whatever its case and underscores, then as digits."""
+    if target in labels:
+        return list(labels).index(target)
+    folded = [label.casefold().replace("_", " ") for label in labels]
+    wanted = target.casefold().replace("_", " ")
+    if folded.count(wanted) == 1:
+        return folded.index(wanted)
+    if target.removeprefix("+").isdecimal():
+        return int(target)
+    hint = "" if labels else " (the classes have no names: give an index, or labels)"
+    raise TargetError(unknown("class", target, labels) + hint)
+
+
+def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequence[str] = ()) -> Score:
+    """Return the score of one class, before the softmax.
+
+    Args:
+        target: index or name of the class; several give each sample of the batch its own class.
+        labels: the classes' names, needed for a name.
+    """
+
+    def score(output: Any) -> Tensor:
+        values = logits(output)
+        if values.ndim != 2:
+            raise OptionError(f"a class score needs an output of shape (B, K); given {tuple(values.shape)}")
+        wanted = target.tolist() if hasattr(target, "tolist") else target  # a tensor or an array
+        several = (
+            list(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else [wanted] * len(values)
+        )
+        if len(several) != len(values):
+            raise TargetError(f"{len(values)} samples need as many targets; given {len(several)}")
+        indices = [_index(each, labels, values.shape[1]) for each in several]
+        return values.gather(1, torch.tensor(indices, device=values.device, dtype=torch.int64)[:, None])[:, 0]
+
+    return score
+
+
+def _index(target: Any, labels: Sequence[str], classes: int) -> int:
+    if not isinstance(target, str) and not hasattr(target, "__index__"):
+        raise TargetError(f"a class is an index or a name; given {target!r}")
+    return target_index(target, labels, classes)
+
+
+def component(*index: int) -> Score:
+    """Return one component of a regression's output: `component(2)` of (B, 6), `component(0, 5)` of (B, n, 6)."""
+
+    def score(output: Any) -> Tensor:
+        values = logits(output)
+        values = values[:, None] if values.ndim == 1 else values
+        if len(index) != values.ndim - 1 or any(not -n <= i < n for i, n in zip(index, values.shape[1:], strict=False)):
+            raise TargetError(f"component {index} does not exist in an output of shape {tuple(values.shape)}")
+        for axis_index in index:
+            values = values[:, axis_index]
+        return values
+
+    return score
+
+
+def minus(score: Score) -> Score:
+    """Return the score with its sign turned: what speaks against it."""
+    return lambda output: -score(output)
+
+
+def negative_loss(target: Tensor, loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Score:
+    """Return minus the loss against a known answer: high where the network is right.
+
+    The map vanishes as the fit becomes perfect, because the gradient does; look at the score beside it.
+
+    Args:
+        target: (B, ...) the right answer, of the output's shape, or what `loss` takes, such as (B,) class indices.
+        loss: `(output, target) -> (B, ...)` or elementwise, unreduced; half the squared error by default. What is
+            left after the first axis is summed.
+    """
+
+    def score(output: Any) -> Tensor:
+        values = logits(output)
+        answer = target.to(values.device, values.dtype if loss is None or target.is_floating_point() else target.dtype)
+        if loss is None and answer.shape != values.shape:
+            raise OptionError(f"the target has shape {tuple(answer.shape)}, the output {tuple(values.shape)}")
+        losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
+        if losses.ndim == 0:
+            raise OptionError("the loss must not be reduced over the batch: use reduction='none'")
+        if losses.numel() > values.numel():  # (B, 1) against (B,) is silently made (B, B)
+            raise OptionError(
+                f"the loss of output {tuple(values.shape)} and target {tuple(answer.shape)} mixes samples"
+            )
+        return -losses.flatten(1).sum(1) if losses.ndim > 1 else -losses
+
+    return score
