@@ -33,6 +33,7 @@ class YuvPicture:
         self._time_base = time_base
 
     def encode(self, pixels: Pixels, timestamp: int) -> Packets:
+        """Encode one frame (H, W, 3), shown at that timestamp, and yield the packets that are ready."""
         if any(after for _, after in self._padding):
             pixels = np.pad(pixels, self._padding, mode="edge")
         rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
@@ -43,6 +44,7 @@ class YuvPicture:
         yield from self.stream.encode(frame)
 
     def flush(self) -> Packets:
+        """Yield the packets that the encoder still holds."""
         yield from self.stream.encode(None)
 
 
@@ -75,12 +77,14 @@ class GifPicture:
         return graph
 
     def encode(self, pixels: Pixels, timestamp: int) -> Packets:
+        """Encode one frame (H, W, 3), shown at that timestamp, and yield the packets that are ready."""
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame.pts, frame.time_base = timestamp, self._time_base
         self._graph.vpush(frame)
         yield from self._pull()
 
     def flush(self) -> Packets:
+        """Yield the packets that the encoder still holds."""
         self._graph.vpush(None)
         yield from self._pull()
         yield from self.stream.encode(None)

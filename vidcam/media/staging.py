@@ -4,10 +4,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidcam.errors import MediaError
+
+PART = ".vidcam.part."
 
 
 @contextmanager
@@ -20,34 +22,55 @@ def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) 
         MediaError: the directory cannot be written, or one of the files exists and `force` is not set.
     """
     directory = Path(directory)
-    taken = [name for name in names if (directory / name).exists()]
-    if taken and not force:
-        raise MediaError(f"{directory / taken[0]} exists already; use --force (force=True) to replace it")
-    made = _make(directory)
-    part = None
+    check_free(directory, names, force=force)
+    made: list[Path] = []
     try:
-        part = Path(tempfile.mkdtemp(prefix=".vidcam.part.", dir=directory))
+        part = _make(directory, made)
         yield part
-        for name in names:
-            os.replace(part / name, directory / name)
+        _move(part, directory, names)
     except BaseException:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
-        for parent in reversed(made):
-            parent.rmdir()
+        for folder in reversed(made):
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                shutil.rmtree(folder) if folder.name.startswith(PART) else folder.rmdir()
         raise
-    else:
-        part.rmdir()
+    part.rmdir()
 
 
-def _make(directory: Path) -> list[Path]:
-    """Make the directory and its parents; return those that were not there, outermost first."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()][::-1]
+def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
+    """Refuse, before any work is done, to replace files without `force` or to write where it is impossible.
+
+    Raises:
+        MediaError: one of the files exists, or the directory cannot be written.
+    """
+    nearest = next(path for path in (directory, *directory.absolute().parents) if os.path.exists(path))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "permission denied" if nearest.is_dir() else f"{nearest} is no directory"
+        raise MediaError(f"cannot write into the directory {directory}: {why}")
+    for path in (directory / name for name in names):
+        if os.path.isdir(path):
+            raise MediaError(f"cannot write {path}: it is a folder")
+        if os.path.lexists(path) and not force:
+            raise MediaError(f"{path} exists already; use --force (force=True) to replace it")
+
+
+def _make(directory: Path, made: list[Path]) -> Path:
+    """Make the directory, its parents and a temporary folder in it; tell what was made as it is made."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError("permission denied")
+        for path in [path for path in (directory, *directory.parents) if not os.path.exists(path)][::-1]:
+            path.mkdir(exist_ok=True)
+            made.append(path)
+        made.append(Path(tempfile.mkdtemp(prefix=PART, dir=directory)))
     except OSError as error:
         reason = error.strerror or str(error)
         raise MediaError(f"cannot write into the directory {directory}: {reason}") from None
-    return missing
+    return made[-1]
+
+
+def _move(part: Path, directory: Path, names: Sequence[str]) -> None:
+    """Move all files, or none if one is missing or cannot be put in its place."""
+    missing = [name for name in names if not (part / name).is_file()]
+    if missing:
+        raise MediaError(f"nothing was written to {directory / missing[0]}")
+    check_free(directory, names, force=True)
+    for name in names:
+        os.replace(part / name, directory / name)

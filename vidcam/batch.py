@@ -1,0 +1,129 @@
+"""Explaining several videos with one model, one after the other; a video that fails does not stop the others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidcam.analysis import explain
+from vidcam.errors import OptionError, VidcamError, unknown
+from vidcam.models.loading import load_model
+from vidcam.models.model import Model
+from vidcam.outputs import check_free, describe, write_outputs
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
+DEVICES = ("auto", "cpu", "cuda")
+OUTPUT = Path("vidcam-out")
+MODEL = "r2plus1d_18"
+
+
+def explain_all(
+    options: dict[str, Any],
+    *,
+    output: Path | None,
+    force: bool,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Explain every video of `options["videos"]` and write its files; yield the facts of each.
+
+    Args:
+        options: those of `vidcam explain`, by name.
+        output: the directory for one video, or for one folder per video.
+        force: whether to replace files of earlier runs.
+        progress: makes a progress display with a title.
+        say: prints notes for people.
+
+    Yields:
+        What `describe` tells; for a video that failed, `video` and `error`.
+    """
+    videos = options["videos"]
+    folders = _folders(videos, output)
+    for folder in folders:
+        check_free(folder, force=force)
+    model = _model(options)
+    for video, folder in zip(videos, folders, strict=True):
+        try:
+            yield _explain_one(model, video, folder, options, force=force, progress=progress, say=say)
+        except (VidcamError, OSError) as error:
+            if len(videos) == 1:
+                raise
+            say(f"error: {video}: {' '.join(str(error).split())}")
+            yield {"video": video, "error": " ".join(str(error).split())}
+
+
+def _explain_one(
+    model: Model,
+    video: str,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    force: bool,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    with progress("explaining") as shown:
+        explanation = explain(
+            model,
+            video,
+            method=options["method"],
+            target=options["target"],
+            layer=options["layer"],
+            pooling=options["pooling"],
+            when=None if options["when"] == "none" else options["when"],
+            placement=_placement(options["placement"]),
+            hop_seconds=options["hop"],
+            backend=options["backend"],
+            progress=shown,
+        )
+    with progress("drawing") as shown:
+        files = {key: str(Path(options[key]).resolve()) for key in ("checkpoint", "labels") if options[key]}
+        kept = options | files | {"videos": [str(Path(video).resolve())]}
+        outputs, said = write_outputs(explanation, folder, options=kept, force=force, progress=shown)
+    for note in (*explanation.notes, *said):
+        say(f"note: {note}")
+    return describe(explanation, video, outputs)
+
+
+def _model(options: dict[str, Any]) -> Model:
+    device = options["device"]
+    kind, _, number = device.partition(":")
+    if kind not in DEVICES or (number and (kind != "cuda" or not number.isdecimal())):
+        raise OptionError(unknown("device", device, DEVICES))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {device!r} is not available here; possible: auto, cpu")
+    name = options["model"]
+    if name is None and options["checkpoint"] is None:
+        name = MODEL
+    return load_model(
+        name,
+        weights=options["weights"],
+        checkpoint=options["checkpoint"],
+        labels=options["labels"],
+        device=device,
+    )
+
+
+def _placement(text: str) -> tuple[str, str]:
+    time, _, space = text.partition(",")
+    return time.strip(), space.strip()
+
+
+def _folders(videos: list[str], output: Path | None) -> list[Path]:
+    """Choose a folder per video: `output` itself for one; else one by the video's name, numbered where names repeat."""
+    if output is not None and len(videos) == 1:
+        return [output]
+    folders: list[Path] = []
+    for video in videos:
+        path = Path(video)
+        folder = name = (output or OUTPUT) / (path.stem if path.suffix else path.resolve().name)
+        number = 1
+        while folder in folders:
+            number += 1
+            folder = name.with_name(f"{name.name}-{number}")
+        folders.append(folder)
+    return folders

@@ -1,0 +1,101 @@
+"""From a source's frame to a network's frame, and the way back for coordinates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torchvision.transforms import functional as F
+
+from vidcam.errors import OptionError
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a network's pixels lie in the source, along height and width.
+
+    The network's pixel u is at `scale * (u + first + 0.5) - 0.5` source pixels.
+    """
+
+    size: Size
+    """(H, W) of the network's frame."""
+    first: tuple[float, float]
+    """Resized pixels cut off at the top and at the left; negative where the crop adds a border."""
+    scale: tuple[float, float]
+    """Source pixels per resized pixel, down and across."""
+    source: Size
+    """(H, W) of the source's frame."""
+
+    def to_source(self, positions: npt.ArrayLike, axis: int) -> npt.NDArray[np.float64]:
+        """Map positions in the network's frame to the source's pixels, along axis 0 (down) or 1 (across)."""
+        return self.scale[axis] * (np.asarray(positions, dtype=np.float64) + self.first[axis] + 0.5) - 0.5
+
+    @property
+    def region(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom edge of what the network sees, in source pixels."""
+        top, left = (max(self.to_source(-0.5, axis).item(), -0.5) for axis in (0, 1))
+        ends = [self.to_source(self.size[axis] - 0.5, axis).item() for axis in (0, 1)]
+        bottom, right = (min(end, self.source[axis] - 0.5) for axis, end in enumerate(ends))
+        return left, top, right, bottom
+
+    @property
+    def covers_source(self) -> bool:
+        """Whether the network sees all of the source's pixels, to within half a pixel."""
+        height, width = self.source
+        edges = np.subtract(self.region, (-0.5, -0.5, width - 0.5, height - 0.5))
+        return bool(np.abs(edges).max() <= 0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, crop from the middle, scale to 0..1, normalize: what torchvision's presets do, frame by frame."""
+
+    resize: Size | int | None = None
+    """(H, W), or the length of the shorter side, or None for the source's own size."""
+    crop: Size | None = None
+    """(H, W) cut from the middle, or None."""
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        sides = (self.resize,) if isinstance(self.resize, int) else (self.resize or ())
+        if any(side < 1 for side in (*sides, *(self.crop or ()))):
+            raise OptionError(f"sizes must be positive; given resize {self.resize} and crop {self.crop}")
+        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
+            raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) uint8 RGB -> (3, h, w) float32."""
+        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        height, width = pixels.shape[:2]
+        if self.resize is not None:
+            frame = F.resize(frame, list(self.resized(height, width)), antialias=self.antialias)
+        if self.crop is not None:
+            frame = F.center_crop(frame, list(self.crop))
+        normalized: Tensor = F.normalize(frame.float() / 255, list(self.mean), list(self.std))
+        return normalized
+
+    def resized(self, height: int, width: int) -> Size:
+        """Return (H, W) after the resize."""
+        if not isinstance(self.resize, int):
+            return self.resize or (height, width)
+        if height <= width:
+            return self.resize, int(self.resize * width / height)
+        return int(self.resize * height / width), self.resize
+
+    def view(self, height: int, width: int) -> View:
+        """Tell where the network's pixels lie in a source of that size."""
+        resized = self.resized(height, width)
+        size = self.crop or resized
+        first = [_first(whole, part) for whole, part in zip(resized, size, strict=True)]
+        scale = (height / resized[0], width / resized[1])
+        return View(size=size, first=(first[0], first[1]), scale=scale, source=(height, width))
+
+
+def _first(whole: int, part: int) -> int:
+    """Return the first pixel of a crop from the middle, rounded as torchvision does; a border is negative."""
+    return round((whole - part) / 2) if whole >= part else -((part - whole) // 2)

@@ -1,0 +1,1 @@
+"""How well an explanation hits what is known, or what the network really needs."""

@@ -1,0 +1,210 @@
+"""Checkpoints: a user's own weights from a state dict or safetensors, never pickled code."""
+
+import json
+import pickle
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vidcam.data.preprocessing import Preprocessing
+from vidcam.errors import ModelError, VidcamError
+from vidcam.media.files import replacing
+from vidcam.models.model import Model
+
+NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
+"""Keys under which training code keeps the state dict."""
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""Prefixes that wrappers put before every key."""
+KEY = "vidcam"
+"""The key of a safetensors file's metadata under which vidcam keeps what rebuilds the model, as JSON."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights by name, and the strings that were stored beside them."""
+
+    path: Path
+    state: dict[str, Tensor]
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def rows(self, layer: str) -> int | None:
+        """Return the number of rows of a layer's weight: of the head, the number of classes."""
+        weight = self.state.get(f"{layer}.weight")
+        return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `write_checkpoint` wrote beside the weights; empty if the file is not of its making.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        if KEY not in self.facts:
+            return {}
+        try:
+            found = json.loads(self.facts[KEY])
+            dict(found["options"])
+            str(found["model"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
+        return dict(found)
+
+    def restore(self, model: Model, *, but: Collection[str] = ()) -> None:
+        """Give a model the labels, preprocessing, frames and rate that the description holds.
+
+        Args:
+            model: of the same name, with the same options.
+            but: options that the user has chosen anew, which stay as they are.
+        """
+        if not (found := self.description):
+            return
+        try:
+            model.labels = tuple(map(str, found["labels"]))
+            if len(set(model.labels)) != len(model.labels):
+                raise ValueError("labels must differ")
+            if "frames" not in but:
+                model.frames = int(found["frames"])
+            if "frame_rate" not in but:
+                model.frame_rate = None if found["frame_rate"] is None else float(found["frame_rate"])
+            if not {"size", "backbone_input"} & set(but):
+                model.preprocessing = _preprocessing(found["preprocessing"])
+        except (KeyError, TypeError, ValueError, VidcamError) as error:
+            raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
+
+
+def write_checkpoint(
+    model: Model, path: str | Path, *, facts: Mapping[str, Any] | None = None, force: bool = False
+) -> Path:
+    """Write a model to one safetensors file that `load_model(None, checkpoint=path)` rebuilds, bit for bit.
+
+    Args:
+        model: from `load_model`, trained since.
+        path: a `.safetensors` file.
+        facts: what else to keep, as digests of the splits it was trained on; anything that JSON takes.
+        force: whether to replace an existing file.
+
+    Raises:
+        ModelError: the file's name does not end with `.safetensors`.
+        MediaError: the file exists and `force` is not set, or its folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"a checkpoint's name must end with .safetensors; given {path.name!r}")
+    # copies, because safetensors refuses tensors that share memory
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.net.state_dict().items()}
+    text = json.dumps({**(facts or {}), **describe(model)}, default=str)
+    with replacing(path, force=force) as part:
+        save_file(state, part, metadata={KEY: text})
+    return path
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return everything but the weights that is needed to rebuild a model, for JSON."""
+    return {
+        "model": model.name,
+        "options": dict(model.options),
+        "labels": list(model.labels),
+        "frames": model.frames,
+        "frame_rate": model.frame_rate,
+        "preprocessing": asdict(model.preprocessing),
+        "vidcam": version("vidcam"),
+    }
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a `.safetensors` file, or anything that `torch.load(weights_only=True)` reads.
+
+    A state dict may lie under "state_dict" or "model", and its keys may begin with "module.".
+
+    Raises:
+        ModelError: the file is missing, is no checkpoint, or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"checkpoint {path} does not exist or is no file")
+    try:
+        state, facts = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), {})
+    except Exception as error:  # given garbage, the readers raise whatever they stumble upon
+        raise ModelError(f"checkpoint {path} cannot be read: {_why(error)}") from None
+    if not state:
+        raise ModelError(f"checkpoint {path} holds no tensors; save net.state_dict()")
+    return Checkpoint(path, _without_prefixes(state), facts)
+
+
+def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
+    """Load the weights strictly.
+
+    Raises:
+        ModelError: keys or shapes differ; it lists them.
+    """
+    wanted = net.state_dict()
+    given = checkpoint.state
+    shapes = [
+        f"{key} has shape {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted.keys() & given.keys()
+        if given[key].shape != wanted[key].shape
+    ]
+    differences = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - wanted.keys()),
+        "of another shape": sorted(shapes),
+    }
+    if any(differences.values()):
+        say = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in differences.items() if keys)
+        raise ModelError(f"checkpoint {checkpoint.path} does not fit {name}; {say}")
+    net.load_state_dict(given)
+
+
+def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:
+    """Read what JSON has made lists of."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return Preprocessing(**fields)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    while isinstance(loaded, Mapping) and (key := next((k for k in NESTED if _is_mapping(loaded.get(k))), None)):
+        loaded = loaded[key]
+    if not isinstance(loaded, Mapping):
+        return {}
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _why(error: Exception) -> str:
+    """Say in few words why a file is no checkpoint."""
+    if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+        return "it holds pickled code, which is never run; save net.state_dict() instead"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "TorchScript" in str(error):
+        return "it is a TorchScript archive; save net.state_dict() instead"
+    return "it is damaged, or neither a state dict nor safetensors"
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what wrappers put before every key, however many wrappers there were."""
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            return _without_prefixes({key.removeprefix(prefix): value for key, value in state.items()})
+    return state
+
+
+def _some(items: list[str], most: int = 4) -> str:
+    """List the first few items, and say how many more there are."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

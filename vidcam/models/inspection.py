@@ -1,0 +1,83 @@
+"""What there is to choose: models by name, and the layers of a network that can be explained."""
+
+import warnings
+from collections.abc import Callable
+from math import isinf
+from typing import Any
+
+import torch
+
+from vidcam.attribution.capture import untouched
+from vidcam.attribution.layers import grid_axes, output_shapes, read_grid
+from vidcam.errors import LayerError, ModelError
+from vidcam.models.kinetics import UntrainedWarning
+from vidcam.models.loading import MODELS, load_model
+from vidcam.models.model import Model
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Return name and description of every model that `load_model` knows."""
+    return [{"model": name, "what it is": recipe.about} for name, recipe in MODELS.items()]
+
+
+def list_layers(
+    model: str | Model, *, progress: Callable[[int, int | None], None] | None = None
+) -> list[dict[str, Any]]:
+    """Return the main layers that can be explained: grid, strides, and what one cell can see.
+
+    These are the layers whose geometry is known, or else the network's direct parts, which are measured.
+
+    Args:
+        model: a model or its name.
+        progress: called after every layer.
+
+    Returns:
+        Per layer its name, grid (t, h, w), the frames and pixels from one slot or cell to the next, and those that
+        one can depend on, at most the whole input.
+    """
+    if isinstance(model, str):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UntrainedWarning)
+            model = load_model(model, weights=None)  # geometry does not depend on weights
+    size = model.preprocessing.view(112, 112).size
+    frame = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    x = model.batch([[frame] * model.frames])
+    names = list(model.axes) or [name for name, _ in model.net.named_children()]
+    with untouched(model.net):
+        shapes = output_shapes(model.net, x, names)
+    rows = []
+    for done, (name, (shape, grid)) in enumerate(shapes.items(), 1):
+        rows.append(_describe(model, x, name, shape, grid))
+        if progress is not None:
+            progress(done, len(shapes))
+    found = [row for row in rows if row is not None]
+    if not found:
+        raise ModelError(f"{model.name} has no layer that reads as a grid; say how they read: Model(..., layout=)")
+    return found
+
+
+def _describe(model: Model, x: torch.Tensor, name: str, shape: Any, grid: Any) -> dict[str, Any] | None:
+    """Describe a layer that has a grid of two cells or more."""
+    if grid is None and callable(model.grid) and len(shape) == 3:
+        grid = model.grid(shape[1])
+    try:
+        layout = model.layout_of(name, shape, x, grid)
+        sizes = tuple(read_grid(torch.empty(shape), layout, batch=1, grid=grid).shape[2:])
+    except LayerError:
+        return None
+    if max(sizes) < 2:
+        return None
+    clip = x if model.input_layout == "b c t h w" else x.transpose(1, 2)
+    axes = model.axes_of(name, clip.shape[1:], layout, grid)
+    whole = dict(zip("thw", clip.shape[2:], strict=True))
+    seen = [
+        whole[axis] if isinf(geometry.extent) else min(geometry.extent, whole[axis])
+        for axis, geometry in zip(grid_axes(layout).split(), axes, strict=True)
+    ]
+    mark = " (default)" if name == model.layer else " (when)" if name == model.when else ""
+    return {
+        "layer": name + mark,
+        "grid": list(sizes),
+        "stride": [f"{axis.stride:g}" for axis in axes],
+        "sees": [f"{extent:g}" for extent in seen],
+    }

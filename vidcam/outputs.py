@@ -1,0 +1,70 @@
+"""What a run leaves behind: the explanation, its pictures and video, and how to repeat it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vidcam.errors import MediaError
+from vidcam.explanation import Explanation
+from vidcam.media import staging
+from vidcam.rendering import contact_sheet, render, timeline
+
+NAMES = ("explanation.npz", "overlay.mp4", "frames.png", "timeline.png", "run.json")
+APART_SECONDS = 0.25
+"""Between the frames of the sheet: neighbors look alike and would fill it."""
+
+
+def check_free(directory: Path, *, force: bool) -> None:
+    """Refuse, before any work is done, to replace an earlier run's files without `force`, or what cannot be written."""
+    staging.check_free(directory, NAMES, force=force)
+
+
+def write_outputs(
+    explanation: Explanation,
+    directory: Path,
+    *,
+    options: dict[str, Any],
+    look: dict[str, Any] | None = None,
+    force: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Write all files of a run, together or not at all; return their paths and what a reader must know.
+
+    Args:
+        explanation: what `explain` returned.
+        directory: where to; it is made if need be.
+        options: the options of the run, for `run.json`.
+        look: options of `render`.
+        force: whether to replace files of an earlier run.
+        progress: called after every frame that was drawn.
+    """
+    _check_apart(explanation.provenance.get("source"), directory)
+    with staging.staged(directory, NAMES, force=force) as part:
+        explanation.save(part / "explanation.npz")
+        said = render(explanation, part / "overlay.mp4", progress=progress, **look or {})
+        contact_sheet(explanation, part / "frames.png", apart_seconds=APART_SECONDS)
+        timeline(explanation, part / "timeline.png")
+        run = {"options": options, "explanation": explanation.summary(), "notes": [*explanation.notes, *said]}
+        (part / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
+    return [directory / name for name in NAMES], said
+
+
+def _check_apart(source: str | None, directory: Path) -> None:
+    """Never write over the source, whatever `force` says."""
+    for path in (directory / name for name in NAMES):
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise MediaError(f"{path} is the source itself; choose another directory for the results")
+
+
+def describe(explanation: Explanation, video: str, outputs: list[Path]) -> dict[str, Any]:
+    """Return the facts of a run that a program wants."""
+    return {
+        "video": video,
+        "target": explanation.target_name,
+        "probability": round(explanation.probability, 6),
+        "frames": len(explanation.heat),
+        "size": [explanation.width, explanation.height],
+        "duration_seconds": round(explanation.duration_seconds, 6),
+        "outputs": [str(path) for path in outputs],
+    }
