@@ -91,7 +91,7 @@ def test_a_rate_must_be_positive(rate: float) -> None:
 def test_windows_cover_every_sample() -> None:
     for length in range(1, 8):
         for hop in range(1, length + 1):
-            for count in range(0, 30):
+            for count in range(30):
                 found = list(windows(range(count), length=length, hop=hop))
                 assert {item for window in found for item in window.items} == set(range(count))
                 assert all(len(window.items) == length for window in found)

@@ -47,7 +47,7 @@ class FolderVideo(Video):
     def __iter__(self) -> Iterator[Frame]:
         return (self._frame(index) for index in range(len(self._files)))
 
-    def _seconds(self) -> list[float]:
+    def times(self) -> list[float]:
         return [float(index / self._rate) for index in range(len(self._files))]
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:

@@ -44,7 +44,7 @@ class IndexedVideo(Video):
         for index in range(len(self._times)):
             yield self._read_one(read, index)
 
-    def _seconds(self) -> list[float]:
+    def times(self) -> list[float]:
         return self._times
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:

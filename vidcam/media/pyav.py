@@ -157,9 +157,9 @@ class PyavVideo(Video):
         clock = Clock(self._rate, self._time_base)
         return [clock.tick(timestamp) for timestamp in table.timestamps]
 
-    def _seconds(self) -> list[float]:
+    def times(self) -> list[float]:
         times = self.shown_seconds()
-        return super()._seconds() if times is None else times
+        return super().times() if times is None else times
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         table = self._packet_table()
@@ -172,7 +172,7 @@ class PyavVideo(Video):
 
     def _seek(self, table: PacketTable, indices: list[int]) -> dict[int, Frame]:
         """Decode from the key frame before each index, or on from the one before where that is shorter."""
-        seconds, reformatter = self._seconds(), VideoReformatter()
+        seconds, reformatter = self.times(), VideoReformatter()
         found: dict[int, Frame] = {}
         with opened(self._path) as container:
             stream = video_stream(container, self._path)

@@ -68,13 +68,13 @@ class Video(ABC):
         wanted = [int(index) for index in indices]
         found = self._pick(sorted({index for index in wanted if index >= 0}))
         if missing := [index for index in wanted if index not in found]:
-            last = len(self._seconds()) - 1
+            last = len(self.times()) - 1
             raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
         return [found[index] for index in wanted]
 
     def frames_at_seconds(self, seconds: Sequence[float]) -> list[Frame]:
         """Return the frame nearest in time to each of `seconds`; of two equally near ones the earlier."""
-        times = self._seconds()
+        times = self.times()
         return self.frames_at([_nearest(times, wanted) for wanted in seconds])
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open between two readings
@@ -86,7 +86,7 @@ class Video(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _seconds(self) -> list[float]:
+    def times(self) -> list[float]:
         """Return the times of all frames."""
         return [frame.seconds for frame in self]
 

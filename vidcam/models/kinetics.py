@@ -167,8 +167,6 @@ def preset_preprocessing(preset: Any) -> Preprocessing:
     )
 
 
-_preprocessing = preset_preprocessing
-
 
 def _is_torchvisions_own(path: Path, tags: Any) -> bool:
     """Whether a file has the name, which holds a hash, of one of torchvision's own weights files."""

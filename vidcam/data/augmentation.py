@@ -1,0 +1,97 @@
+"""Random changes of a training clip, the same for all of its frames."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from vidcam.data.preprocessing import Preprocessing, Size
+from vidcam.errors import OptionError
+
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Crop somewhere, mirror and recolor; then normalize as the network's preprocessing does.
+
+    The crop is taken from what `Preprocessing.resize` leaves, so that with scale and ratio of 1 an object is as big as
+    it is when the network is tested.
+    """
+
+    scale: tuple[float, float] = (0.6, 1.0)
+    """Range of the crop's area as a share of the network's picture."""
+    ratio: tuple[float, float] = (0.8, 1.25)
+    """Range by which the crop is made wider than the network's picture; drawn on a logarithmic scale."""
+    flip: float = 0.5
+    """Probability of a mirror image; 0 where left and right are different classes."""
+    brightness: float = 0.2
+    """Factors are drawn from 1 - x to 1 + x."""
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.0
+    """Turns of the color circle, up to 0.5 either way."""
+    gray: float = 0.0
+    """Probability of a clip without color."""
+    transform: Callable[[Tensor], Tensor] | None = None
+    """Any transform of torchvision's v2, called last with the clip, (T, 3, H, W) uint8, and with torch's random state
+    set from the clip's own and put back afterwards."""
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise OptionError(f"{name} must be a range of positive numbers; given {low} to {high}")
+        most = {"flip": 1.0, "gray": 1.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
+        for name, limit in most.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise OptionError(f"{name} must be from 0 to {limit:g}; given {getattr(self, name)}")
+
+    def __call__(self, clip: Tensor, preprocessing: Preprocessing, rng: np.random.Generator) -> Tensor:
+        """Change a clip, (T, 3, H, W) uint8, to the network's (T, 3, h, w) float32; all chance comes from `rng`."""
+        height, width = clip.shape[-2:]
+        size = preprocessing.view(height, width).size
+        box = self._box(rng, preprocessing.resized(height, width), size, (height, width))
+        clip = F.resized_crop(clip, *box, list(size), antialias=preprocessing.antialias)
+        clip = self._recolor(F.horizontal_flip(clip) if rng.random() < self.flip else clip, rng)
+        if self.transform is not None:
+            clip = _isolated(self.transform, clip, int(rng.integers(2**63)))
+        normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
+        return normalized
+
+    def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> Box:
+        """Draw a crop of the resized picture; return it in the source's pixels."""
+        area, ratio = rng.uniform(*self.scale), math.exp(rng.uniform(*np.log(self.ratio)))
+        factors = math.sqrt(area / ratio), math.sqrt(area * ratio)
+        places = rng.random(2)
+        ends: list[tuple[int, int]] = []
+        for axis in (0, 1):
+            share = min(size[axis] * factors[axis] / resized[axis], 1.0)
+            length = max(round(share * source[axis]), 1)
+            ends.append((int(places[axis] * (source[axis] - length + 1)), length))
+        (top, height), (left, width) = ends
+        return top, left, height, width
+
+    def _recolor(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
+        steps = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+        for step, by in zip(steps, (self.brightness, self.contrast, self.saturation), strict=True):
+            if by:
+                clip = step(clip, rng.uniform(1 - by, 1 + by))
+        if self.hue:
+            clip = F.adjust_hue(clip, rng.uniform(-self.hue, self.hue))
+        return F.rgb_to_grayscale(clip, 3) if rng.random() < self.gray else clip
+
+
+def _isolated(transform: Callable[[Tensor], Tensor], clip: Tensor, seed: int) -> Tensor:
+    """Call with a random state of its own: torchvision's transforms know only torch's global one."""
+    generator = torch.default_generator
+    kept = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        return transform(clip)
+    finally:
+        generator.set_state(kept)

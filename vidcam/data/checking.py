@@ -1,0 +1,178 @@
+"""Find what is wrong with the videos of a manifest before a training run does."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vidcam.data.extraction import Source
+from vidcam.data.manifest import Manifest, Row, read_manifest
+from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.media import BACKENDS
+from vidcam.media.digest import digest
+
+KINDS = {
+    "unreadable": "cannot be read",
+    "short": "shorter than asked for",
+    "duplicate": "the same file again",
+    "both sides": "one source on both sides of a split",
+}
+UNUSED = "unused"
+"""A split that nothing is trained or tested on."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a row."""
+
+    kind: str
+    """A name of `KINDS`."""
+    line: int
+    path: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found."""
+
+    manifest: str
+    videos: int
+    splits: dict[str, int]
+    problems: tuple[Problem, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many problems there are of each kind."""
+        found = Counter(problem.kind for problem in self.problems)
+        return {kind: found[kind] for kind in KINDS}
+
+    def lines(self) -> Iterator[str]:
+        """Say it for people: a line for each problem, then a summary."""
+        for problem in self.problems:
+            yield f"{self.manifest}, line {problem.line}: {problem.about}"
+        found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
+        yield f"{self.videos} videos checked: {found or 'nothing wrong'}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Say it for programs."""
+        return asdict(self) | {"counts": self.counts}
+
+
+def check_manifest(
+    manifest: Manifest | str | Path,
+    *,
+    min_seconds: float = 0.5,
+    backend: str = "auto",
+    workers: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Look at every video of a manifest: unreadable, too short, a copy of another, or from a source on both sides.
+
+    Of every video the packets are read, and the first and the last frame of the row are decoded.
+
+    Args:
+        manifest: one that was read with `require_files=False`, or its path.
+        min_seconds: what counts as too short.
+        backend: which reader decodes, see `vidcam.media`.
+        workers: how many videos are looked at at a time.
+        progress: called with the number of videos looked at, and of all.
+
+    Raises:
+        MediaError: the manifest itself cannot be read.
+        OptionError: the manifest is no manifest.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise OptionError(unknown("backend", backend, ("auto", *BACKENDS)))
+    if min_seconds < 0 or workers < 1:
+        raise OptionError(f"min_seconds must be 0 or more, workers 1 or more; given {min_seconds:g} and {workers}")
+    found = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, require_files=False)
+    problems = [
+        *_each(found.rows, min_seconds, backend, workers, progress or (lambda done, total: None)),
+        *_duplicates(found.rows, workers),
+        *_both_sides(found.rows),
+    ]
+    ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.path)))
+    return Report(str(found.path), len(found.rows), found.splits, ordered)
+
+
+def look(row: Row, *, min_seconds: float = 0.0, backend: str = "auto") -> Problem | None:
+    """Read one video's packets, and decode its first and last frame."""
+    try:
+        source = Source(row, backend=backend)
+        source.read(source.ends)
+    except (MediaError, OSError) as error:
+        return _problem("unreadable", row, " ".join(str(error).split()))
+    if source.duration_seconds < min_seconds:
+        frames = f"{len(source.seconds)} frame{'s' * (len(source.seconds) > 1)}"
+        about = f"{str(row.path)!r} lasts {source.duration_seconds:.2f} s ({frames}), less than {min_seconds:g} s"
+        return _problem("short", row, about)
+    return None
+
+
+def _each(
+    rows: Sequence[Row], min_seconds: float, backend: str, workers: int, progress: Callable[[int, int], None]
+) -> Iterator[Problem]:
+    def looked(row: Row) -> Problem | None:
+        return look(row, min_seconds=min_seconds, backend=backend)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for done, problem in enumerate(pool.map(looked, rows), start=1):
+            progress(done, len(rows))
+            if problem is not None:
+                yield problem
+
+
+def _duplicates(rows: Iterable[Row], workers: int) -> Iterator[Problem]:
+    """Yield files with the same bytes; only those of the same size are read for that."""
+    by_size: defaultdict[int, dict[Path, Row]] = defaultdict(dict)
+    for row in rows:
+        if row.path.exists():
+            by_size[_size(row.path)].setdefault(row.path, row)
+    suspects = [row for same in by_size.values() if len(same) > 1 for row in same.values()]
+    first: dict[str, Row] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for row, key in zip(suspects, pool.map(_digest, suspects), strict=True):
+            other = first.setdefault(key, row)
+            if other is not row:
+                yield _problem("duplicate", row, f"{str(row.path)!r} is the same video as {_named(other, row)}")
+
+
+def _both_sides(rows: Iterable[Row]) -> Iterator[Problem]:
+    """Yield, for every group or file that stands in more than one split, its first row in each further split."""
+    first: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row.split == UNUSED:
+            continue
+        sides = first.setdefault(row.group or str(row.path), {})
+        if sides and row.split not in sides:
+            other = next(iter(sides.values()))
+            name = f"group {row.group!r}" if row.group else repr(str(row.path))
+            about = f"{name} is in {row.split} here and in {other.split} in line {other.line}"
+            yield _problem("both sides", row, about)
+        sides.setdefault(row.split, row)
+
+
+def _named(other: Row, row: Row) -> str:
+    """Tell where the other copy stands, and what is worse than a copy."""
+    facts = [f"line {other.line}, {str(other.path)!r}"]
+    facts += [f"which is in {other.split} and not in {row.split}"] if other.split != row.split else []
+    facts += [f"and labeled {other.label!r} instead of {row.label!r}"] if other.label != row.label else []
+    return ", ".join(facts)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
+def _digest(row: Row) -> str:
+    try:
+        return digest(row.path)
+    except OSError:
+        return f"unreadable: {row.path}"
+
+
+def _problem(kind: str, row: Row, about: str) -> Problem:
+    return Problem(kind, row.line, str(row.path), about)

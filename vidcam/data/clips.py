@@ -1,0 +1,235 @@
+"""Clips of the videos of a manifest, for training and for testing."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from vidcam.data.augmentation import Augmentation
+from vidcam.data.extraction import Source
+from vidcam.data.manifest import Row
+from vidcam.data.preprocessing import Preprocessing
+from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.media import BACKENDS, Frame
+
+Sample = dict[str, Any]
+CHOICES = ("random", "uniform")
+KEPT = 1024  # sources that a process remembers, some 10 KiB each
+TRIES = 10  # videos that are tried in the place of one that cannot be read
+
+
+class ClipDataset(Dataset[Sample | None]):
+    """Clips as dictionaries: x (C, T, H, W) float32, y the class, video the row's index, clip its number in the video.
+
+    A sample depends on the seed, the epoch and its index alone, whichever process makes it. Frames are those that
+    `explain` takes: nearest in time to the ticks of a clock. A video shorter than a clip has its last frame repeated.
+
+    A video that cannot be read is no error. In random clips another one of its class takes its place; of uniform ones
+    it is left out: the sample is None, which `collate` drops. `broken` tells which they were, in any process.
+
+    Args:
+        rows: from a manifest's split.
+        labels: the classes, in the order of their indices.
+        frames: T.
+        frame_rate: frames per second; None takes every frame of the source.
+        preprocessing: what the network wants.
+        clips: "random" starts anywhere, differently in every epoch; "uniform" spreads the clips from the first frame to
+            the last, and puts a single one in the middle.
+        per_video: clips per row and epoch; those of a row follow each other.
+        augment: random changes, the same for all frames of a clip.
+        seed: of all chance.
+        backend: which reader decodes, see `vidcam.media`.
+        extent: seconds that a clip covers, in the place of a frame rate.
+
+    Raises:
+        OptionError: there are no rows, a row's label is none of the labels, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        labels: Sequence[str],
+        *,
+        frames: int,
+        frame_rate: float | None,
+        preprocessing: Preprocessing,
+        clips: str = "random",
+        per_video: int = 1,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+        backend: str = "auto",
+        extent: float | None = None,
+    ) -> None:
+        _check_names(clips, backend)
+        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video, extent=extent)
+        self.rows, self.labels = tuple(rows), tuple(labels)
+        self.classes = _classes(self.rows, self.labels)
+        self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
+        self.frame_rate = frame_rate if extent is None else frames / extent
+        self.clips, self.per_video, self.seed, self.backend = clips, per_video, seed, backend
+        # Worker processes share these with the main one, also while they live on from epoch to epoch.
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
+        for shared in (self._epoch, self._broken):
+            shared.share_memory_()  # type: ignore[no-untyped-call]
+        self._sources: OrderedDict[int, Source] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.rows) * self.per_video
+
+    def __getitem__(self, index: int) -> Sample | None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no sample {index}; they are 0 to {len(self) - 1}")
+        video, clip = divmod(index, self.per_video)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        for tried in self._candidates(video, rng):
+            try:
+                with _one_thread():
+                    x = self._clip(tried, clip, rng)
+                return {"x": x, "y": self.classes[tried], "video": tried, "clip": clip}
+            except (MediaError, OSError):
+                self._broken[tried] = True
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_sources": OrderedDict()}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that random clips are drawn for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other clips from now on, in worker processes too; call it before a loader starts on the epoch."""
+        self._epoch.fill_(epoch)
+
+    def broken(self) -> dict[int, str]:
+        """Name the videos that could not be read so far, in any process: index of the row -> the reason in a line."""
+        return {video: self._reason(video) for video in self._broken.nonzero()[:, 0].tolist()}
+
+    def _reason(self, video: int) -> str:
+        """Read a video again to learn what a worker process knows."""
+        try:
+            self._clip(video, 0, np.random.default_rng(0))
+        except (MediaError, OSError) as error:
+            return " ".join(str(error).split())
+        return f"{str(self.rows[video].path)!r} could not be read at first, but now it can"
+
+    def _candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
+        """Yield the video asked for and then, for random clips, others of its class.
+
+        What was found to be broken before is tried again, as every process has found out something else.
+        """
+        yield video
+        if self.clips == "random":
+            others = [i for i, y in enumerate(self.classes) if y == self.classes[video] and i != video]
+            yield from rng.permutation(others)[:TRIES].tolist()
+
+    def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor:
+        source = self._source(video)
+        if self.clips == "random":
+            indices = source.random(rng, self.frames, self.frame_rate)
+        else:
+            indices = source.uniform(clip, self.per_video, self.frames, self.frame_rate)
+        frames = source.read(indices)
+        place = {frame.index: i for i, frame in enumerate(frames)}
+        fed = self._prepared(frames, rng)[[place[index] for index in indices]]  # (T, C, H, W)
+        return fed.transpose(0, 1).contiguous()
+
+    def _prepared(self, frames: Sequence[Frame], rng: np.random.Generator) -> Tensor:
+        if self.augment is None:
+            return torch.stack([self.preprocessing(frame.pixels) for frame in frames])
+        pixels = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(0, 3, 1, 2)
+        return self.augment(pixels, self.preprocessing, rng)
+
+    def _source(self, video: int) -> Source:
+        found = self._sources.pop(video, None) or Source(self.rows[video], backend=self.backend)
+        self._sources[video] = found
+        if len(self._sources) > KEPT:
+            self._sources.popitem(last=False)
+        return found
+
+
+class EpochSampler(Sampler[int]):
+    """All samples in a random order that depends on the data set's seed and epoch alone."""
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self._dataset.seed, self._dataset.epoch))
+        return iter(rng.permutation(len(self)).tolist())
+
+
+def clip_loader(
+    dataset: ClipDataset, *, batch: int, workers: int = 0, shuffle: bool = False, sampler: Sampler[int] | None = None
+) -> DataLoader[Any]:
+    """Load batches, with the same samples for any number of workers.
+
+    Args:
+        dataset: what to load.
+        batch: samples per batch, fewer where videos cannot be read and at the end.
+        workers: processes that decode ahead; 0 decodes in this one.
+        shuffle: whether the order is random, see `EpochSampler`.
+        sampler: an order of its own instead.
+    """
+    _check_numbers(batch=batch, workers=workers or None)
+    return DataLoader(
+        dataset,
+        batch_size=batch,
+        sampler=sampler or (EpochSampler(dataset) if shuffle else None),
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # else each pass takes a number from torch's global state
+    )
+
+
+def collate(samples: Sequence[Sample | None]) -> Sample:
+    """Stack samples, without those that are None; with none left y is empty, and x too, of shape (0,)."""
+    found = [sample for sample in samples if sample is not None]
+    if found:
+        batch: Sample = default_collate(found)
+        return batch
+    return {"x": torch.empty(0)} | {name: torch.empty(0, dtype=torch.int64) for name in ("y", "video", "clip")}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread, as in worker processes: on a busy machine small work in several is 20 times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
+    if not rows:
+        raise OptionError("there are no rows to load clips from")
+    index = {label: i for i, label in enumerate(labels)}
+    for row in rows:
+        if row.label not in index:
+            raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
+    return [index[row.label] for row in rows]
+
+
+def _check_names(clips: str, backend: str) -> None:
+    for kind, given, possible in (("clips", clips, CHOICES), ("backend", backend, ("auto", *BACKENDS))):
+        if given not in possible:
+            raise OptionError(unknown(kind, given, possible))
+
+
+def _check_numbers(**given: float | None) -> None:
+    for name, value in given.items():
+        if value is not None and not value > 0:
+            raise OptionError(f"{name} must be positive; given {value}")
