@@ -520,6 +520,12 @@ def test_choices_are_checked_before_the_network_runs(clip: Make) -> None:
             raise Stop
 
     path = clip(16)
-    for options in ({"target": "nonsense"}, {"method": "x"}, {"layer": "x"}, {"placement": ("x", "y")}, {"pooling": "x"}):
+    for options in (
+        {"target": "nonsense"},
+        {"method": "x"},
+        {"layer": "x"},
+        {"placement": ("x", "y")},
+        {"pooling": "x"},
+    ):
         with pytest.raises((TargetError, OptionError, LayerError)):
             explain(small(net=Never), path, **options)

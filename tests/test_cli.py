@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +344,9 @@ def test_mistakes_in_render(cli: Cli, here: Path, movie: Path) -> None:
 
 def test_render_draws_again(cli: Cli, movie: Path) -> None:
     explained(cli, movie, "--output", "out")
-    code, out, _ = cli("render", "out/explanation.npz", "--output", "a.mp4", "--layout", "side_by_side", "--bar", "--json")
+    code, out, _ = cli(
+        "render", "out/explanation.npz", "--output", "a.mp4", "--layout", "side_by_side", "--bar", "--json"
+    )
     assert code == 0 and json.loads(out)["outputs"] == ["a.mp4"] and json.loads(out)["frames"] == 72
     info = open_video("a.mp4").info
     assert info.width == 192 and info.height > 72

@@ -157,7 +157,13 @@ def check(heat: np.ndarray, size: tuple[int, int], cell: tuple[int, int], *, fra
 
 @pytest.mark.parametrize(
     "placement",
-    [("centers", "centers"), ("linear", "linear"), ("effective", "effective"), ("nearest", "nearest"), ("ends", "linear")],
+    [
+        ("centers", "centers"),
+        ("linear", "linear"),
+        ("effective", "effective"),
+        ("nearest", "nearest"),
+        ("ends", "linear"),
+    ],
 )
 @pytest.mark.parametrize("cell", [(0, 0), (6, 9)])
 def test_with_every_placement(run: Run, placement, cell) -> None:

@@ -1,4 +1,4 @@
-"""Explaining several videos with one model, one after the other; a video that fails does not stop the others."""
+"""Videos with one model, one after the other: explained, or their frames ranked."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -9,14 +9,18 @@ import torch
 
 from vidcam.analysis import explain
 from vidcam.errors import OptionError, VidcamError, unknown
+from vidcam.media.staging import check_free, staged
 from vidcam.models.loading import load_model
 from vidcam.models.model import Model
-from vidcam.outputs import check_free, describe, write_outputs
+from vidcam.outputs import NAMES, describe, write_outputs
+from vidcam.ranking import rank
+from vidcam.rendering.ranked import rank_sheet
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
 DEVICES = ("auto", "cpu", "cuda")
 OUTPUT = Path("vidcam-out")
 MODEL = "r2plus1d_18"
+RANKED = ("ranking.json", "ranking.png")
 
 
 def explain_all(
@@ -42,7 +46,7 @@ def explain_all(
     videos = options["videos"]
     folders = _folders(videos, output)
     for folder in folders:
-        check_free(folder, force=force)
+        check_free(folder, NAMES, force=force)
     model = _model(options)
     for video, folder in zip(videos, folders, strict=True):
         try:
@@ -85,6 +89,46 @@ def _explain_one(
     for note in (*explanation.notes, *said):
         say(f"note: {note}")
     return describe(explanation, video, outputs)
+
+
+def rank_one(
+    video: str,
+    chosen: dict[str, Any],
+    *,
+    k: int,
+    output: Path | None,
+    force: bool,
+    **options: Any,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Rank the frames of a video and write `ranking.json` and `ranking.png`; return the facts and the notes.
+
+    Args:
+        video: the source.
+        chosen: model, weights, checkpoint, labels and device.
+        k: frames to list and to draw.
+        output: the directory; None takes one by the video's name.
+        force: whether to replace files of an earlier run.
+        options: those of `vidcam.ranking.rank`.
+    """
+    if k < 1:
+        raise OptionError(f"--top must be at least 1; given {k}")
+    folder = _folders([video], output)[0]
+    check_free(folder, RANKED, force=force)
+    ranking = rank(_model(chosen), video, **options)
+    with staged(folder, RANKED, force=force) as part:
+        ranking.save(part / RANKED[0])
+        rank_sheet(ranking, part / RANKED[1], k=k)
+    facts = {
+        "video": video,
+        "target": ranking.explanation.target_name,
+        "by": ranking.by,
+        "frames": [{"index": f.index, "seconds": f.seconds, "score": f.score} for f in ranking.top(k)],
+        "agreements": ranking.as_dict()["agreements"],
+        "kept": ranking.kept.as_dict(),
+        "verdict": ranking.verdict,
+        "outputs": [str(folder / name) for name in RANKED],
+    }
+    return facts, (*ranking.notes, *ranking.explanation.notes)
 
 
 def _model(options: dict[str, Any]) -> Model:

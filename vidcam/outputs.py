@@ -7,17 +7,12 @@ from typing import Any
 
 from vidcam.errors import MediaError
 from vidcam.explanation import Explanation
-from vidcam.media import staging
+from vidcam.media.staging import staged
 from vidcam.rendering import contact_sheet, render, timeline
 
 NAMES = ("explanation.npz", "overlay.mp4", "frames.png", "timeline.png", "run.json")
 APART_SECONDS = 0.25
 """Between the frames of the sheet: neighbors look alike and would fill it."""
-
-
-def check_free(directory: Path, *, force: bool) -> None:
-    """Refuse, before any work is done, to replace an earlier run's files without `force`, or what cannot be written."""
-    staging.check_free(directory, NAMES, force=force)
 
 
 def write_outputs(
@@ -40,7 +35,7 @@ def write_outputs(
         progress: called after every frame that was drawn.
     """
     _check_apart(explanation.provenance.get("source"), directory)
-    with staging.staged(directory, NAMES, force=force) as part:
+    with staged(directory, NAMES, force=force) as part:
         explanation.save(part / "explanation.npz")
         said = render(explanation, part / "overlay.mp4", progress=progress, **look or {})
         contact_sheet(explanation, part / "frames.png", apart_seconds=APART_SECONDS)

@@ -32,7 +32,9 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         torch.testing.assert_close(one[key], other[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "_orig_mod.module.model."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "_orig_mod.module.model."]
+)
 @pytest.mark.parametrize("nested", [(), ("state_dict",), ("model",), ("model_state_dict",), ("module", "state_dict")])
 def test_state_dicts(tmp_path: Path, prefix: str, nested: tuple[str, ...]) -> None:
     saved: Any = OrderedDict((prefix + key, value) for key, value in STATE.items())
@@ -60,7 +62,9 @@ def test_the_old_format(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_made_the_network_s_own(tmp_path: Path) -> None:
-    torch.save({key: value.half() if value.is_floating_point() else value for key, value in STATE.items()}, tmp_path / "a.pt")
+    torch.save(
+        {key: value.half() if value.is_floating_point() else value for key, value in STATE.items()}, tmp_path / "a.pt"
+    )
     net = Net()
     load_into(net, read_checkpoint(tmp_path / "a.pt"), "net")
     assert net.fc.weight.dtype == torch.float32

@@ -1,0 +1,101 @@
+"""check, train, test, explain and rank from the command line, one after the other on a tiny manifest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vidcam.__main__ import main
+from vidcam.data.synthetic import motion_clip
+from vidcam.media import VideoWriter
+
+pytest.importorskip("lightning")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of two classes, two of each to train on."""
+    folder = tmp_path_factory.mktemp("clips")
+    lines = ["path,label,split,group"]
+    for seed, (label, split) in enumerate(
+        [(0, "train"), (1, "train"), (0, "train"), (1, "train"), (0, "test"), (1, "test")]
+    ):
+        clip = motion_clip(700 + seed, label=label, frames=24, width=64, height=48)
+        with VideoWriter(folder / f"{seed}.mp4", width=64, height=48, rate=clip.rate) as writer:
+            for frame in clip.pixels:
+                writer.write(frame)
+        lines.append(f"{seed}.mp4,{clip.label_name},{split},{seed}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(manifest: Path) -> Path:
+    """A CNN-LSTM with attention, trained for one epoch."""
+    folder = manifest.parent / "trained"
+    options = ["backbone=resnet18", "hidden=8", "frames=4", "frame_rate=8", "size=[32,32]"]
+    config = manifest.parent / "train.toml"
+    config.write_text('model = "cnn_lstm_attention"\nepochs = 3\nbatch = 2\ntest_clips = 1\nlogger = "none"\n')
+    given = [part for option in options for part in ("--option", option)]
+    flags = ["--config", str(config), "--epochs", "1", "--output", str(folder), "--accelerator", "cpu"]
+    assert main(["train", str(manifest), *given, *flags]) == 0
+    return folder
+
+
+def test_check_finds_nothing_or_says_what(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(manifest)]) == 0
+    assert capsys.readouterr().out.strip() == "6 videos checked: nothing wrong"
+    assert main(["check", str(manifest), "--min-seconds", "5", "--json"]) == 1
+    assert "short" in capsys.readouterr().out
+
+
+def test_train_writes_what_test_repeats(manifest: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads((trained / "report.json").read_text())
+    capsys.readouterr()
+    arguments = ["--checkpoint", str(trained / "checkpoint.safetensors"), "--accelerator", "cpu", "--json"]
+    assert main(["test", str(manifest), *arguments]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["per_video"] == report["per_video"] and again["confusion"] == report["confusion"]
+    assert again["labels"] == ["left", "right"]
+
+
+def test_the_checkpoint_explains_and_ranks(manifest: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video, checkpoint = str(manifest.parent / "4.mp4"), str(trained / "checkpoint.safetensors")
+    out = manifest.parent / "out"
+    assert main(["explain", video, "--checkpoint", checkpoint, "--output", str(out), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["frames"] == 24 and facts["target"] in ("left", "right")
+    by = ["--by", "attention", "--draws", "2", "--top", "3", "--output", str(out), "--json"]
+    assert main(["rank", video, "--checkpoint", checkpoint, *by]) == 0
+    ranked = json.loads(capsys.readouterr().out)
+    assert len(ranked["frames"]) == 3 and ranked["verdict"] and (out / "ranking.png").is_file()
+    scores = [frame["score"] for frame in ranked["frames"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "say"),
+    [
+        (["train", "{manifest}", "--model", "cnn_lstn"], "cnn_lstm"),
+        (["train", "{manifest}", "--option", "hiden=3"], "hidden"),
+        (["train", "{manifest}", "--option", "hidden"], "NAME=VALUE"),
+        (["train", "{manifest}", "--schedule", "cosin"], "cosine"),
+        (["train", "nowhere.csv"], "nowhere.csv"),
+        (["test", "{manifest}", "--checkpoint", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["rank", "{video}", "--model", "demo", "--by", "attenton"], "attention"),
+        (["rank", "{video}", "--model", "demo", "--by", "attention"], "attention"),
+        (["rank", "{video}", "--model", "demo", "--top", "0"], "--top"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], say: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"manifest": manifest, "video": manifest.parent / "4.mp4"}
+    given = [argument.format(**known) for argument in arguments]
+    out = tmp_path / "out"
+    given += [] if given[0] == "test" else ["--output", str(out)]
+    assert main(given) in (1, 2)
+    error = capsys.readouterr().err.strip().splitlines()
+    assert say in error[-1] and error[-1].startswith("error: ")
+    assert len([line for line in error if not line.startswith("warning: ")]) == 1
+    assert not out.exists()

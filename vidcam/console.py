@@ -1,0 +1,74 @@
+"""The terminal: results on stdout, progress, notes and warnings on stderr."""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+
+def say(message: str) -> None:
+    """Print a note for people on stderr."""
+    typer.echo(message, err=True)
+
+
+def show(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result on stdout: one JSON object per line, or lines for people."""
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        shown = "\n".join(f"  {item}" for item in value) if key == "outputs" else _shown(value)
+        typer.echo(f"{key}:" + ("\n" if key == "outputs" else " ") + shown)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows with the same keys on stdout, aligned for people or one JSON object per line."""
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show progress on stderr, and nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+
+        def progress(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=max(total, done) if total else None)
+
+        yield progress
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Print warnings as one line each on stderr."""
+    before = warnings.showwarning
+
+    def in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"warning: {' '.join(str(message).split())}")
+
+    warnings.showwarning = in_one_line
+    try:
+        yield
+    finally:
+        warnings.showwarning = before

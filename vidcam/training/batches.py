@@ -1,0 +1,78 @@
+"""Which samples a batch holds: a function of seed, epoch and the batch's place alone, on any number of processes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+Indices = npt.NDArray[np.int64]
+
+
+class Batches(Sampler[list[int]]):
+    """Batches for training, from any place in any epoch on.
+
+    Each global batch is cut into as many equal parts as there are processes, so that several processes see what one
+    sees whose batch is larger; where it cannot be, a few of its samples come twice.
+
+    Args:
+        size: number of samples.
+        batch: samples per process.
+        seed: of the order.
+        classes: the class of each sample, to draw all classes equally often (with repetition); None draws each sample
+            once.
+        rank: this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self, size: int, *, batch: int, seed: int, classes: Sequence[int] | None = None, rank: int = 0, world: int = 1
+    ) -> None:
+        self.size, self.batch, self.seed = size, batch, seed
+        self.chances = None if classes is None else _balanced(classes)
+        self.rank, self.world = rank, world
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        return -(-self.size // (self.batch * self.world))
+
+    def place(self, epoch: int, start: int = 0) -> None:
+        """Go to a batch of an epoch; the next pass begins there."""
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order, whole = self.order(), self.batch * self.world
+        for i in range(self.start, len(self)):
+            yield shard(order[i * whole : (i + 1) * whole], self.rank, self.world).tolist()
+
+    def order(self) -> Indices:
+        """Return the epoch's samples, (size,)."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.chances is None:
+            return rng.permutation(self.size)
+        return rng.choice(self.size, self.size, p=self.chances)
+
+
+class Share(Sampler[int]):
+    """One process's share of all samples, in their order; all processes get equally many, a few come twice."""
+
+    def __init__(self, size: int, *, rank: int = 0, world: int = 1) -> None:
+        self.indices = shard(np.arange(size), rank, world)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices.tolist())
+
+
+def shard(samples: Indices, rank: int, world: int) -> Indices:
+    """Cut samples into `world` equal parts, the first ones again at the end where they run out, and take one."""
+    part = -(-len(samples) // world)
+    return np.resize(samples, part * world)[rank * part : (rank + 1) * part]
+
+
+def _balanced(classes: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return each sample's chance: the same for each class that there is."""
+    _, which, counts = np.unique(np.asarray(classes), return_inverse=True, return_counts=True)
+    return 1 / (counts[which] * len(counts))

@@ -1,0 +1,128 @@
+"""Loading: the splits of a manifest as Lightning takes them, from any place in the run on."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from vidcam.data.clips import ClipDataset, collate
+from vidcam.data.manifest import Manifest
+from vidcam.errors import OptionError
+from vidcam.models.model import Model
+from vidcam.training.batches import Batches, Share
+from vidcam.training.settings import Settings
+
+
+class TrainingClips(LightningDataModule):
+    """Random clips of the training split, and uniform ones of the validation split if there is one.
+
+    Its state is the next batch, so that a resumed run goes on with it.
+    """
+
+    def __init__(self, manifest: Manifest, model: Model, settings: Settings, *, workers: int = 0) -> None:
+        super().__init__()
+        self.settings, self.workers = settings, workers
+        self.train = split_clips(
+            manifest,
+            settings.train_split,
+            model,
+            clips="random",
+            per_video=settings.clips_per_video,
+            augment=settings.augmentation,
+            seed=settings.seed,
+            backend=settings.backend,
+        )
+        self.validation = None
+        if settings.validation_split is not None:
+            self.validation = split_clips(
+                manifest,
+                settings.validation_split,
+                model,
+                clips="uniform",
+                per_video=settings.test_clips,
+                backend=settings.backend,
+            )
+        self._place = (0, 0)
+        self._batches: Batches | None = None
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Load from the place that was restored, or else from the beginning."""
+        assert self.trainer is not None
+        every = self.settings.clips_per_video
+        classes = [y for y in self.train.classes for _ in range(every)]
+        self._batches = Batches(
+            len(self.train),
+            batch=self.settings.batch,
+            seed=self.settings.seed,
+            classes=classes if self.settings.class_balance == "sampling" else None,
+            rank=self.trainer.global_rank,
+            world=self.trainer.world_size,
+        )
+        self._go(*self._place)
+        return _loader(self.train, self.workers, batch_sampler=self._batches)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Load this process's share of the validation split."""
+        assert self.trainer is not None
+        if self.validation is None:
+            return []
+        share = Share(len(self.validation), rank=self.trainer.global_rank, world=self.trainer.world_size)
+        return _loader(self.validation, self.workers, sampler=share, batch_size=self.settings.batch)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the first batch of an epoch, unless this epoch was gone to before."""
+        if self._batches is not None and self._batches.epoch != epoch:
+            self._go(epoch, 0)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the batch that comes next."""
+        assert self.trainer is not None and self._batches is not None
+        epoch, batch = self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self._batches) else {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Remember the batch to begin with."""
+        self._place = (state_dict["epoch"], state_dict["batch"])
+
+    def _go(self, epoch: int, batch: int) -> None:
+        assert self._batches is not None
+        self._batches.place(epoch, batch)
+        self.train.set_epoch(epoch)
+
+
+def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) -> ClipDataset:
+    """Make a split's clips as the model takes them.
+
+    Raises:
+        OptionError: the split has no rows, or a label that the model does not know.
+    """
+    rows = manifest.split(split)
+    try:
+        return ClipDataset(
+            rows,
+            model.labels,
+            frames=model.frames,
+            frame_rate=model.frame_rate,
+            preprocessing=model.preprocessing,
+            **options,
+        )
+    except OptionError as error:
+        raise OptionError(f"{manifest.path}: {error}") from None
+
+
+def testing_loader(dataset: ClipDataset, *, batch: int, workers: int, rank: int, world: int) -> DataLoader[Any]:
+    """Load one process's share of uniform clips."""
+    return _loader(dataset, workers, sampler=Share(len(dataset), rank=rank, world=world), batch_size=batch)
+
+
+def _loader(dataset: ClipDataset, workers: int, **options: Sampler[Any] | int) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each pass takes a number from torch's global state
+        **options,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,48 @@
+"""Plots of a report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+MOST_NUMBERED = 25  # classes: in the cells of more, numbers cannot be read
+
+
+def draw_confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
+    """Draw the share of each class (row) that was taken for each class (column); the numbers are videos."""
+    counts = np.array(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(3.5 + 0.35 * len(labels), 24)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the class", shrink=0.8)
+    axes.set(xlabel="said", ylabel="true", title=f"{counts.trace()} of {counts.sum()} videos right")
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    if len(labels) <= MOST_NUMBERED:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=color)
+    _save(figure, path)
+
+
+def draw_roc(
+    false_positive: Sequence[float], true_positive: Sequence[float], auc: float, label: str, path: Path
+) -> None:
+    """Draw the ROC curve of a class."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
+    axes.plot(false_positive, true_positive, color="C0")
+    axes.set(
+        xlabel="false positive rate", ylabel="true positive rate", title=f"{label}: area {auc:.3f}", aspect="equal"
+    )
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]
