@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# tiny networks are up to twenty times slower in several threads on a busy machine; subprocesses inherit it
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DATA = Path(os.environ.get("VIDCAM_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -44,7 +44,7 @@ class Explanation:
     windows: Floats
     """(N, 2) start and end in seconds of every window that went through the network."""
     probabilities: Floats
-    """(N, K) probability of every class in every window; for networks that are no classifiers, the raw outputs."""
+    """(N, K) probability of every class in every window."""
     target: int
     """Index of the class, or output component, that is explained."""
     labels: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def test_killed_in_an_epoch_and_resumed(tmp_path: Path, recurrent: dict[str, Any
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill_at", [1, 2, 3, 4, 6, 7, 9])
+@pytest.mark.parametrize("kill_at", [1, 3, 4, 8])
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_killed_anywhere(tmp_path: Path, quick: dict[str, Any], kill_at: int, schedule: str) -> None:
     """Nine steps; killed before anything is saved, in epochs, and at their ends."""

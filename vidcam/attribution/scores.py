@@ -37,7 +37,8 @@ def target_index(target: int | str, labels: Sequence[str], classes: int | None =
     classes = len(labels) if classes is None else classes
     index = _named(target, labels) if isinstance(target, str) else operator.index(target)
     if not 0 <= index < classes:
-        raise TargetError(f"class {index} does not exist; possible: 0 to {classes - 1}")
+        possible = f"possible: 0 to {classes - 1}" if classes else "indices begin at 0"
+        raise TargetError(f"class {index} does not exist; {possible}")
     return index
 
 

@@ -167,7 +167,6 @@ def preset_preprocessing(preset: Any) -> Preprocessing:
     )
 
 
-
 def _is_torchvisions_own(path: Path, tags: Any) -> bool:
     """Whether a file has the name, which holds a hash, of one of torchvision's own weights files."""
     return any(path.name == Path(tag.url).name for tag in tags)
