@@ -433,7 +433,8 @@ def test_a_closed_pipe_is_no_traceback(here: Path) -> None:
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 import vidcam.analysis, vidcam.rendering.video
 from vidcam.__main__ import main
 from vidcam.rendering.video import Scene

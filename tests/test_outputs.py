@@ -11,7 +11,8 @@ import pytest
 from vidcam.errors import MediaError, VidcamError
 from vidcam.explanation import Explanation
 from vidcam.media import VideoWriter, open_video
-from vidcam.outputs import NAMES, check_free, describe, write_outputs
+from vidcam.media.staging import check_free
+from vidcam.outputs import NAMES, describe, write_outputs
 
 
 @pytest.fixture
@@ -84,15 +85,15 @@ def test_facts(explanation: Explanation) -> None:
 def test_existing_files(explanation: Explanation, tmp_path: Path) -> None:
     for name in NAMES:
         folder = tmp_path / name.replace(".", "_")
-        check_free(folder, force=False)
+        check_free(folder, NAMES, force=False)
         folder.mkdir()
         (folder / name).write_text("mine")
         with pytest.raises(MediaError, match=f"{name} exists already"):
-            check_free(folder, force=False)
+            check_free(folder, NAMES, force=False)
         with pytest.raises(MediaError, match=f"{name} exists already"):
             write_outputs(explanation, folder, options={})
         assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
-        check_free(folder, force=True)
+        check_free(folder, NAMES, force=True)
     write_outputs(explanation, tmp_path / "run_json", options={}, force=True)
     assert json.loads((tmp_path / "run_json" / "run.json").read_text())["options"] == {}
 

@@ -43,8 +43,10 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".toml":
         loaded = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: _as_pairs(value) if isinstance(value, dict) else value for name, value in loaded.items()}
-    options: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["options"]
-    return dict(options)
+    options = json.loads(path.read_text(encoding="utf-8"))["options"]
+    if not isinstance(options, dict):
+        raise TypeError
+    return options
 
 
 def _as_pairs(values: dict[str, Any]) -> list[str]:

@@ -110,6 +110,7 @@ class Plan:
         reading, shape = self._reading(layer), _clip_shape(self.model, x)
         a = read(captured, captured.activations[layer], layer, x, **reading)
         g = read(captured, captured.gradients[0][layer], layer, x, **reading)
+        g = -g if self.method == "counterfactual" else g  # its heat is that of minus the score, and so is its when
         if not grid_axes(self._layouts[layer]).startswith("t") or a.shape[2] < 2:
             raise LayerError(f"layer {layer!r} cannot tell when: it has no two slots in time; choose an earlier one")
         if not g.any() and captured.gradients[0][self.layer].any():
