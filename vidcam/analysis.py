@@ -1,5 +1,6 @@
 """explain(): stream a video through a network, window by window, and lay the heat on the source's frames."""
 
+import operator
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from math import isinf
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +18,7 @@ from vidcam.attribution.capture import capture
 from vidcam.attribution.scores import class_score, logits, probabilities, target_index
 from vidcam.blending import blend
 from vidcam.data.sampling import Window
-from vidcam.errors import ModelError
+from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explanation import Explanation, Floats
 from vidcam.media import open_video
 from vidcam.media.digest import digest
@@ -68,6 +69,11 @@ def explain(
         TargetError: no such class.
         OptionError: no such method, pooling or placement.
     """
+    if not isinstance(model, Model):
+        given = type(model).__name__
+        raise OptionError(
+            f"explain needs a vidcam.Model, as load_model returns or vidcam.Model(net, layer=...); given {given}"
+        )
     plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
     fixed = None if target is None else _early_index(target, model.labels)
     with open_video(source, backend=backend) as video:
@@ -129,7 +135,7 @@ def _explain_group(plan: Plan, found: _Found, group: Sequence[Window[Sample]], t
     captured = capture(model.net, x, layers=plan.layers, scores=[leading])
     heat, zero = plan.lay(captured, x, chosen[0])
     if zero and not found.probabilities:
-        plan.refuse_blind_layer(x, chosen[0])
+        plan.refuse_blind_layer(plan.layer, x, chosen[0])
     shares = _shares(model, captured.output)
     attention = None if model.attention is None else model.attention(captured.output).detach().cpu().float().numpy()
     for i, window in enumerate(group):
@@ -204,12 +210,15 @@ def _notes(plan: Plan, stream: Stream, padding: int, *, flat: bool) -> Iterator[
         sees = f"{time.extent:g}" if time.extent < frames else "all"
         yield (
             f"each slot of {plan.layer!r} can see {sees} of a window's {frames} frames"
-            + (
-                f"; {plan.when!r} tells when"
-                if plan.when
-                else ", so 'when' is soft: choose an earlier layer for `when`"
-            )
+            + (f"; {plan.when!r} tells when" if plan.when else ", so which frame is soft")
         )
+    if plan.silent:
+        yield (
+            f"in {plan.silent} window(s) {plan.when!r} tells no frame from another; there the heat of {plan.layer!r} "
+            "stands alone"
+        )
+    if plan.rows is not None and plan.columns is not None and len(plan.rows) * len(plan.columns) == 1:
+        yield f"layer {plan.layer!r} has one cell: its heat says nothing of where"
     if flat:
         yield "the map is flat: nothing in the layer speaks for this class, so there is nothing to draw"
 
@@ -246,6 +255,9 @@ def _provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
 
 def _early_index(target: int | str, labels: Sequence[str]) -> int:
     """Find the class before any network runs; without labels an index is checked by the first window."""
+    if not isinstance(target, str | SupportsIndex):
+        raise TargetError(f"a target is a class's index or name; given {target!r}")
+    target = target if isinstance(target, str) else operator.index(target)
     if labels or not str(target).isdecimal():
         return target_index(target, labels)
     return int(target)

@@ -44,6 +44,8 @@ def explain_all(
         What `describe` tells; for a video that failed, `video` and `error`.
     """
     videos = options["videos"]
+    if "" in videos:
+        raise OptionError("the name of a video is empty")
     folders = _folders(videos, output)
     for folder in folders:
         check_free(folder, NAMES, force=force)
@@ -153,7 +155,9 @@ def _model(options: dict[str, Any]) -> Model:
 
 
 def _placement(text: str) -> tuple[str, str]:
-    time, _, space = text.partition(",")
+    time, comma, space = text.partition(",")
+    if not comma:
+        raise OptionError(f"--placement needs two names, TIME,SPACE; given {text!r}")
     return time.strip(), space.strip()
 
 

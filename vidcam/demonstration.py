@@ -43,7 +43,7 @@ def demonstrate(
             _write(clip, part / CLIP)
         explanation = explain(load_model("demo"), directory / CLIP, progress=progress)
         look = {"bar": True, "colorbar": False}
-        options = {"command": "demo", "seed": seed}
+        options = {"videos": [str((directory / CLIP).resolve())], "model": "demo"}
         outputs, _ = write_outputs(explanation, directory, options=options, look=look, force=force, progress=progress)
     facts = describe(explanation, str(directory / CLIP), [directory / CLIP, *outputs])
     return facts | {"truth": MOTIONS[clip.label]} | hits(explanation, clip.boxes, clip.active).as_dict()

@@ -46,7 +46,9 @@ def write_outputs(
 
 
 def _check_apart(source: str | None, directory: Path) -> None:
-    """Never write over the source, whatever `force` says."""
+    """Never write over the source, nor among its frames, whatever `force` says."""
+    if source is not None and directory.exists() and Path(source).is_dir() and directory.samefile(source):
+        raise MediaError(f"{directory} is the folder of frames itself; choose another directory for the results")
     for path in (directory / name for name in NAMES):
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
             raise MediaError(f"{path} is the source itself; choose another directory for the results")

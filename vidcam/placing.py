@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vidcam.attribution.cam import POOLINGS, frame_contribution
 from vidcam.attribution.capture import INPUT, Captured, capture
+from vidcam.attribution.features import FEATURES
 from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
 from vidcam.attribution.layers import find_layer, grid_axes
 from vidcam.attribution.methods import check_method, heat_of, no_influence, read
@@ -42,9 +43,12 @@ class Plan:
     """Geometry of the layer, by t, h, w."""
     notes: list[str] = field(default_factory=list)
     """What had to be done otherwise than asked."""
+    silent: int = 0
+    """Windows in which the earlier layer told no frame from another, so that the deep heat stands alone."""
     _layouts: dict[str, str] = field(default_factory=dict)
     _grids: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     _effective: dict[str, Floats] | None = None
+    _probed: set[str] = field(default_factory=set)
 
     @property
     def layers(self) -> list[str]:
@@ -61,16 +65,19 @@ class Plan:
         cells = _with_all_axes(heat, self._layouts[self.layer]).cpu().float().numpy()
         laid = np.einsum("Tt,bthw->bThw", self._place_deep(cells.shape[1:], x), cells)
         if self.when is not None:
-            laid = laid * self._moments(captured, x)[:, :, None, None]
+            laid = laid * self._moments(captured, x, target)[:, :, None, None]
         return laid, zero
 
-    def refuse_blind_layer(self, x: Tensor, target: int) -> None:
-        """Raise if the layer cannot influence the score: not on this window's account, but not for noise either."""
-        score, reading = class_score(target), self._reading(self.layer)
+    def refuse_blind_layer(self, layer: str, x: Tensor, target: int) -> None:
+        """Raise if a layer cannot influence the score: not on this window's account, but not for noise either."""
+        if layer in self._probed:
+            return
+        self._probed.add(layer)
+        score, reading = class_score(target), self._reading(layer)
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-        probe = capture(self.model.net, noise, layers=[self.layer], scores=[score])
-        if not read(probe, probe.gradients[0][self.layer], self.layer, noise, **reading).any():
-            raise LayerError(no_influence(self.model.net, noise, self.layer, score, **reading))
+        probe = capture(self.model.net, noise, layers=[layer], scores=[score])
+        if not read(probe, probe.gradients[0][layer], layer, noise, **reading).any():
+            raise LayerError(no_influence(self.model.net, noise, layer, score, **reading))
 
     def _settle_layouts(self, captured: Captured, x: Tensor) -> None:
         """Settle how each layer's output reads, once."""
@@ -104,7 +111,7 @@ class Plan:
             placement = "linear"
         return _place(placement, slots, length, self.axes.get(axis), effective)
 
-    def _moments(self, captured: Captured, x: Tensor) -> Floats:
+    def _moments(self, captured: Captured, x: Tensor, target: int) -> Floats:
         """(B, T): how much each frame adds to the score at the earlier layer, with mean 1 over the window."""
         layer = str(self.when)
         reading, shape = self._reading(layer), _clip_shape(self.model, x)
@@ -113,9 +120,10 @@ class Plan:
         g = -g if self.method == "counterfactual" else g  # its heat is that of minus the score, and so is its when
         if not grid_axes(self._layouts[layer]).startswith("t") or a.shape[2] < 2:
             raise LayerError(f"layer {layer!r} cannot tell when: it has no two slots in time; choose an earlier one")
-        if not g.any() and captured.gradients[0][self.layer].any():
-            raise LayerError(f"layer {layer!r} cannot tell when: it does not influence the score; choose another one")
+        if not g.any():
+            self.refuse_blind_layer(layer, x, target)
         share = _with_mean_one(frame_contribution(a, g), noise=STILL * (a * g).abs().flatten(1).sum(1, keepdim=True))
+        self.silent += int((share == 1).all(dim=1).sum())
         # centroids are measured for the deep layer alone
         kind = "linear" if self.placement[0] == "effective" else self.placement[0]
         axis = self._axes(layer, shape, "t").get("t") if kind == "centers" else None
@@ -148,13 +156,13 @@ def make_plan(
     """Check every choice before any network runs. The model's own `when` goes with the model's own layer only."""
     if layer is not None:
         find_layer(model.net, layer)
-    if when == AUTO:
-        when = model.when if layer in (None, model.layer) else None
+    if when == AUTO:  # methods without a class have no moments of a class either
+        when = model.when if layer in (None, model.layer) and method not in FEATURES else None
     elif when is not None and when != INPUT:
         find_layer(model.net, when)
     if pooling not in POOLINGS:
         raise OptionError(unknown("pooling", pooling, POOLINGS))
-    if isinstance(placement, str) or len(placement) != 2:
+    if not isinstance(placement, tuple | list) or len(placement) != 2:
         raise OptionError(f"placement needs two names, for time and for space; given {placement!r}")
     for kind in placement:
         if kind not in PLACEMENTS:

@@ -116,7 +116,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
             module._buffers.update(found)
         with torch.no_grad():
             for buffer, copy, version in copies:
-                if buffer._version != version:
+                if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
                     buffer.copy_(copy)
 
 

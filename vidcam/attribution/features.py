@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vidcam.errors import ModelError
+
 
 def eigen_cam(a: Tensor) -> Tensor:
     """Project the centered features on their first principal direction (Muhammad and Yeasin 2020; 2008.00299).
@@ -12,6 +14,7 @@ def eigen_cam(a: Tensor) -> Tensor:
     The direction's sign is undetermined; it is turned so that positions with larger features are positive, and the
     negative part is cut.
     """
+    _check_finite(a)
     flat = a.flatten(2).transpose(1, 2).double()  # (B, P, C)
     centered = flat - flat.mean(dim=1, keepdim=True)
     direction = torch.linalg.svd(centered, full_matrices=False).Vh[:, 0]  # (B, C)
@@ -27,6 +30,7 @@ def fem(a: Tensor, *, k: float = 2.0) -> Tensor:
     mu_k and s_k are the channel's mean and standard deviation over all positions. Channels with a negative mean
     can make the sum negative; it is cut at 0.
     """
+    _check_finite(a)
     dims = tuple(range(2, a.ndim))
     mean = a.mean(dim=dims, keepdim=True)
     deviation = ((a - mean) ** 2).mean(dim=dims, keepdim=True).sqrt()
@@ -34,6 +38,11 @@ def fem(a: Tensor, *, k: float = 2.0) -> Tensor:
     # a constant channel is as strong as itself everywhere: it tells nothing
     varies = a.amax(dim=dims, keepdim=True) > a.amin(dim=dims, keepdim=True)
     return (mean * (strong & varies)).sum(1).relu()
+
+
+def _check_finite(a: Tensor) -> None:
+    if not torch.isfinite(a).all():
+        raise ModelError("the layer's features are not finite (NaN or infinite); check the weights and the input")
 
 
 FEATURES: dict[str, Callable[[Tensor], Tensor]] = {f.__name__: f for f in (eigen_cam, fem)}

@@ -101,7 +101,7 @@ def heat_of(
     """
     a = read(captured, captured.activations[layer], layer, x, layout=layout, grid=grid)
     if method in FEATURES:
-        return pooled(lambda a, _: FEATURES[method](a), pooling, a.ndim - 2)(a, a), False
+        return FEATURES[method](a), False  # their statistics are the whole clip's
     g = read(captured, captured.gradients[which][layer], layer, x, layout=layout, grid=grid)
     zero = g.numel() > 0 and not g.any()
     if method == SMOOTH:

@@ -25,8 +25,15 @@ def logits(output: Any) -> Tensor:
 
 
 def probabilities(output: Any) -> Tensor:
-    """Return the (B, K) softmax of the network's logits."""
-    return logits(output).float().softmax(dim=1)
+    """Return the (B, K) probabilities: the softmax of the network's logits.
+
+    One logit alone gets a sigmoid. What is a distribution already, from a network that ends in a softmax, stays.
+    """
+    values = logits(output).float()
+    if values.shape[1:] == (1,):
+        return values.sigmoid()
+    is_distribution = bool((values >= 0).all()) and torch.allclose(values.sum(1), values.new_ones(()), atol=1e-4)
+    return values if is_distribution else values.softmax(dim=1)
 
 
 def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:

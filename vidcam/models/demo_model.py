@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError
+from vidcam.errors import ModelError, unknown
 from vidcam.models import demo
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.kinetics import UntrainedWarning
 from vidcam.models.model import Model, Recipe, whole_frame
 
 MINI = "r2plus1d_mini"
+SHIPPED = ("DEFAULT", "shipped")
 OPTIONS = {
     "classes": len(demo.LABELS),
     "frames": demo.FRAMES,
@@ -33,8 +34,12 @@ def build(
     if checkpoint is not None:
         net: demo.DemoNet = demo.DemoNet(checkpoint.rows("fc") or len(demo.LABELS)).eval()
         load_into(net, checkpoint, "demo")
+    elif weights in SHIPPED:
+        net = demo.demo_net()
+    elif weights is None:
+        net = _untrained("demo", len(demo.LABELS), seed=0)
     else:
-        net = demo.demo_net() if weights is not None else demo.DemoNet().eval()
+        raise ModelError(unknown("weights of demo", weights, [*SHIPPED, "none"]))
     return _model(
         "demo",
         net,
@@ -63,15 +68,20 @@ def build_mini(
     if checkpoint is None and weights is not None:
         raise ModelError(f"{MINI} has no weights {weights!r} to download; give a checkpoint, or weights 'none'")
     chosen["classes"] = (checkpoint and checkpoint.rows("fc")) or chosen["classes"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(chosen["seed"])  # so that a run can be repeated
-        net = demo.DemoNet(chosen["classes"]).eval()
-    if checkpoint is not None:
-        load_into(net, checkpoint, MINI)
+    if checkpoint is None:
+        net = _untrained(MINI, chosen["classes"], seed=chosen["seed"])
     else:
-        warnings.warn(f"{MINI} is untrained (weights none): what it says is random", UntrainedWarning, stacklevel=3)
+        net = demo.DemoNet(chosen["classes"]).eval()
+        load_into(net, checkpoint, MINI)
     origin = "none" if checkpoint is None else f"checkpoint {checkpoint.path.name}"
     return _model(MINI, net, chosen, labels=(), weights=origin, recorded=chosen)
+
+
+def _untrained(name: str, classes: int, *, seed: int) -> demo.DemoNet:
+    warnings.warn(f"{name} is untrained (weights none): what it says is random", UntrainedWarning, stacklevel=4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # so that a run can be repeated
+        return demo.DemoNet(classes).eval()
 
 
 def _model(

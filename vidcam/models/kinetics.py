@@ -1,7 +1,9 @@
 """Networks that torchvision trained on Kinetics-400: weights by tag, their own preprocessing and labels."""
 
+import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -146,7 +148,8 @@ def trained(name: str, tag: str, tags: Any) -> nn.Module:
     if tag not in tags.__members__:
         raise ModelError(unknown(f"weights tag of {name}", tag, [*tags.__members__, "none"]))
     try:
-        net: nn.Module = torchvision.models.get_model(name, weights=tags[tag])
+        with redirect_stdout(sys.stderr):  # torch says there that it downloads
+            net: nn.Module = torchvision.models.get_model(name, weights=tags[tag])
     except (URLError, OSError, RuntimeError) as error:
         why = getattr(error, "reason", error)
         raise ModelError(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vidcam.errors import ModelError, unknown
 from vidcam.models import demo_model, recurrent_model, video_cnn, video_transformer
 from vidcam.models.checkpoint import Checkpoint, read_checkpoint
@@ -57,6 +59,8 @@ def load_model(
         own.restore(model, but=given)
     if labels is not None:
         model.labels = _checked(read_labels(labels) if isinstance(labels, str | Path) else tuple(labels))
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {device!r} is not available here; possible: cpu")
     return model.to(device)
 
 

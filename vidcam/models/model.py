@@ -63,6 +63,8 @@ class Model:
         if self.frames < 1 or (self.frame_rate is not None and not self.frame_rate > 0):
             raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
         find_layer(self.net, self.layer)
+        if isinstance(self.labels, str):
+            raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
         self.labels = tuple(self.labels)
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label in self.labels if self.labels.count(label) > 1)

@@ -70,7 +70,7 @@ def figure(
         explanation: What to draw.
         k: How many frames; fewer if the video has fewer.
         source: The video that was explained, if it is no longer where it was.
-        apart_seconds: Leave out frames that are closer than this to a hotter one that is shown.
+        apart_seconds: Leave out frames that are closer than this to a hotter one that is shown, and then cold ones.
         colormap: Any name that matplotlib knows.
         opacity: Of the hottest cell, 0 to 1.
         scale: `video` has one scale for all frames; `frame` gives every frame its own.
@@ -94,12 +94,19 @@ def figure(
     return sheet
 
 
+COLD = 0.05
+"""Share of the hottest frame's heat below which a frame is not picked to fill the sheet."""
+
+
 def pick(explanation: Explanation, k: int, *, apart_seconds: float = 0.0) -> dict[int, int]:
     """Return the rank, from 1, of each of the k hottest frames that lie at least so far apart."""
     if k < 1:
         raise OptionError(f"a contact sheet needs k of at least 1; given {k}")
     ranks: dict[int, int] = {}
+    scores = explanation.frame_scores
     for rank, frame in enumerate(explanation.top_frames(len(explanation.heat)), start=1):
+        if apart_seconds > 0 and ranks and scores[frame] < COLD * scores.max():
+            break
         gaps = np.abs(explanation.seconds[list(ranks)] - explanation.seconds[frame])
         if (gaps >= apart_seconds - 1e-9).all():
             ranks[frame] = rank
