@@ -21,14 +21,23 @@ def show(facts: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(json.dumps(facts))
         return
     for key, value in facts.items():
-        shown = "\n".join(f"  {item}" for item in value) if key == "outputs" else _shown(value)
-        typer.echo(f"{key}:" + ("\n" if key == "outputs" else " ") + shown)
+        lines = [_shown(item) for item in value] if key == "outputs" or _holds_tables(value) else []
+        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
+
+
+def _holds_tables(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        between = "x" if all(isinstance(item, int | str) for item in value) else ", "
+        return between.join(map(_shown, value))
+    return str(value)
 
 
 def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
