@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from vidcam.data.preprocessing import Preprocessing
@@ -101,7 +101,7 @@ def write_checkpoint(
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.net.state_dict().items()}
     text = json.dumps({**(facts or {}), **describe(model)}, default=str)
     with replacing(path, force=force) as part:
-        save_file(state, part, metadata={KEY: text})
+        part.write_bytes(save(state, metadata={KEY: text}))  # its own `save_file` lets nobody else read the file
     return path
 
 
