@@ -64,7 +64,7 @@ def collect(root: Path, split: int, *, require_all: bool = False) -> Collection:
 def read_lists(folder: Path, split: int) -> dict[str, dict[str, str]]:
     """Read a split's lists: class, by the order of folder names -> video -> train, test or unused."""
     ending = f"_test_split{split}.txt"
-    files = {file.name.removesuffix(ending): file for file in folder.glob(f"*{ending}")}
+    files = {file.name.removesuffix(ending): file for file in folder.glob(f"[!.]*{ending}")}
     if not files:
         raise MediaError(f"there are no lists *{ending} in {folder}")
     # By class: sorted by file name, climb_stairs would come before climb.

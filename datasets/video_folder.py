@@ -50,7 +50,9 @@ def collect(given: argparse.Namespace) -> Collection:
         if not 0 <= getattr(given, name) < 1:
             raise OptionError(f"--{name.replace('_', '-')} must be from 0 to below 1; given {getattr(given, name)}")
     sides = [folder for folder in subfolders(given.root) if folder.name.lower() in SIDES]
-    if sides and len(sides) == len(subfolders(given.root)):
+    if len(sides) != len(subfolders(given.root)):
+        sides = []  # a class may be called train
+    if sides:
         rows = [row for side in sides for row in classes(side, split=SIDES[side.name.lower()])]
     else:
         rows = classes(given.root)

@@ -99,3 +99,41 @@ def test_bad_input_is_one_line(
     assert say in error[-1] and error[-1].startswith("error: ")
     assert len([line for line in error if not line.startswith("warning: ")]) == 1
     assert not out.exists()
+
+
+def test_another_manifest_is_not_resumed(manifest: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a run would go on with what it is tested on later."""
+    swapped = manifest.parent / "swapped.csv"
+    text = manifest.read_text().replace(",train,", ",?,").replace(",test,", ",train,").replace(",?,", ",test,")
+    swapped.write_text(text)
+    given = ["--config", str(manifest.parent / "train.toml"), "--output", str(trained), "--accelerator", "cpu"]
+    options = ["backbone=resnet18", "hidden=8", "frames=4", "frame_rate=8", "size=[32,32]"]
+    given += [part for option in options for part in ("--option", option)]
+    assert main(["train", str(swapped), *given, "--epochs", "2", "--resume"]) == 1
+    assert "cannot resume: the manifest's digests" in capsys.readouterr().err
+
+
+def test_what_cannot_start_leaves_the_earlier_run(manifest: Path, trained: Path) -> None:
+    before = {path.name for path in trained.iterdir()}
+    given = ["--model", "r2plus1d_mini", "--output", str(trained), "--force", "--freeze", "nosuchpart"]
+    assert main(["train", str(manifest), *given, "--accelerator", "cpu"]) == 1
+    assert {path.name for path in trained.iterdir()} == before
+
+
+def test_test_replaces_nothing_without_force(manifest: Path, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("mine")
+    given = ["test", str(manifest), "--checkpoint", str(trained / "checkpoint.safetensors"), "--accelerator", "cpu"]
+    assert main([*given, "--output", str(tmp_path)]) == 1
+    assert (tmp_path / "report.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    assert main([*given, "--output", str(tmp_path), "--force"]) == 0
+    assert (tmp_path / "report.json").read_text() != "mine"
+
+
+def test_check_finds_a_file_on_both_sides_whatever_its_groups(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leak = manifest.parent / "leak.csv"
+    rows = ["0.mp4,left,train,a,0,0.6", "1.mp4,right,train,b,,", "0.mp4,left,test,c,0.2,0.8", "5.mp4,right,test,d,,"]
+    leak.write_text("\n".join(["path,label,split,group,start_seconds,end_seconds", *rows]) + "\n")
+    assert main(["check", str(leak)]) == 1
+    assert "1 both sides" in capsys.readouterr().out

@@ -123,6 +123,7 @@ def test(
     num_nodes: Nodes = 1,
     precision: Precision = "32-true",
     workers: Workers = 0,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Test a trained network on a split of a manifest: accuracy per clip, video and class."""

@@ -141,18 +141,19 @@ def _duplicates(rows: Iterable[Row], workers: int) -> Iterator[Problem]:
 
 
 def _both_sides(rows: Iterable[Row]) -> Iterator[Problem]:
-    """Yield, for every group or file that stands in more than one split, its first row in each further split."""
+    """Yield, for every group and every file that stands in more than one split, its first row in each further split."""
     first: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row.split == UNUSED:
             continue
-        sides = first.setdefault(row.group or str(row.path), {})
-        if sides and row.split not in sides:
-            other = next(iter(sides.values()))
-            name = f"group {row.group!r}" if row.group else repr(str(row.path))
-            about = f"{name} is in {row.split} here and in {other.split} in line {other.line}"
-            yield _problem("both sides", row, about)
-        sides.setdefault(row.split, row)
+        names = [f"group {row.group!r}"] if row.group else []
+        for name in (*names, repr(str(row.path.resolve()))):
+            sides = first.setdefault(name, {})
+            if sides and row.split not in sides:
+                other = next(iter(sides.values()))
+                about = f"{name} is in {row.split} here and in {other.split} in line {other.line}"
+                yield _problem("both sides", row, about)
+            sides.setdefault(row.split, row)
 
 
 def _named(other: Row, row: Row) -> str:

@@ -53,7 +53,7 @@ def run(
             raise MediaError(f"there is no folder {str(given.root)!r}")
         found = collect(given)
         write_manifest(found.rows, given.output, labels=found.labels, force=given.force)
-    except (VidcamError, OSError) as error:
+    except (VidcamError, OSError, UnicodeDecodeError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from vidcam.models.loading import MODELS, load_model
 from vidcam.models.model import Model
 from vidcam.training.classifier import Classifier, class_weights
 from vidcam.training.loading import TrainingClips
-from vidcam.training.parts import last_linear, renew_head
+from vidcam.training.parts import frozen_parts, last_linear, renew_head
 from vidcam.training.report import Report
 from vidcam.training.running import build_trainer, quiet
 from vidcam.training.saving import BEST, LAST, SKIPPED, Patience, Saving, read_settings
 from vidcam.training.settings import Machine, Settings
-from vidcam.training.testing import run_test
+from vidcam.training.testing import TESTED, run_test
 
 VALIDATION = ("validation", "val")
+WRITTEN = (LAST, BEST, SKIPPED, *TESTED)
+"""What a run leaves in its folder, beside the logs."""
 
 
 def train(
@@ -146,8 +148,10 @@ def train(
     _check_choices(found, settings)
     start = starting_model(settings, found.labels)
     clips = TrainingClips(found, start, settings, workers=workers)
-    last = _prepare(folder, settings, resume=resume, force=force)
-    _fit(start, clips, settings, machine, folder, facts={"splits": found.digests}, last=last)
+    _try_out(start, settings, machine)
+    data = _data(found, settings)
+    last = _prepare(folder, settings, data, resume=resume, force=force)
+    _fit(start, clips, settings, machine, folder, data, facts={"splits": found.digests}, last=last)
     return _report(found, settings, machine, folder)
 
 
@@ -210,25 +214,42 @@ def _check_choices(manifest: Manifest, settings: Settings) -> None:
         raise OptionError(f"validation_split must not be the split that is learned, {settings.train_split!r}")
 
 
+def _try_out(model: Model, settings: Settings, machine: Machine) -> None:
+    """Let the Trainer and the parts to freeze refuse what they cannot do, before an earlier run is touched."""
+    with quiet():
+        build_trainer(replace(machine, logger="none"))
+    frozen_parts(model.net, settings.freeze)
+
+
+def _data(manifest: Manifest, settings: Settings) -> dict[str, Any]:
+    """Return what a resumed run must find again: its rows to learn and to choose by, and the classes' order."""
+    splits = [split for split in (settings.train_split, settings.validation_split) if split is not None]
+    return {"digests": {split: manifest.digests[split] for split in splits}, "labels": list(manifest.labels)}
+
+
 @rank_zero_only
 def _make(folder: Path, *, resume: bool, force: bool) -> None:
     """Make the output folder; raise an OptionError if it holds a run that shall neither go on nor be replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:
-        there = [folder / name for name in (LAST, BEST, SKIPPED, "report.json") if (folder / name).exists()]
+        there = [folder / name for name in WRITTEN if (folder / name).exists()]
         if there and not force:
             raise OptionError(f"{there[0]} exists: --resume (resume=True) goes on, --force (force=True) begins anew")
         for path in there:
             path.unlink()
 
 
-def _prepare(folder: Path, settings: Settings, *, resume: bool, force: bool) -> Path | None:
+def _prepare(folder: Path, settings: Settings, data: Mapping[str, Any], *, resume: bool, force: bool) -> Path | None:
     """Return the `last.ckpt` to go on from, if there is one."""
     _make(folder, resume=resume, force=force)
     last = folder / LAST
     if not resume or not last.exists():
         return None
-    settings.check_same(read_settings(last))
+    before = read_settings(last)
+    settings.check_same(before)
+    for name, value in data.items():
+        if before.get(name, value) != value:
+            raise OptionError(f"cannot resume: the manifest's {name} are not those of the run; use another output")
     return last
 
 
@@ -238,11 +259,12 @@ def _fit(
     settings: Settings,
     machine: Machine,
     folder: Path,
+    data: Mapping[str, Any],
     *,
     facts: Mapping[str, Any],
     last: Path | None,
 ) -> None:
-    kept = settings.as_json()
+    kept = {**settings.as_json(), **data}
     callbacks: list[Callback] = [
         Saving(folder, settings=kept, facts=facts, every=settings.save_every, monitor=settings.monitor)
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vidcam.data.manifest import Manifest, read_manifest
+from vidcam.media.staging import check_free
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.models.loading import load_model
 from vidcam.training.classifier import Classifier
@@ -18,6 +19,8 @@ from vidcam.training.running import build_trainer, quiet
 from vidcam.training.settings import Machine
 
 CLIPS, BATCH = 4, 8
+TESTED = ("report.json", "confusion.png", "roc.png", "predictions.npz")
+"""What a test leaves in its folder."""
 
 
 def test(
@@ -35,6 +38,7 @@ def test(
     num_nodes: int = 1,
     precision: str = "32-true",
     workers: int = 0,
+    force: bool = False,
     progress: bool = True,
 ) -> Report:
     """Test a network on a split of a manifest.
@@ -53,6 +57,7 @@ def test(
         num_nodes: machines.
         precision: of the forward pass, Lightning's.
         workers: processes that decode ahead, per device.
+        force: replace such files in the output folder.
         progress: whether to show a bar on stderr.
 
     Raises:
@@ -74,6 +79,7 @@ def test(
         with tempfile.TemporaryDirectory(prefix="vidcam-") as temporary:
             return run_test(found, Path(checkpoint), split, Path(temporary), machine, clips, batch, backend)
     folder = Path(output)
+    rank_zero_only(check_free)(folder, TESTED, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     report = run_test(found, Path(checkpoint), split, folder, machine, clips, batch, backend)
     rank_zero_only(report.write)(folder)
