@@ -4,7 +4,7 @@ import copy
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +91,6 @@ def pictures(*, red: int | None = RED, bright: int | None = BRIGHT, count: int =
     if red is not None:
         found[red, 4:12, 8:20] = (255, 0, 0)
     return found
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slowed down by threads, many times on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Where slots lie in the input: placements and weights by hand, measured receptive fields against their recursion."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,6 @@ from torch import Tensor, nn
 from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
 from vidcam.errors import LayerError, OptionError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from several threads, which stall where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 LAYER4 = Axis(8, 0, 109)  # the time axis of r3d_18's last stage
 

@@ -1,12 +1,11 @@
 """Small generated videos whose frames tell their number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from vidcam.media import VideoWriter
 
@@ -16,15 +15,6 @@ Make = Callable[..., Path]
 def gray(index: int) -> int:
     """Every frame has one gray of its own."""
     return 16 + 5 * index
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors in several threads are slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
