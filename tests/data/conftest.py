@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vidcam.media import VideoWriter
 
@@ -31,3 +32,34 @@ def make(tmp_path: Path) -> Make:
         return path
 
     return write
+
+
+@pytest.fixture
+def draw() -> Make:
+    """Write numbered pictures, gray by their index."""
+
+    def draw(folder: Path, *, count=6, numbers=None, size=(40, 24), suffix="png") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, number in enumerate(numbers or range(count)):
+            Image.new("RGB", size, (gray(index),) * 3).save(folder / f"{number:06d}.{suffix}")
+        return folder
+
+    return draw
+
+
+@pytest.fixture
+def kitti(tmp_path: Path, draw: Make) -> Make:
+    """Write a sequence of 40x24 in KITTI's layout; the camera goes 1 m ahead from frame to frame."""
+
+    def kitti(name="00", *, count=6, rows=None, camera="image_2", numbers=None, meters=1.0) -> Path:
+        folder, poses = tmp_path / "dataset/sequences" / name, tmp_path / f"dataset/poses/{name}.txt"
+        poses.parent.mkdir(parents=True, exist_ok=True)
+        rows = count if rows is None else rows
+        draw(folder / camera, count=count, numbers=numbers)
+        projections = [f"P{index}: {60 + index} 0 19 {index} 0 60 11 0 0 0 1 0\n" for index in range(4)]
+        (folder / "calib.txt").write_text("".join(projections))
+        (folder / "times.txt").write_text("".join(f"{index / 10:e}\n" for index in range(rows)))
+        poses.write_text("".join(f"1 0 0 0 0 1 0 0 0 0 1 {index * meters}\n" for index in range(rows)))
+        return folder
+
+    return kitti
