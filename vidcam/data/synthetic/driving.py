@@ -1,0 +1,269 @@
+"""A drive through a procedural street of which everything is known: poses, depth, and what each pixel shows."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcam.data.synthetic.casting import GROUND, SKY, Camera, Hits, cast
+from vidcam.data.synthetic.road import EDGE, LANE, Doubles, Road, survey, wind
+from vidcam.data.synthetic.scenery import Solids, Traffic, furnish, joined, send
+from vidcam.data.synthetic.shading import Shader
+from vidcam.data.synthetic.tiles import paint_tiles
+from vidcam.errors import OptionError
+
+CLASSES = ("sky", "road", "static", "moving")
+
+_HEIGHT = 1.6  # of the camera above the ground, in metres
+_REACH = 130.0  # how far ahead things are drawn
+_TURNING = 0.3  # the yaw rate in radians per second that the driver slows down for
+
+
+class DriveFrame(NamedTuple):
+    """One frame and the truth about it.
+
+    Attributes:
+        pixels: `(H, W, 3)` RGB.
+        depth: `(H, W)` metres along the optical axis, infinite in the sky.
+        classes: `(H, W)` indices into `CLASSES`.
+    """
+
+    pixels: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SyntheticDrive:
+    """A drive and the truth about it.
+
+    Attributes:
+        pixels: `(F, H, W, 3)` RGB.
+        depth: `(F, H, W)` metres along the optical axis, infinite in the sky.
+        classes: `(F, H, W)` indices into `CLASSES`.
+        intrinsics: `(3, 3)`; pixel (u, v) has its middle at whole numbers and looks along `inv(K) (u, v, 1)`.
+        poses: `(F, 4, 4)` camera to world, the first the identity: x right, y down, z forward, metres.
+        seconds: `(F,)` time of each frame.
+    """
+
+    pixels: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+    intrinsics: Doubles
+    poses: Doubles
+    seconds: Doubles
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, frame: int) -> DriveFrame:
+        return DriveFrame(self.pixels[frame], self.depth[frame], self.classes[frame])
+
+
+@dataclass(frozen=True)
+class World:
+    """A street with a camera on its way through it: frames are rendered as they are asked for.
+
+    Attributes:
+        size: Height and width of the frames in pixels.
+        fold: Rays per pixel and axis for the colors.
+        intrinsics: `(3, 3)`, see `SyntheticDrive`.
+        cameras: `(F, 4, 4)` camera to the world: x east, y down with the ground at 0, z north, metres.
+        along: `(F,)` the camera's distance along the road.
+        seconds: `(F,)` time of each frame.
+        scenery: What does not move.
+        traffic: What does.
+        shader: What gives both their colors.
+    """
+
+    size: tuple[int, int]
+    fold: int
+    intrinsics: Doubles
+    cameras: Doubles
+    along: Doubles
+    seconds: Doubles
+    scenery: Solids
+    traffic: Traffic
+    shader: Shader
+
+    @property
+    def poses(self) -> Doubles:
+        """Give `(F, 4, 4)` camera to the first camera."""
+        poses: Doubles = np.linalg.inv(self.cameras[0]) @ self.cameras
+        poses[0] = np.eye(4)
+        return poses
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def __getitem__(self, frame: int) -> DriveFrame:
+        """Render one frame."""
+        if not 0 <= frame < len(self):
+            raise IndexError(f"frame {frame} of {len(self)}")
+        solids = self.solids(frame)
+        camera = Camera(self.cameras[frame], self.intrinsics, self.size)
+        many = Camera(camera.pose, self.intrinsics, self.size, self.fold)
+        exact = cast(camera, solids)
+        pixels = self.shader.shade(many, solids, exact if self.fold == 1 else cast(many, solids))
+        return DriveFrame(pixels, exact.depth.astype(np.float32), self._classes(camera, solids, exact))
+
+    def solids(self, frame: int) -> Solids:
+        """Give all that stands or drives in the camera's reach in one frame."""
+        pose = self.cameras[frame]
+        offset = self.scenery.center - pose[:3, 3]
+        size = np.linalg.norm(self.scenery.half, axis=1)
+        ahead = offset @ pose[:3, 2]
+        near = self.scenery.chosen((ahead > -size) & (np.linalg.norm(offset, axis=1) < _REACH + size))
+        return joined([near, *self.traffic.at(frame, float(self.along[frame]), reach=_REACH)])
+
+    def _classes(self, camera: Camera, solids: Solids, hits: Hits) -> NDArray[np.uint8]:
+        x, _, z = camera.rays()
+        ground = hits.surface == GROUND
+        depth = hits.depth[ground]
+        places = (start + depth * ray[ground] for start, ray in zip(camera.pose[[0, 2], 3], (x, z), strict=True))
+        classes = np.full(hits.surface.shape, CLASSES.index("static"), np.uint8)
+        classes[hits.surface == SKY] = CLASSES.index("sky")
+        classes[ground] = self._ground_classes(*places)
+        classes[np.append(solids.moving, (False, False))[hits.surface]] = CLASSES.index("moving")
+        return classes
+
+    def _ground_classes(self, x: Doubles, z: Doubles) -> NDArray[np.uint8]:
+        across = np.abs(self.shader.ground.locate(x, z)[:, 1])
+        return np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static")).astype(np.uint8)
+
+
+def drive(
+    seed: int,
+    *,
+    frames: int = 100,
+    size: tuple[int, int] = (128, 416),
+    rate: float = 10,
+    vehicles: int = 2,
+    wobble: float = 1.0,
+    fold: int = 2,
+) -> SyntheticDrive:
+    """Drive along a winding street and film it.
+
+    `build_world` takes the same arguments and renders frame by frame, in constant memory.
+    """
+    world = build_world(seed, frames=frames, size=size, rate=rate, vehicles=vehicles, wobble=wobble, fold=fold)
+    pixels, depth, classes = (np.stack(part) for part in zip(*map(world.__getitem__, range(len(world))), strict=True))
+    return SyntheticDrive(pixels, depth, classes, world.intrinsics, world.poses, world.seconds)
+
+
+def build_world(
+    seed: int,
+    *,
+    frames: int = 100,
+    size: tuple[int, int] = (128, 416),
+    rate: float = 10,
+    vehicles: int = 2,
+    wobble: float = 1.0,
+    fold: int = 2,
+) -> World:
+    """Build a street and a camera's way through it.
+
+    Houses, trees, poles and parked cars stand beside the road; vehicles drive ahead of the camera and towards it. The
+    class `road` is the ground between the kerbs with its marks; pavement and grass are `static`. Textures have no
+    shadows or reflections: what is static looks the same from everywhere.
+
+    Args:
+        seed: Fixes everything; whatever the other choices, street and way are the same, and more frames go on.
+        frames: Number of frames.
+        size: Height and width in pixels.
+        rate: Frames per second.
+        vehicles: How many moving vehicles are near the camera at a time; the first half drives ahead of it.
+        wobble: Factor of the camera's nodding, rolling, and bobbing; without them it is level and 1.6 m high.
+        fold: Rays per pixel and axis for the colors; depth and classes are those of the pixel's middle.
+
+    Raises:
+        OptionError: a number is out of range.
+    """
+    _check(frames, size, rate, vehicles, fold)
+    streets, ways, looks, cars = (np.random.default_rng((seed, part)) for part in range(4))
+    seconds = np.arange(frames) / rate
+    road = wind(streets, -60, 12 * seconds[-1] + 160)
+    along = _travel(ways, road, seconds)
+    scenery = furnish(streets, road, -25, along[-1] + _REACH)
+    traffic = send(cars, road, along, seconds, vehicles)
+    shader = Shader(paint_tiles(looks), survey(road), _sun(looks))
+    cameras = _cameras(ways, road, along, seconds, wobble)
+    return World(size, fold, _intrinsics(size), cameras, along, seconds, scenery, traffic, shader)
+
+
+def _intrinsics(size: tuple[int, int]) -> Doubles:
+    """Give the view of KITTI's color cameras, about 82 degrees wide."""
+    height, width = size
+    focal = 0.577 * width
+    return np.array([(focal, 0, (width - 1) / 2), (0, focal, (height - 1) / 2), (0, 0, 1)])
+
+
+def _sun(rng: np.random.Generator) -> NDArray[np.float32]:
+    east, up = rng.uniform(0, 2 * math.pi), rng.uniform(0.6, 1.0)
+    flat = math.cos(up)
+    return np.array((flat * math.cos(east), -math.sin(up), flat * math.sin(east)), np.float32)
+
+
+def _travel(rng: np.random.Generator, road: Road, seconds: Doubles) -> Doubles:
+    """Give the distance along the road at each time: 3 to 12 m/s, slower in bends."""
+    step = 0.02
+    count = math.ceil(seconds[-1] / step) + 2
+    times = step * np.arange(count)
+    swing, period = np.array([(2.8,), (1.2,)]), rng.uniform(((9,), (4,)), ((14,), (6,)))
+    wished = 7.7 + (swing * np.sin(2 * math.pi * (times / period + rng.uniform(size=(2, 1))))).sum(axis=0)
+    along = np.zeros(count)
+    for k in range(count - 1):
+        bend = float(road.curvature(along[k])) / _TURNING
+        along[k + 1] = along[k] + step * max(3.0, (wished[k] ** -4 + bend**4) ** -0.25)
+    return np.interp(seconds, times, along)
+
+
+def _cameras(rng: np.random.Generator, road: Road, along: Doubles, seconds: Doubles, wobble: float) -> Doubles:
+    """Give `(F, 4, 4)` poses in the right lane, looking along the way, with some nodding, rolling and bobbing."""
+    place = road.place(along, LANE)
+    pitch, roll, lift = wobble * np.array((0.010, 0.008, 0.03))[:, None] * _swaying(rng, seconds)
+    poses = np.tile(np.eye(4), (len(seconds), 1, 1))
+    poses[:, :3, :3] = _about_y(road.heading(along)) @ _about_x(pitch) @ _about_z(roll)
+    poses[:, :3, 3] = np.stack([place[:, 0], -_HEIGHT - lift, place[:, 1]], axis=1)
+    return poses
+
+
+def _swaying(rng: np.random.Generator, seconds: Doubles) -> Doubles:
+    """Give `(3, F)` smooth swings between -1 and 1 of half a second to three seconds."""
+    hertz, phase = rng.uniform((0.3, 0.9), (0.6, 1.6), (3, 2)), rng.uniform(0, 2 * math.pi, (3, 2))
+    swings = np.sin(2 * math.pi * hertz[..., None] * seconds + phase[..., None])
+    return np.asarray(0.7 * swings[:, 0] + 0.3 * swings[:, 1])
+
+
+def _about_x(angle: Doubles) -> Doubles:
+    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
+    return _matrices((one, none, none), (none, cosine, -sine), (none, sine, cosine))
+
+
+def _about_y(angle: Doubles) -> Doubles:
+    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
+    return _matrices((cosine, none, sine), (none, one, none), (-sine, none, cosine))
+
+
+def _about_z(angle: Doubles) -> Doubles:
+    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
+    return _matrices((cosine, -sine, none), (sine, cosine, none), (none, none, one))
+
+
+def _matrices(*rows: tuple[Doubles, Doubles, Doubles]) -> Doubles:
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _check(frames: int, size: tuple[int, int], rate: float, vehicles: int, fold: int) -> None:
+    possible = {
+        "frames": (frames, frames >= 1, "1 or more"),
+        "size": (size, min(size) >= 2, "a height and a width of 2 or more"),
+        "rate": (rate, rate > 0, "more than 0"),
+        "vehicles": (vehicles, vehicles >= 0, "0 or more"),
+        "fold": (fold, 1 <= fold <= 8, "1 to 8"),
+    }
+    for name, (given, right, range_) in possible.items():
+        if not right:
+            raise OptionError(f"{name} of a synthetic drive is {given}; possible: {range_}")
