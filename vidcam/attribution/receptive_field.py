@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from vidcam.attribution.capture import untouched
 from vidcam.attribution.geometry import Axis, Floats
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
-from vidcam.errors import LayerError, OptionError
+from vidcam.errors import LayerError, ModelError, OptionError
 
 LONGEST = 2048  # samples; the receptive field of a ResNet-152 has 1451
 ENOUGH = 9  # clear slots whose intervals, if still irregular, never become regular
-UNFIT = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError, LayerError)  # "I need another size"
+UNFIT = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError, ModelError)  # "I need another size"
 
 Sizes = tuple[int, ...]
 Reach = Callable[[int], NDArray[np.bool_]]  # sample -> a truth per slot, which is monotonous in the sample

@@ -11,11 +11,13 @@ from vidcam.errors import ModelError, unknown
 from vidcam.models import demo_model, recurrent_model, video_cnn, video_transformer
 from vidcam.models.checkpoint import Checkpoint, read_checkpoint
 from vidcam.models.model import Model, Recipe
+from vidcam.models.sfmlearner import recipe as sfmlearner
 
 MODELS: dict[str, Recipe] = {
     **video_cnn.MODELS,
     **video_transformer.MODELS,
     **recurrent_model.MODELS,
+    **sfmlearner.MODELS,
     **demo_model.MODELS,
 }
 
@@ -25,6 +27,8 @@ def load_model(
     *,
     weights: str | None = "DEFAULT",
     checkpoint: str | Path | None = None,
+    pose: str | Path | None = None,
+    disp: str | Path | None = None,
     labels: str | Path | list[str] | None = None,
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
@@ -37,6 +41,8 @@ def load_model(
             warns that the network is untrained.
         checkpoint: the user's own weights instead: a state dict or a safetensors file, which also tells the number
             of classes. One of `write_checkpoint` also brings options, labels, preprocessing, frames and rate.
+        pose: of "sfmlearner" a file of the pose network alone, as the published ones are.
+        disp: of "sfmlearner" a file of the depth network alone, beside `pose`; the loss needs it.
         labels: names of the classes, or a text or JSON file of them; instead of those that belong to the weights.
         device: where the network runs.
         options: what the network is built with, as `classes`, `frames`, `frame_rate`, `size`; `MODELS[name].options`
@@ -52,9 +58,13 @@ def load_model(
         weights = None
     own = None if checkpoint is None else read_checkpoint(checkpoint)
     name, stored = _told(name, own)
+    if pose is not None and name in sfmlearner.MODELS:  # a file of one's own tells size, rotation and more
+        stored = dict(read_checkpoint(pose).description.get("options", {}))
     given = options or {}
-    recipe = MODELS[name]
-    model = recipe.build(weights=weights, checkpoint=own, options=recipe.choose(name, {**stored, **given}))
+    recipe, parts = MODELS[name], {"pose": pose, "disp": disp} if name in sfmlearner.MODELS else {}
+    if not parts and (pose is not None or disp is not None):
+        raise ModelError(f"{name} takes no pose= or disp=, which are files of sfmlearner; give checkpoint=")
+    model = recipe.build(weights=weights, checkpoint=own, options=recipe.choose(name, {**stored, **given}), **parts)
     if own is not None:
         own.restore(model, but=given)
     if labels is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import INPUT
+from vidcam.attribution.capture import INPUT, Score
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout
 from vidcam.attribution.methods import Grid
@@ -56,6 +56,10 @@ class Model:
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict, repr=False)
     options: dict[str, Any] = field(default_factory=dict)
     """What the network was built with, so that a checkpoint can rebuild it."""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    """What a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`; empty: classes."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """The scores' units, where they have some."""
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:

@@ -1,0 +1,122 @@
+"""SfMLearner as one network: a clip in, and the motion, depth and loss of its middle frame out."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vidcam.errors import ModelError, OptionError, unknown
+from vidcam.models.sfmlearner.disparity_net import DispNetS
+from vidcam.models.sfmlearner.losses import Losses, LossWeights, sfm_losses
+from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.rotation import ROTATIONS
+
+
+class Motion(NamedTuple):
+    """What is known of a clip's middle frame, the target."""
+
+    pose: Tensor
+    """(B, n, 6) tx, ty, tz, rx, ry, rz: takes points from the target's camera to each reference's."""
+    disparity: Tensor | None
+    """(B, 1, H, W), one over depth; None without a depth network."""
+    mask: Tensor | None
+    """(B, n, H, W) in 0..1; None without the explainability branch."""
+    loss: Tensor | None
+    """(B,) the weighed loss over four scales; None without depth network or intrinsics."""
+
+
+class SfMLearner(nn.Module):
+    """Pose and depth network side by side, and the loss that trains both (Zhou et al. 2017; 1704.07813)."""
+
+    intrinsics: Tensor | None
+
+    def __init__(
+        self,
+        pose: PoseExpNet,
+        disp: DispNetS | None = None,
+        *,
+        intrinsics: Tensor | None = None,
+        weights: LossWeights | None = None,
+        rotation: str = "euler",
+    ) -> None:
+        """Join the two networks.
+
+        Args:
+            pose: the pose network.
+            disp: the depth network, which the loss needs.
+            intrinsics: (3, 3), or (B, 3, 3), in the pixels of the clips; the loss needs them. They are no part of the
+                weights, but go to other devices with them.
+            weights: of the parts of the loss.
+            rotation: how pose vectors are read, "euler" or "quat".
+
+        Raises:
+            OptionError: no such rotation, or intrinsics that are no camera's.
+        """
+        super().__init__()
+        if rotation not in ROTATIONS:
+            raise OptionError(unknown("rotation", rotation, ROTATIONS))
+        self.pose, self.disp = pose, disp
+        self.weights, self.rotation = weights or LossWeights(), rotation
+        self.register_buffer("intrinsics", None if intrinsics is None else _camera(intrinsics, pose), persistent=False)
+
+    def forward(self, clip: Tensor) -> Motion:
+        """(B, 3, n + 1, H, W) in -1..1 -> what is known of frame T // 2; the other frames are its references."""
+        target, references = self.split(clip)
+        masks, pose = self.pose.at_all_scales(target, references)
+        disparities = None if self.disp is None else self.disp.at_all_scales(target)
+        loss = None
+        if disparities is not None and self.intrinsics is not None:
+            cameras = self.intrinsics.expand(len(clip), 3, 3)
+            images = target, references, cameras
+            # or a map of the pose network's would mix in the branch of masks, which grows from its conv5
+            weighed = masks if masks is None or self.training else [mask.detach() for mask in masks]
+            loss = sfm_losses(*images, disparities, pose, weighed, weights=self.weights, rotation=self.rotation).total
+        return Motion(
+            pose=pose,
+            disparity=None if disparities is None else disparities[0],
+            mask=None if masks is None else masks[0],
+            loss=loss,
+        )
+
+    def losses(self, clip: Tensor, intrinsics: Tensor) -> Losses:
+        """Return the loss and its parts, for clips (B, 3, n + 1, H, W) whose cameras (B, 3, 3) may differ.
+
+        Raises:
+            OptionError: there is no depth network.
+        """
+        if self.disp is None:
+            raise OptionError("the loss needs a depth network; give disp=")
+        target, references = self.split(clip)
+        masks, pose = self.pose.at_all_scales(target, references)
+        disparities, images = self.disp.at_all_scales(target), (target, references, intrinsics)
+        return sfm_losses(*images, disparities, pose, masks, weights=self.weights, rotation=self.rotation)
+
+    def split(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, n + 1, H, W) -> target (B, 3, H, W) and references (B, n, 3, H, W), in the order of time."""
+        frames = self.pose.references + 1
+        if clip.ndim != 5 or clip.shape[1] != 3 or clip.shape[2] != frames:
+            raise ModelError(f"the network takes clips (B, 3, {frames}, H, W); given {tuple(clip.shape)}")
+        others = [t for t in range(frames) if t != frames // 2]
+        return clip[:, :, frames // 2], clip[:, :, others].transpose(1, 2)
+
+    def seeing(self, intrinsics: Tensor) -> "SfMLearner":
+        """Return the same networks, shared, behind another camera: (3, 3) or (B, 3, 3) in the clips' pixels."""
+        other = SfMLearner(self.pose, self.disp, intrinsics=intrinsics, weights=self.weights, rotation=self.rotation)
+        other.training = self.training  # not `train`, which would also change the shared networks
+        return other
+
+
+def next_reference(references: int) -> int:
+    """Return which of n references is the frame after the target; the only one where there is one."""
+    return min((references + 1) // 2, references - 1)
+
+
+def _camera(intrinsics: Tensor, net: nn.Module) -> Tensor:
+    """Check intrinsics, and bring them to where and what the network's weights are."""
+    camera = torch.as_tensor(intrinsics).detach().to(next(net.parameters())).clone()
+    if camera.shape[-2:] != (3, 3) or camera.ndim not in (2, 3):
+        raise OptionError(f"intrinsics must be a matrix (3, 3); given shape {tuple(camera.shape)}")
+    focal = camera[..., [0, 1], [0, 1]]
+    if not torch.isfinite(camera).all() or (focal <= 0).any() or (camera[..., 2, 2] != 1).any():
+        raise OptionError(f"intrinsics need positive focal lengths, and 1 in the last place; given {camera.tolist()}")
+    return camera
