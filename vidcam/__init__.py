@@ -12,38 +12,45 @@ if TYPE_CHECKING:
     from vidcam.analysis import explain
     from vidcam.attribution.methods import cam
     from vidcam.errors import VidcamError
-    from vidcam.explanation import Explanation
+    from vidcam.explanation import Explanation, RegressionExplanation
     from vidcam.media import open_video
     from vidcam.models.loading import load_model
     from vidcam.models.model import Model
-    from vidcam.rendering import contact_sheet, render, timeline
+    from vidcam.regression import explain_regression
+    from vidcam.rendering import contact_sheet, render, render_drive, timeline
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Explanation": "vidcam.explanation",
     "Model": "vidcam.models.model",
+    "RegressionExplanation": "vidcam.explanation",
     "VidcamError": "vidcam.errors",
     "cam": "vidcam.attribution.methods",
     "contact_sheet": "vidcam.rendering",
     "explain": "vidcam.analysis",
+    "explain_regression": "vidcam.regression",
     "load_model": "vidcam.models.loading",
     "open_video": "vidcam.media",
     "render": "vidcam.rendering",
+    "render_drive": "vidcam.rendering",
     "timeline": "vidcam.rendering",
 }
 
 __all__ = [
     "Explanation",
     "Model",
+    "RegressionExplanation",
     "VidcamError",
     "__version__",
     "cam",
     "contact_sheet",
     "explain",
+    "explain_regression",
     "load_model",
     "open_video",
     "render",
+    "render_drive",
     "timeline",
 ]
 

@@ -1,13 +1,10 @@
 """explain(): stream a video through a network, window by window, and lay the heat on the source's frames."""
 
 import operator
-import platform
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from math import isinf
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -21,9 +18,10 @@ from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explanation import Explanation, Floats
 from vidcam.media import open_video
-from vidcam.media.digest import digest
 from vidcam.models.model import Model
 from vidcam.placing import AUTO, Plan, make_plan
+from vidcam.provenance import notes, on_source
+from vidcam.regression import explain_regression
 from vidcam.streaming import Progress, Sample, Stream
 
 
@@ -44,6 +42,8 @@ def explain(
 ) -> Explanation:
     """Explain what a network says of a video: heat for every frame of the source.
 
+    A regressor, a model with `scores`, is handed on to `vidcam.explain_regression`, which has more choices for it.
+
     The video is streamed through overlapping windows at the network's own frame rate; memory does not grow with its
     length, but for the heat itself. Without a target, the class that leads so far is explained on the way, and only
     the windows before the final winner led are run again.
@@ -52,7 +52,8 @@ def explain(
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
         source: a video file, an animated GIF, or a folder of frames.
         method: a name of `vidcam.attribution.methods.METHODS`.
-        target: a class's index or name; None takes the class with the highest mean probability over the video.
+        target: a class's index or name, or the name of a regressor's score; None takes the class with the highest mean
+            probability over the video.
         layer: where to look; None takes the model's own.
         pooling: whether channel weights are means over each "slot" or over the whole "clip".
         when: an earlier layer, or "input", that tells when; None explains by `layer` alone, at the price of inference;
@@ -74,6 +75,20 @@ def explain(
         raise OptionError(
             f"explain needs a vidcam.Model, as load_model returns or vidcam.Model(net, layer=...); given {given}"
         )
+    if model.scores:
+        _refuse_choices_of_classes(model, target, when, hop_seconds)
+        return explain_regression(
+            model,
+            source,
+            target=None if target is None else str(target),
+            layer=layer,
+            method=method,
+            pooling=pooling,
+            placement=placement,
+            batch=batch,
+            backend=backend,
+            progress=progress,
+        )
     plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
     fixed = None if target is None else _early_index(target, model.labels)
     with open_video(source, backend=backend) as video:
@@ -86,6 +101,9 @@ def explain(
         if missing:
             _explain_windows(plan, stream, found, winner, only=missing)
         return _assemble(plan, stream, found, winner)
+
+
+FLAT = "the map is flat: nothing in the layer speaks for this class, so there is nothing to draw"
 
 
 @dataclass
@@ -133,9 +151,9 @@ def _explain_group(plan: Plan, found: _Found, group: Sequence[Window[Sample]], t
         return class_score(chosen[0])(output)
 
     captured = capture(model.net, x, layers=plan.layers, scores=[leading])
-    heat, zero = plan.lay(captured, x, chosen[0])
+    heat, zero = plan.lay(captured, x, class_score(chosen[0]))
     if zero and not found.probabilities:
-        plan.refuse_blind_layer(plan.layer, x, chosen[0])
+        plan.refuse_blind_layer(plan.layer, x, class_score(chosen[0]))
     shares = _shares(model, captured.output)
     attention = None if model.attention is None else model.attention(captured.output).detach().cpu().float().numpy()
     for i, window in enumerate(group):
@@ -162,95 +180,27 @@ def _shares(model: Model, output: Any) -> Floats:
 
 def _assemble(plan: Plan, stream: Stream, found: _Found, target: int) -> Explanation:
     """Blend the windows and map everything back to the source."""
-    assert plan.rows is not None and plan.columns is not None  # at least one window was explained
-    info, view, seconds = stream.video.info, stream.view, np.array(stream.seconds)
-    starts = sorted(found.probabilities)
+    seconds, starts = np.array(stream.seconds), sorted(found.probabilities)
     nearest = plan.placement[0] == "nearest"
-    edges = [(seconds[found.frames[s][0]], seconds[found.frames[s][-1]] + 1 / stream.rate) for s in starts]
     heat = blend(found.heat[target], found.frames, seconds, nearest=nearest).astype(np.float32)
+    flat = [] if (heat > 0).any() else [FLAT]
     return Explanation(
+        **on_source(plan, stream, [found.frames[start] for start in starts]),
         heat=heat,
-        seconds=seconds,
-        rows=view.to_source(plan.rows, 0),
-        columns=view.to_source(plan.columns, 1),
-        spread=plan.spread,
-        region=view.region,
-        width=info.width,
-        height=info.height,
-        rate=info.rate,
-        windows=np.array(edges),
         probabilities=np.stack([found.probabilities[s] for s in starts]),
         target=target,
         labels=tuple(plan.model.labels),
         attention=blend(found.attention, found.frames, seconds, nearest=nearest) if found.attention else None,
-        provenance=_provenance(plan, stream),
-        notes=(*stream.video.notes, *_notes(plan, stream, found.padding, flat=not (heat > 0).any())),
+        notes=(*stream.video.notes, *notes(plan, stream, found.padding), *flat),
     )
 
 
-def _notes(plan: Plan, stream: Stream, padding: int, *, flat: bool) -> Iterator[str]:
-    """Say what a reader of the picture must know."""
-    frames, view, time = plan.model.frames, stream.view, plan.axes.get("t")
-    yield from plan.notes
-    if padding:
-        yield (
-            f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
-            f"{frames}: the last frame was repeated"
-        )
-    promised, decoded = stream.video.info.frame_count, len(stream.seconds)
-    if promised is not None and decoded < promised - 1:  # a packed AVI's header counts one too many
-        yield f"the file promises {promised} frames, but only {decoded} could be read: it may be cut off"
-    if not view.covers_source:
-        left, top, right, bottom = (round(edge + 0.5) for edge in view.region)
-        yield (
-            f"the network sees pixels {left} to {right} of {view.source[1]} across and {top} to {bottom} of "
-            f"{view.source[0]} down (its own crop); outside there is no heat"
-        )
-    if time is not None and time.extent > max(2 * time.stride, 2):
-        sees = f"{time.extent:g}" if time.extent < frames else "all"
-        yield (
-            f"each slot of {plan.layer!r} can see {sees} of a window's {frames} frames"
-            + (f"; {plan.when!r} tells when" if plan.when else ", so which frame is soft")
-        )
-    if plan.silent:
-        yield (
-            f"in {plan.silent} window(s) {plan.when!r} tells no frame from another; there the heat of {plan.layer!r} "
-            "stands alone"
-        )
-    if plan.rows is not None and plan.columns is not None and len(plan.rows) * len(plan.columns) == 1:
-        yield f"layer {plan.layer!r} has one cell: its heat says nothing of where"
-    if flat:
-        yield "the map is flat: nothing in the layer speaks for this class, so there is nothing to draw"
-
-
-def _provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
-    """Collect what is needed to repeat the run."""
-    model, info = plan.model, stream.video.info
-    geometry = {
-        axis: {"stride": a.stride, "center": a.center, "extent": None if isinf(a.extent) else a.extent}
-        for axis, a in plan.axes.items()
-    }
-    packages = ("vidcam", "torch", "torchvision", "av", "numpy")
-    return {
-        "source": str(Path(info.path).resolve()),
-        "source_digest": digest(info.path),
-        "model": model.name,
-        "options": dict(model.options),
-        "weights": model.weights,
-        "model_digest": model.digest,
-        "layer": plan.layer,
-        "when": plan.when,
-        "method": plan.method,
-        "pooling": plan.pooling,
-        "placement": list(plan.placement),
-        "geometry": geometry,
-        "window_frames": model.frames,
-        "frame_rate": stream.rate,
-        "hop_frames": stream.hop,
-        "backend": info.backend,
-        "device": str(model.device),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-    }
+def _refuse_choices_of_classes(model: Model, target: object, when: str | None, hop: float | None) -> None:
+    if not isinstance(target, str | None):
+        raise TargetError(f"{model.name} is a regressor: a target is the name of a score; given {target!r}")
+    for name, given in (("when", when not in (AUTO, None)), ("hop_seconds", hop is not None)):
+        if given:
+            raise OptionError(f"{name} is for classifiers; {model.name} is a regressor, explained frame by frame")
 
 
 def _early_index(target: int | str, labels: Sequence[str]) -> int:

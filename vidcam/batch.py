@@ -8,18 +8,24 @@ from typing import Any
 import torch
 
 from vidcam.analysis import explain
+from vidcam.data.drive import Drive, open_drive
 from vidcam.errors import OptionError, VidcamError, unknown
+from vidcam.explanation import Explanation
 from vidcam.media.staging import check_free, staged
 from vidcam.models.loading import load_model
 from vidcam.models.model import Model
 from vidcam.outputs import NAMES, describe, write_outputs
+from vidcam.placing import AUTO
 from vidcam.ranking import rank
+from vidcam.regression import explain_regression
 from vidcam.rendering.ranked import rank_sheet
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int | None], None]]]
+Shown = Callable[[int, int | None], None]
+Progress = Callable[[str], AbstractContextManager[Shown]]
 DEVICES = ("auto", "cpu", "cuda")
 OUTPUT = Path("vidcam-out")
 MODEL = "r2plus1d_18"
+MOTION = "sfmlearner"
 RANKED = ("ranking.json", "ranking.png")
 
 
@@ -71,26 +77,35 @@ def _explain_one(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     with progress("explaining") as shown:
-        explanation = explain(
-            model,
-            video,
-            method=options["method"],
-            target=options["target"],
-            layer=options["layer"],
-            pooling=options["pooling"],
-            when=None if options["when"] == "none" else options["when"],
-            placement=_placement(options["placement"]),
-            hop_seconds=options["hop"],
-            backend=options["backend"],
-            progress=shown,
-        )
+        explanation = _explanation(model, video, options, shown)
     with progress("drawing") as shown:
-        files = {key: str(Path(options[key]).resolve()) for key in ("checkpoint", "labels") if options[key]}
+        files = {
+            key: str(Path(options[key]).resolve())
+            for key in ("checkpoint", "labels", "pose", "disp")
+            if options.get(key)
+        }
         kept = options | files | {"videos": [str(Path(video).resolve())]}
         outputs, said = write_outputs(explanation, folder, options=kept, force=force, progress=shown)
     for note in (*explanation.notes, *said):
         say(f"note: {note}")
     return describe(explanation, video, outputs)
+
+
+def _explanation(model: Model, video: str, options: dict[str, Any], progress: Shown) -> Explanation:
+    chosen: dict[str, Any] = {name: options[name] for name in ("method", "target", "layer", "pooling", "backend")}
+    chosen |= {"placement": _placement(options["placement"]), "progress": progress}
+    when = None if options["when"] == "none" else options["when"]
+    seen = {name: options.get(name) for name in ("camera", "intrinsics")}
+    if not model.scores or when not in (None, AUTO) or options["hop"] is not None:
+        if given := [name for name, value in (seen | {"signed": options.get("signed")}).items() if value]:
+            raise OptionError(f"--{given[0]} is for regressors, and {model.name} is a classifier")
+        return explain(model, video, when=when, hop_seconds=options["hop"], **chosen)
+    source: str | Drive = video
+    if hasattr(model.net, "seeing"):
+        source = open_drive(video, **seen)
+    elif any(seen.values()):
+        raise OptionError(f"--camera and --intrinsics are for networks that see motion, and {model.name} does not")
+    return explain_regression(model, source, signed=bool(options.get("signed")), **chosen)
 
 
 def rank_one(
@@ -144,11 +159,13 @@ def _model(options: dict[str, Any]) -> Model:
         raise OptionError(f"device {device!r} is not available here; possible: auto, cpu")
     name = options["model"]
     if name is None and options["checkpoint"] is None:
-        name = MODEL
+        name = MOTION if options.get("pose") else MODEL
     return load_model(
         name,
         weights=options["weights"],
         checkpoint=options["checkpoint"],
+        pose=options.get("pose"),
+        disp=options.get("disp"),
         labels=options["labels"],
         device=device,
     )

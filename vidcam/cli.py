@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vidcam import training_cli
+from vidcam import odometry_cli, odometry_training_cli, training_cli
 from vidcam.configuration import configure
 from vidcam.console import progress_bar, say, show, table, warnings_in_one_line
 
@@ -48,8 +48,17 @@ def explain(
     weights: Annotated[str, typer.Option(metavar="TAG|none", help="Weights to download; none: random.")] = "DEFAULT",
     checkpoint: Annotated[Path | None, typer.Option(help="Your own weights: state dict or safetensors.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Class names: one per line, or JSON.")] = None,
+    pose: Annotated[Path | None, typer.Option(help="Of sfmlearner: weights of the pose network.")] = None,
+    disp: Annotated[Path | None, typer.Option(help="Of sfmlearner: weights of the depth network.")] = None,
+    intrinsics: Annotated[
+        str | None, typer.Option(metavar="FX,FY,CX,CY|FILE", help="Of the camera, where its folder has none.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(metavar="image_2", help="Of a KITTI sequence.")] = None,
     method: Annotated[str, typer.Option(help="A name that `vidcam methods` lists.")] = "grad_cam",
-    target: Annotated[str | None, typer.Option(metavar="NAME|INDEX", help="Class; default: the likeliest.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME|INDEX", help="Class, or score of a regressor; default: the likeliest.")
+    ] = None,
+    signed: Annotated[bool, typer.Option("--signed", help="Of a regressor: show what lowers the score too.")] = False,
     layer: Annotated[str | None, typer.Option(help="Where to look; see `vidcam models NAME`.")] = None,
     pooling: Annotated[str, typer.Option(metavar="slot|clip", help="Channel weights per slot or clip.")] = "slot",
     when: Annotated[str, typer.Option(metavar="LAYER|input|none", help="The layer that tells when.")] = "auto",
@@ -66,10 +75,11 @@ def explain(
         Path | None, typer.Option(is_eager=True, callback=configure, help="Repeat the run of this run.json.")
     ] = None,
 ) -> int:
-    """Explain videos: which frames and regions speak for a class.
+    """Explain videos: which frames and regions speak for a class, or move the output of a regressor.
 
     Writes explanation.npz, overlay.mp4, frames.png, timeline.png and run.json; into DIR for one video, into
-    DIR/NAME for each of several.
+    DIR/NAME for each of several. A network that tells motion or depth gives drive.mp4 too: frame, heat, depth and the
+    way so far. Its targets are loss, tx, ty, tz, rx, ry, rz, speed and turn.
 
     Examples:
 
@@ -78,6 +88,8 @@ def explain(
       vidcam explain clip.avi --target wave --model r2plus1d_18 --checkpoint hmdb51.safetensors --labels hmdb51.txt
 
       vidcam explain *.mp4 --model mvit_v2_s --output explained --json
+
+      vidcam explain dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --disp disp.pth.tar --target turn
     """
     from vidcam.batch import explain_all
 
@@ -103,7 +115,7 @@ def render(
     layout: Annotated[
         str, typer.Option(metavar="overlay|side_by_side", help="Alone, or beside the source.")
     ] = "overlay",
-    colormap: Annotated[str, typer.Option(help="Any of matplotlib's.")] = "turbo",
+    colormap: Annotated[str | None, typer.Option(help="Any of matplotlib's; default: turbo, signed: bwr.")] = None,
     opacity: Annotated[float, typer.Option(help="Of the hottest pixel, 0 to 1.")] = 0.6,
     scale: Annotated[str, typer.Option(metavar="video|frame", help="One scale for all frames, or each its own.")] = (
         "video"
@@ -178,3 +190,5 @@ def demo(
 
 
 training_cli.register(app)
+odometry_cli.register(app)
+odometry_training_cli.register(app)

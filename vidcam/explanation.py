@@ -1,7 +1,7 @@
 """Explanation: heat laid on the source's frames, and everything needed to draw, rank, check and repeat it."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from html import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.attribution.geometry import interpolation_matrix
+from vidcam.attribution.scores import target_index
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import replacing
 
@@ -74,7 +75,7 @@ class Explanation:
     @property
     def is_flat(self) -> bool:
         """Whether no frame has any positive heat, so that there is nothing to show."""
-        return not bool((self.heat > 0).any())
+        return not bool(self.frame_scores.any())
 
     @property
     def frame_scores(self) -> Floats:
@@ -136,9 +137,10 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             facts = json.loads(str(arrays.pop("facts")))
             facts["rate"] = Fraction(*facts["rate"])
-            for name in ("region", "labels", "notes"):
-                facts[name] = tuple(facts[name])
-            return cls(**facts | arrays)
+            for name in ("region", "labels", "notes", "units"):
+                facts |= {name: tuple(facts[name])} if name in facts else {}
+            kind = RegressionExplanation if "maps" in arrays else cls
+            return kind(**facts | arrays)
         except OSError:
             raise
         except Exception as error:  # zipfile and numpy raise whatever they stumble upon in a damaged file
@@ -148,6 +150,11 @@ class Explanation:
         """The facts without the arrays, for `run.json` and for people."""
         return {k: v for k, v in asdict(self).items() if not isinstance(v, np.ndarray)} | {"rate": str(self.rate)}
 
+    @property
+    def _said(self) -> str:
+        """What the network says of the target."""
+        return f"with probability {self.probability:.3f}"
+
     def _repr_html_(self) -> str:
         """Show a notebook the target, the importance of the frames over time, and the notes."""
         scores = self.frame_scores / (self.frame_scores.max() or 1)
@@ -156,7 +163,7 @@ class Explanation:
         points = " ".join(f"{x:.1f},{60 - 56 * score:.1f}" for x, score in zip(across, scores[::step], strict=True))
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
-            f"<b>{escape(self.target_name)}</b> with probability {self.probability:.3f}: {len(scores)} frames of "
+            f"<b>{escape(self.target_name)}</b> {escape(self._said)}: {len(scores)} frames of "
             f"{self.width}&times;{self.height}, {self.duration_seconds:.2f} s; hottest: {self.top_frames(5)}<br>"
             f'<svg width="600" height="62" style="background:#f6f7f9"><polyline points="{points}" fill="none" '
             f'stroke="#2080bf" stroke-width="1.5"/></svg><br>frame importance over time<ul>{notes}</ul>'
@@ -168,3 +175,74 @@ class Explanation:
             f"Explanation({self.target_name!r}, probability {self.probability:.3f}, {f} frames of "
             f"{self.width}x{self.height}, heat {h}x{w})"
         )
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RegressionExplanation(Explanation):
+    """Heat of a regressor, per source frame, for every score at once; `heat` is that of the target.
+
+    `labels` are the names of the scores ("loss", "tx", ...), `probabilities` their values per window, in their own
+    units. The value of "loss" is the loss itself, and its map is that of minus the loss: what keeps the loss low.
+    """
+
+    maps: Floats
+    """(K, F, h, w) float32, the raw signed map of every score: above zero where a cell raises the score."""
+    gradients: Floats
+    """(K, F) size of the score's gradient at the layer, the root of the sum of squares."""
+    vanishing: npt.NDArray[np.bool_]
+    """(K, F) whether the gradient is too small for its map to mean anything; `heat` is zero there."""
+    outputs: Floats
+    """(F, K) value of every score at every source frame."""
+    units: tuple[str, ...] = ()
+    """(K,) the scores' units, empty where they have none."""
+    signed: bool = False
+    """Whether `heat` keeps its negative values."""
+    poses: Floats | None = None
+    """(F, 4, 4) camera to world, in the network's own unit of length, from networks that tell motion."""
+    true_poses: Floats | None = None
+    """(F, 4, 4) camera to world in metres, where it is known."""
+    depth: Floats | None = None
+    """(F, h', w') depth over the whole frame, in the network's own unit, from networks that tell it."""
+
+    @property
+    def frame_scores(self) -> Floats:
+        """(F,) heat of each frame: the mean size of its heat over the cells."""
+        scores: Floats = np.abs(self.heat).mean(axis=(1, 2))
+        return scores
+
+    @property
+    def values(self) -> Floats:
+        """(F,) the explained score at every source frame."""
+        return self.outputs[:, self.target]
+
+    @property
+    def is_vanishing(self) -> npt.NDArray[np.bool_]:
+        """(F,) whether the target's gradient vanishes at a frame."""
+        found: npt.NDArray[np.bool_] = self.vanishing[self.target].astype(bool)
+        return found
+
+    @property
+    def _said(self) -> str:
+        unit = self.units[self.target] if self.units else ""
+        return f"with mean {self.values.mean():.4g} {unit}".rstrip()
+
+    def __repr__(self) -> str:
+        f, h, w = self.heat.shape
+        return (
+            f"RegressionExplanation({self.target_name!r}, mean {self.values.mean():.4g}, {f} frames of "
+            f"{self.width}x{self.height}, heat {h}x{w}, {len(self.labels)} scores)"
+        )
+
+    def of(self, target: int | str, *, signed: bool | None = None) -> "RegressionExplanation":
+        """Return the explanation of another score, or of the same one signed or not; the network does not run."""
+        index = target_index(target, self.labels)
+        signed = self.signed if signed is None else signed
+        return replace(
+            self, target=index, signed=signed, heat=shown(self.maps[index], self.vanishing[index], signed=signed)
+        )
+
+
+def shown(maps: Floats, vanishing: npt.NDArray[np.bool_], *, signed: bool) -> Floats:
+    """(F, h, w), (F,) -> (F, h, w): a map as heat, zero where its gradient vanishes and, unless signed, below zero."""
+    heat = np.where(vanishing[:, None, None], 0, maps).astype(np.float32)
+    return heat if signed else heat.clip(min=0)

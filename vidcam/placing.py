@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.cam import POOLINGS, frame_contribution
-from vidcam.attribution.capture import INPUT, Captured, capture
+from vidcam.attribution.capture import INPUT, Captured, Score, capture
 from vidcam.attribution.features import FEATURES
 from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
 from vidcam.attribution.layers import find_layer, grid_axes
 from vidcam.attribution.methods import check_method, heat_of, no_influence, read
 from vidcam.attribution.receptive_field import effective_centers
-from vidcam.attribution.scores import class_score
 from vidcam.errors import LayerError, OptionError, unknown
 from vidcam.explanation import Floats
 from vidcam.models.model import Model
@@ -51,35 +50,60 @@ class Plan:
     _probed: set[str] = field(default_factory=set)
 
     @property
+    def has_time(self) -> bool:
+        """Whether the layer tells one time from another; known once a window has gone through it."""
+        return "t" in grid_axes(self._layouts[self.layer])
+
+    @property
     def layers(self) -> list[str]:
         """The layers to capture."""
         return list(dict.fromkeys(layer for layer in (self.layer, self.when) if layer is not None))
 
-    def lay(self, captured: Captured, x: Tensor, target: int) -> tuple[Floats, bool]:
-        """Compute heat per frame of each window, (B, T, h, w), and tell whether its gradient is zero everywhere."""
-        self._settle_layouts(captured, x)
-        score, reading = class_score(target), self._reading(self.layer)
-        heat, zero = heat_of(
-            self.model.net, x, captured, self.layer, score, method=self.method, pooling=self.pooling, **reading
-        )
+    def lay(
+        self, captured: Captured, x: Tensor, score: Score, *, which: int = 0, signed: bool = False
+    ) -> tuple[Floats, bool]:
+        """Compute heat per frame of each window, (B, T, h, w), and tell whether its gradient is zero everywhere.
+
+        Args:
+            captured: what `capture` gave for these windows.
+            x: the windows.
+            score: what is explained.
+            which: its index among the captured scores.
+            signed: whether to keep what lowers the score, below zero.
+        """
+        self.settle_layouts(captured, x)
+        ways: dict[str, Any] = {"method": self.method, "pooling": self.pooling, "which": which, "signed": signed}
+        heat, zero = heat_of(self.model.net, x, captured, self.layer, score, **ways, **self._reading(self.layer))
         cells = _with_all_axes(heat, self._layouts[self.layer]).cpu().float().numpy()
         laid = np.einsum("Tt,bthw->bThw", self._place_deep(cells.shape[1:], x), cells)
         if self.when is not None:
-            laid = laid * self._moments(captured, x, target)[:, :, None, None]
+            laid = laid * self._moments(captured, x, score, which)[:, :, None, None]
         return laid, zero
 
-    def refuse_blind_layer(self, layer: str, x: Tensor, target: int) -> None:
+    def forces(self, captured: Captured, x: Tensor, which: int) -> tuple[Tensor, Tensor]:
+        """Return how strongly the layer acts on a score, after its layout is settled.
+
+        Returns:
+            (B,) the size of the gradient, the root of the sum of squares; (B,) how much the layer's cells move the
+            score to first order, the sum of |gradient x activation|.
+        """
+        reading = self._reading(self.layer)
+        a = read(captured, captured.activations[self.layer], self.layer, x, **reading)
+        g = read(captured, captured.gradients[which][self.layer], self.layer, x, **reading)
+        return g.flatten(1).norm(dim=1), (g * a).flatten(1).abs().sum(1)
+
+    def refuse_blind_layer(self, layer: str, x: Tensor, score: Score) -> None:
         """Raise if a layer cannot influence the score: not on this window's account, but not for noise either."""
         if layer in self._probed:
             return
         self._probed.add(layer)
-        score, reading = class_score(target), self._reading(layer)
+        reading = self._reading(layer)
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
         probe = capture(self.model.net, noise, layers=[layer], scores=[score])
         if not read(probe, probe.gradients[0][layer], layer, noise, **reading).any():
             raise LayerError(no_influence(self.model.net, noise, layer, score, **reading))
 
-    def _settle_layouts(self, captured: Captured, x: Tensor) -> None:
+    def settle_layouts(self, captured: Captured, x: Tensor) -> None:
         """Settle how each layer's output reads, once."""
         for layer in self.layers:
             if layer not in self._layouts:
@@ -111,17 +135,17 @@ class Plan:
             placement = "linear"
         return _place(placement, slots, length, self.axes.get(axis), effective)
 
-    def _moments(self, captured: Captured, x: Tensor, target: int) -> Floats:
+    def _moments(self, captured: Captured, x: Tensor, score: Score, which: int) -> Floats:
         """(B, T): how much each frame adds to the score at the earlier layer, with mean 1 over the window."""
         layer = str(self.when)
         reading, shape = self._reading(layer), _clip_shape(self.model, x)
         a = read(captured, captured.activations[layer], layer, x, **reading)
-        g = read(captured, captured.gradients[0][layer], layer, x, **reading)
+        g = read(captured, captured.gradients[which][layer], layer, x, **reading)
         g = -g if self.method == "counterfactual" else g  # its heat is that of minus the score, and so is its when
         if not grid_axes(self._layouts[layer]).startswith("t") or a.shape[2] < 2:
             raise LayerError(f"layer {layer!r} cannot tell when: it has no two slots in time; choose an earlier one")
         if not g.any():
-            self.refuse_blind_layer(layer, x, target)
+            self.refuse_blind_layer(layer, x, score)
         share = _with_mean_one(frame_contribution(a, g), noise=STILL * (a * g).abs().flatten(1).sum(1, keepdim=True))
         self.silent += int((share == 1).all(dim=1).sum())
         # centroids are measured for the deep layer alone

@@ -183,6 +183,8 @@ def rank(
 
 def _check(model: Model, by: str, shown: Sequence[int], draws: int, seed: int) -> None:
     """Refuse what cannot be done before any network runs."""
+    if model.scores:
+        raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
     if by not in RANKINGS:
         raise OptionError(unknown("ranking", by, RANKINGS))
     if by in ("attention", "contribution") and model.attention is None:

@@ -1,6 +1,7 @@
 """Methods: what a user picks by name, `(captured activations and gradients, or more forwards) -> heat`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from vidcam.attribution.cam import CAMS, divide, pooled
 from vidcam.attribution.capture import INPUT, Captured, Score, capture
 from vidcam.attribution.features import FEATURES
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
-from vidcam.attribution.scores import class_score, logits
+from vidcam.attribution.scores import class_score, logits, minus
 from vidcam.errors import LayerError, OptionError, unknown
 
 Grid = tuple[int, int, int] | Callable[[int], tuple[int, int, int]]
@@ -84,6 +85,7 @@ def heat_of(
     layout: str | None = None,
     grid: Grid | None = None,
     which: int = 0,
+    signed: bool = False,
 ) -> tuple[Tensor, bool]:
     """Compute heat from a capture, and tell whether the gradient that it rests on is zero everywhere.
 
@@ -98,6 +100,7 @@ def heat_of(
         layout: as in `cam`.
         grid: as in `cam`.
         which: index into the captured scores.
+        signed: whether to keep what lowers the score, below zero: the heat of the score less that of minus the score.
     """
     a = read(captured, captured.activations[layer], layer, x, layout=layout, grid=grid)
     if method in FEATURES:
@@ -105,8 +108,10 @@ def heat_of(
     g = read(captured, captured.gradients[which][layer], layer, x, layout=layout, grid=grid)
     zero = g.numel() > 0 and not g.any()
     if method == SMOOTH:
-        return smooth_grad_cam_pp(net, x, score, layer, a=a, pooling=pooling, layout=layout, grid=grid), zero
-    return pooled(CAMS[method], pooling, a.ndim - 2)(a, g), zero
+        smooth = partial(smooth_grad_cam_pp, net, x, layer=layer, a=a, pooling=pooling, layout=layout, grid=grid)
+        return (smooth(score=score) - smooth(score=minus(score)) if signed else smooth(score=score)), zero
+    formula = pooled(CAMS[method], pooling, a.ndim - 2)
+    return (formula(a, g) - formula(a, -g) if signed and method != "cam" else formula(a, g)), zero
 
 
 def read(

@@ -108,6 +108,13 @@ def component(*index: int) -> Score:
     return score
 
 
+def components(*names: str) -> dict[str, Score]:
+    """Name the components of an output (B, K), in their order: the scores of a regressor, for `Model(scores=...)`."""
+    if len(set(names)) != len(names):
+        raise OptionError(f"the names of components must differ; given {', '.join(names)}")
+    return {name: component(index) for index, name in enumerate(names)}
+
+
 def minus(score: Score) -> Score:
     """Return the score with its sign turned: what speaks against it."""
     return lambda output: -score(output)
