@@ -1,6 +1,7 @@
 """A small source video of known pixels, and an explanation of it that is made by hand."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidcam.explanation import Explanation
+from vidcam.explanation import Explanation, RegressionExplanation, shown
 from vidcam.media import VideoWriter, open_video
 
 RATE = Fraction(30000, 1001)
@@ -64,5 +65,37 @@ def make_explanation() -> Callable[..., Explanation]:
             "labels": ("wave", "golf"),
         }
         return Explanation(**facts | changes)
+
+    return make
+
+
+VANISHED = [4, 5, 11]
+
+
+@pytest.fixture
+def make_regression(make_explanation: Callable[..., Explanation]) -> Callable[..., RegressionExplanation]:
+    """Explain three scores of a drive: on frame 7, one cell raises `tz` and one lowers it; three frames are blind."""
+
+    def make(source: Path | tuple[int, int] = (64, 48), *, target: int = 1, **changes: Any) -> RegressionExplanation:
+        frame = make_explanation(source, labels=("loss", "tz", "ry"))
+        n = len(frame.heat)
+        maps = np.zeros((3, n, 4, 4), np.float32)
+        maps[:, 7, 1, 2], maps[:, 7, 3, 0], maps[:, 9, 0, 0] = 0.5, -1.0, 0.25
+        vanishing = np.zeros((3, n), bool)
+        vanishing[:, VANISHED] = True
+        maps[:, VANISHED, 2, 2] = 9
+        outputs = np.stack([np.linspace(0.3, 0.1, n), np.linspace(-1, 1.2, n), np.full(n, 0.25)], axis=1)
+        signed = changes.get("signed", True)
+        facts = {field.name: getattr(frame, field.name) for field in fields(Explanation)} | {
+            "heat": shown(maps[target], vanishing[target], signed=signed),
+            "target": target,
+            "maps": maps,
+            "gradients": np.where(vanishing, 1e-12, np.linspace(0.5, 2, n)),
+            "vanishing": vanishing,
+            "outputs": outputs,
+            "probabilities": outputs[[2, 8]],
+            "signed": signed,
+        }
+        return RegressionExplanation(**facts | changes)
 
     return make

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vidcam.errors import OptionError, VidcamError
-from vidcam.rendering.coloring import Spread, overlay, palette
+from vidcam.rendering.coloring import Spread, overlay, palette, peak, relative
 
 
 @pytest.fixture
@@ -129,3 +129,54 @@ def test_heat_that_is_no_number_is_an_error(make_explanation, value):
     explanation.heat[5, 0, 0] = value
     with pytest.raises(VidcamError, match="1 of 12 frames, first in frame 5"):
         overlay(explanation)
+
+
+def signed_cells(make_regression, **changes):
+    """Two frames with a cell exactly on each pixel; the largest heat of all is -8, on the first frame."""
+    places = np.arange(4.0)
+    heat = np.zeros((2, 4, 4), np.float32)
+    heat[0, 0, 0], heat[0, 1, 1], heat[1, 2, 2] = -8, 4, 2
+    facts = {"heat": heat, "rows": places, "columns": places, "seconds": np.zeros(2), "region": (-0.5, -0.5, 3.5, 3.5)}
+    blind = {"vanishing": np.zeros((3, 2), bool)}
+    return make_regression((4, 4), **facts | blind | changes)
+
+
+def test_a_signed_pixel_is_what_one_computes_by_hand(make_regression):
+    layer = overlay(signed_cells(make_regression), colormap="bwr", opacity=0.5)
+    drawn = layer.draw(0, np.full((4, 4, 3), 100, np.uint8))
+    # The lowest: 128 of 256 parts blue: 100 * 0.5, and 50 + 127.5.
+    assert drawn[0, 0].tolist() == [50, 50, 178]
+    # Half as strong, above zero: level 64 of 127, 65 of 256 parts (0.252) of (1, 0.494, 0.494): 100 * 0.748 + ...
+    np.testing.assert_allclose(drawn[1, 1], [100 * 0.748 + 255 * 0.252, *[100 * 0.748 + 126 * 0.252] * 2], atol=1.5)
+    drawn[0, 0] = drawn[1, 1] = 100
+    assert (drawn == 100).all()
+
+
+def test_signed_heat_is_red_where_it_raises_and_blue_where_it_lowers_and_one_scale_serves_both(make_regression):
+    explanation = signed_cells(make_regression)
+    gray = np.full((4, 4, 3), 128, np.uint8)
+    red, _, blue = (overlay(explanation).draw(0, gray).astype(int) - 128).transpose(2, 0, 1)
+    assert blue[0, 0] > 50 > 0 > red[0, 0] and red[1, 1] > 20 > 0 > blue[1, 1]
+    weak, own = (overlay(explanation, scale=scale).draw(1, gray)[2, 2, 0] for scale in ("video", "frame"))
+    assert own > 128 + 70 > 128 + 40 > weak > 128
+
+
+def test_what_is_unsigned_or_lacks_heat_is_drawn_as_ever(make_regression, make_explanation, pixels):
+    unsigned = make_regression(signed=False)
+    expected = overlay(make_explanation(heat=unsigned.heat)).draw(7, pixels)
+    np.testing.assert_array_equal(overlay(unsigned).draw(7, pixels), expected)
+    signed = make_regression()
+    assert (overlay(signed).draw(7, pixels) != pixels).any()
+    for frame in (0, 4, 5, 11):
+        np.testing.assert_array_equal(overlay(signed).draw(frame, pixels), pixels)
+
+
+def test_signed_heat_outside_the_region_leaves_pixels_alone(make_regression, pixels):
+    explanation = make_regression(heat=-np.ones((12, 4, 4), np.float32), region=(15.5, 11.5, 47.5, 35.5))
+    changed = (overlay(explanation).draw(0, pixels) != pixels).any(axis=2)
+    assert changed[12:36, 16:48].mean() > 0.99 and changed.sum() <= 24 * 32
+
+
+def test_the_strongest_cell_of_either_sign_is_the_peak(make_regression):
+    assert peak(make_regression()) == 1 and peak(make_regression(signed=False)) == 0.5
+    assert np.abs(relative(make_regression())).max() == 1 and relative(make_regression())[7, 1, 2] == 0.5

@@ -10,11 +10,15 @@ import numpy.typing as npt
 
 from vidcam.errors import OptionError, VidcamError, unknown
 from vidcam.explanation import Explanation, Floats
+from vidcam.rendering.traits import is_signed
 
 Pixels = npt.NDArray[np.uint8]
 Scale = Literal["video", "frame"]
 
 LEVELS = 256
+NEUTRAL = 128
+"""The level of no heat where heat has a sign: 127 levels below, 127 above."""
+COLORMAP, SIGNED_COLORMAP = "turbo", "bwr"
 # Rows that are blended at a time: what they need stays in the processor's cache (720p: 3.9 ms instead of 5.8 ms).
 BAND = 64
 
@@ -23,26 +27,32 @@ BAND = 64
 class Palette:
     """Color and opacity of each of 256 levels of heat, multiplied out: `(pixel * keep + add) >> 8` is the blend.
 
-    Both are (256, 3) uint16. Level 0 keeps 256 of 256 parts and adds no color, so cold pixels stay bit-identical.
+    Both are (256, 3) uint16. The level of no heat keeps 256 of 256 parts and adds no color, so that cold pixels stay
+    bit-identical.
     """
 
     keep: npt.NDArray[np.uint16]
     add: npt.NDArray[np.uint16]
+    neutral: int = 0
+    """The level of no heat."""
 
 
-def palette(colormap: str = "turbo", opacity: float = 0.6) -> Palette:
+def palette(colormap: str = COLORMAP, opacity: float = 0.6, *, signed: bool = False) -> Palette:
     """Look up a colormap of matplotlib, with an opacity that grows linearly from 0 to `opacity` at the hottest cell.
+
+    If signed, the middle of the colormap is no heat, and opacity grows towards both ends.
 
     Raises:
         OptionError: the colormap does not exist, or the opacity is not in 0 to 1.
     """
     if not 0 <= opacity <= 1:
         raise OptionError(f"opacity is from 0 to 1; given {opacity}")
-    warmth = np.linspace(0, 1, LEVELS)
-    parts = np.rint(256 * opacity * warmth)[:, None]  # of 256
+    neutral = NEUTRAL if signed else 0
+    heat = ((np.arange(LEVELS) - neutral) / (LEVELS - 1 - neutral)).clip(-1, 1)
+    parts = np.rint(256 * opacity * np.abs(heat))[:, None]  # of 256
     # Half of the divisor makes the shift by 8 bits round instead of floor.
-    add = np.rint(colors(colormap, warmth) * 255 * parts) + 128
-    return Palette(np.repeat(256 - parts, 3, axis=1).astype(np.uint16), add.astype(np.uint16))
+    add = np.rint(colors(colormap, (heat + 1) / 2 if signed else heat) * 255 * parts) + 128
+    return Palette(np.repeat(256 - parts, 3, axis=1).astype(np.uint16), add.astype(np.uint16), neutral)
 
 
 def colors(colormap: str, warmth: Floats) -> Floats:
@@ -53,6 +63,27 @@ def colors(colormap: str, warmth: Floats) -> Floats:
         raise OptionError(unknown("colormap", colormap, matplotlib.colormaps)) from None
     rgb: Floats = table(warmth)[..., :3]
     return rgb
+
+
+def colormap_of(explanation: Explanation, colormap: str | None) -> str:
+    """Return the colormap asked for, or the one that suits the heat: with a sign it needs two hues."""
+    return colormap or (SIGNED_COLORMAP if is_signed(explanation) else COLORMAP)
+
+
+def peak(explanation: Explanation) -> float:
+    """Return the heat of the hottest cell of all frames; of both signs, if heat has one."""
+    heat = explanation.heat
+    return float(np.abs(heat).max()) if is_signed(explanation) else max(float(heat.max()), 0.0)
+
+
+def relative(explanation: Explanation, scale: Scale = "video") -> Floats:
+    """Return heat as a share of the peak, (F, h, w): 0 to 1, or -1 to 1 if it has a sign; flat maps stay zero."""
+    if not is_signed(explanation):
+        return explanation.normalize(scale)
+    size = np.abs(explanation.heat)
+    highest = size.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
+    share: Floats = np.divide(explanation.heat, highest, out=np.zeros_like(size), where=highest > 0)
+    return share
 
 
 def check_choice(kind: str, given: str, possible: Sequence[str]) -> None:
@@ -106,7 +137,7 @@ class Overlay:
     """An explanation made ready to be laid on its frames."""
 
     levels: Floats
-    """(F, h, w) float32 heat from 0 to 255."""
+    """(F, h, w) float32 heat in levels from the palette's neutral one: 0 to 255, or -127 to 127."""
     rows: Spread
     """Cells to the H rows of pixels."""
     columns: Spread
@@ -123,10 +154,10 @@ class Overlay:
         return out
 
     def _blend(self, pixels: Pixels, rows: Floats) -> npt.NDArray[Any]:
-        if rows.max() < 0.5:
+        if np.abs(rows).max() < 0.5:
             return pixels
         warmth = self.columns.across(rows)
-        warmth += 0.5
+        warmth += self.palette.neutral + 0.5
         level = warmth.astype(np.uint8)
         blended: npt.NDArray[np.uint16] = self.palette.keep.take(level, axis=0, mode="clip")
         blended *= pixels
@@ -136,7 +167,7 @@ class Overlay:
 
 
 def overlay(
-    explanation: Explanation, *, colormap: str = "turbo", opacity: float = 0.6, scale: Scale = "video"
+    explanation: Explanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
 ) -> Overlay:
     """Prepare an explanation for drawing.
 
@@ -145,8 +176,8 @@ def overlay(
         VidcamError: heat that is not finite.
     """
     check_choice("scale", scale, ("video", "frame"))
-    brush = palette(colormap, opacity)
+    brush = palette(colormap_of(explanation, colormap), opacity, signed=is_signed(explanation))
     check_finite(explanation)
     down, across = explanation.spreading()
-    levels = explanation.normalize(scale) * 255
+    levels = relative(explanation, scale) * (LEVELS - 1 - brush.neutral)
     return Overlay(levels.astype(np.float32), Spread(down), Spread(across.T), brush)

@@ -1,23 +1,35 @@
-"""What is plotted over time: frame importance and the network's outputs per window."""
+"""What is plotted over time: frame importance and the network's outputs, per window or per frame."""
 
 import numpy as np
 
 from vidcam.errors import VidcamError
-from vidcam.explanation import Explanation, Floats
+from vidcam.explanation import Explanation, Floats, RegressionExplanation
+
+
+def share(values: Floats) -> Floats:
+    """Return values, none below zero, as shares of the highest one, 0 to 1; zero if nothing is above zero."""
+    peak = values.max()
+    return values / peak if peak > 0 else np.zeros_like(values)
 
 
 def importance(explanation: Explanation) -> Floats:
     """Return each frame's score as a share of the highest one, (F,) in 0 to 1; zero for a flat explanation."""
-    scores = explanation.frame_scores
-    peak = scores.max()
-    return scores / peak if peak > 0 else np.zeros_like(scores)
+    return share(explanation.frame_scores)
+
+
+def outputs(explanation: Explanation) -> Floats:
+    """Return all that the network said: (N, K) per window, or (F, K) per frame for a regression."""
+    return explanation.outputs if isinstance(explanation, RegressionExplanation) else explanation.probabilities
 
 
 def output(explanation: Explanation, component: int) -> tuple[Floats, Floats]:
     """Return the curve, seconds and values, of one class or output component.
 
-    It is linear between the windows' middles and constant before the first and after the last.
+    A regression has a value at every frame. Else the curve is linear between the windows' middles and constant before
+    the first and after the last.
     """
+    if isinstance(explanation, RegressionExplanation):
+        return explanation.seconds, explanation.outputs[:, component]
     middles = explanation.windows.mean(axis=1)
     order = np.argsort(middles, kind="stable")
     values = explanation.probabilities[order, component]
@@ -32,10 +44,24 @@ def span(explanation: Explanation) -> tuple[float, float]:
     return start, start + explanation.duration_seconds
 
 
+def kind(explanation: Explanation) -> str:
+    """Say what the outputs are: `probability`, `output`, or `value` for a regression."""
+    if isinstance(explanation, RegressionExplanation):
+        return "value"
+    return "probability" if are_probabilities(explanation) else "output"
+
+
+def mean(explanation: Explanation) -> float:
+    """Return the target's mean output, over the windows or, for a regression, over the frames."""
+    return float(outputs(explanation)[:, explanation.target].mean())
+
+
 def are_probabilities(explanation: Explanation) -> bool:
     """Whether the outputs can be read as probabilities; those of networks that are no classifiers leave 0 to 1."""
-    outputs = explanation.probabilities
-    return bool((outputs >= -1e-6).all() and (outputs <= 1 + 1e-6).all())
+    if isinstance(explanation, RegressionExplanation):
+        return False
+    said = explanation.probabilities
+    return bool((said >= -1e-6).all() and (said <= 1 + 1e-6).all())
 
 
 def limits(explanation: Explanation, components: list[int]) -> tuple[float, float]:
@@ -46,9 +72,10 @@ def limits(explanation: Explanation, components: list[int]) -> tuple[float, floa
     """
     if are_probabilities(explanation):
         return 0.0, 1.0
-    values = explanation.probabilities[:, components]
+    values = outputs(explanation)[:, components]
     if not np.isfinite(values).all():
-        raise VidcamError("the network's outputs are NaN or infinite in some windows; they cannot be drawn")
+        where = "at some frames" if isinstance(explanation, RegressionExplanation) else "in some windows"
+        raise VidcamError(f"the network's outputs are NaN or infinite {where}; they cannot be drawn")
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
     return low - margin, high + margin

@@ -22,6 +22,10 @@ NIGHT = {"paper": "#15171c", "ink": "#e8eaed", "faint": "#9aa0aa", "grid": "#343
 DAY = {"paper": "#ffffff", "ink": "#22252b", "faint": "#6b7280", "grid": "#dfe2e7"}
 NIGHT_TARGET, NIGHT_IMPORTANCE = "#ff9e4a", "#58b2e8"
 DAY_TARGET, DAY_IMPORTANCE, DAY_ATTENTION = "#e0671b", "#2a84c2", "#7a55a8"
+NIGHT_LOSS, DAY_LOSS = "#86cf8a", "#3a8f4a"
+# Behind the frames whose gradient vanishes, and the type that says so.
+NIGHT_VANISHING, DAY_VANISHING = "#4a2f3c", "#f3dfe6"
+NIGHT_VANISHING_INK, DAY_VANISHING_INK = "#d98aa6", "#a8476a"
 DAY_OTHERS = ("#64748b", "#94a3b8", "#b8c2ce", "#d3d9e0")
 
 

@@ -5,22 +5,30 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from vidcam.explanation import Explanation
-from vidcam.rendering.curves import are_probabilities
+from vidcam.rendering.curves import kind, mean
 from vidcam.rendering.drawing import DAY, number, shorten, text_width, write
+from vidcam.rendering.traits import VANISHES, vanishing, with_unit
 
 MARGIN, HEIGHT = 16, 56  # points
 
 
 def write_heading(figure: Figure, explanation: Explanation, width: float) -> None:
     """Name the target with its probability, and below, smaller, what was explained and how."""
-    kind = "mean probability" if are_probabilities(explanation) else "mean output"
-    ending = f"{kind} {number(explanation.probability)}"
+    ending = " · ".join(
+        [with_unit(explanation, f"mean {kind(explanation)} {number(mean(explanation))}"), *_gaps(explanation)]
+    )
     room = width - 2 * MARGIN
     name = shorten(explanation.target_name, room - text_width(ending, 12) - 10, size=18, weight="bold")
     write(figure, MARGIN, MARGIN, name, size=18, weight="bold", color=DAY["ink"])
     beside = MARGIN + text_width(name, 18, weight="bold") + 10
     write(figure, beside, MARGIN + 5, ending, size=12, color=DAY["faint"])
     write(figure, MARGIN, MARGIN + 29, shorten(_origin(explanation), room, size=10), size=10, color=DAY["faint"])
+
+
+def _gaps(explanation: Explanation) -> list[str]:
+    """Say at how many frames the gradient vanishes, if it does."""
+    gaps = vanishing(explanation)
+    return [f"{VANISHES} at {gaps.sum()} of {gaps.size} frames"] if gaps.any() else []
 
 
 def _origin(explanation: Explanation) -> str:

@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from vidcam.errors import OptionError
 from vidcam.explanation import Explanation
-from vidcam.rendering.coloring import Pixels, Scale, colors, overlay
+from vidcam.rendering.coloring import Pixels, Scale, colormap_of, overlay, peak
+from vidcam.rendering.curves import kind, outputs
 from vidcam.rendering.drawing import (
     DAY,
     DAY_TARGET,
@@ -27,6 +28,8 @@ from vidcam.rendering.drawing import (
 from vidcam.rendering.heading import HEIGHT as HEAD
 from vidcam.rendering.heading import MARGIN, write_heading
 from vidcam.rendering.source import open_source
+from vidcam.rendering.strips import color_marks, draw_ramp
+from vidcam.rendering.traits import VANISHES, directions, is_signed, vanishing, with_unit
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
 TILE_AREA = 260 * 195  # square points
@@ -40,7 +43,7 @@ def contact_sheet(
     source: str | Path | None = None,
     k: int = 8,
     apart_seconds: float = 0.0,
-    colormap: str = "turbo",
+    colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
     force: bool = False,
@@ -60,7 +63,7 @@ def figure(
     *,
     source: str | Path | None = None,
     apart_seconds: float = 0.0,
-    colormap: str = "turbo",
+    colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
 ) -> Figure:
@@ -71,7 +74,7 @@ def figure(
         k: How many frames; fewer if the video has fewer.
         source: The video that was explained, if it is no longer where it was.
         apart_seconds: Leave out frames that are closer than this to a hotter one that is shown, and then cold ones.
-        colormap: Any name that matplotlib knows.
+        colormap: Any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
         opacity: Of the hottest cell, 0 to 1.
         scale: `video` has one scale for all frames; `frame` gives every frame its own.
 
@@ -171,21 +174,28 @@ def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ra
     write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY_TARGET)
     beside = left + text_width(f"#{rank}  ", 10.5, weight="bold")
     write(sheet, beside, top - CAPTION + 3, f"{explanation.seconds[frame]:.2f} s", size=10.5, color=DAY["ink"])
-    facts = shorten(f"frame {frame} · heat {number(explanation.frame_scores[frame])}", grid.tile_width, size=9)
+    facts = shorten(" · ".join(_facts(explanation, frame)), grid.tile_width, size=9)
     write(sheet, left, top - CAPTION + 17, facts, size=9, color=DAY["faint"])
 
 
-def _legend(sheet: Figure, grid: Grid, explanation: Explanation, colormap: str, scale: Scale) -> None:
+def _facts(explanation: Explanation, frame: int) -> list[str]:
+    """Say which frame it is and how hot, or that nothing is known of it, and what a regression says there."""
+    blind = vanishing(explanation)[frame]
+    facts = [f"frame {frame}", VANISHES if blind else f"heat {number(explanation.frame_scores[frame])}"]
+    if kind(explanation) == "value":
+        value = number(float(outputs(explanation)[frame, explanation.target]))
+        facts.append(with_unit(explanation, f"{explanation.target_name} {value}"))
+    return facts
+
+
+def _legend(sheet: Figure, grid: Grid, explanation: Explanation, colormap: str | None, scale: Scale) -> None:
     """Draw the colors and the raw heat that they stand for, beside the first row."""
     _, top = grid.corner(0)
     left = MARGIN + grid.columns * (grid.tile_width + GAP) + 6
     axes = axes_at(sheet, left, top, 11, grid.tile_height)
-    axes.imshow(colors(colormap, np.linspace(1, 0, 256))[:, None], aspect="auto", extent=(0, 1, 0, 1))
-    peak = max(float(explanation.heat.max()), 0.0)
-    axes.yaxis.tick_right()
-    axes.set(xticks=(), yticks=(0, 0.5, 1))
-    frame_scale = ("0", "", "frame's\nmaximum")
-    axes.set_yticklabels(frame_scale if scale == "frame" else ("0", number(peak / 2), number(peak)))
+    ends = directions(explanation) if is_signed(explanation) else None
+    marks = color_marks(None if scale == "frame" else peak(explanation), ends, most="frame's\nmaximum")
+    draw_ramp(axes, colormap_of(explanation, colormap), marks, inside=ends is not None)
     axes.tick_params(length=0, labelsize=9, colors=DAY["faint"], pad=4)
     axes.spines[:].set_visible(False)
     write(sheet, left, top - CAPTION + 17, "heat", size=9, color=DAY["faint"])

@@ -1,6 +1,7 @@
 """What stands beside the picture in a video: the bar below and the color scale at the right."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,11 +9,14 @@ from matplotlib.ticker import MaxNLocator
 
 from vidcam.explanation import Explanation
 from vidcam.rendering.coloring import Pixels, colors
-from vidcam.rendering.curves import are_probabilities, importance, limits, output, span
+from vidcam.rendering.curves import importance, kind, limits, mean, output, share, span
 from vidcam.rendering.drawing import (
     NIGHT,
     NIGHT_IMPORTANCE,
+    NIGHT_LOSS,
     NIGHT_TARGET,
+    NIGHT_VANISHING,
+    NIGHT_VANISHING_INK,
     axes_at,
     clean,
     figure_of_pixels,
@@ -22,6 +26,7 @@ from vidcam.rendering.drawing import (
     text_width,
     write,
 )
+from vidcam.rendering.traits import VANISHES, gradient, loss, vanishing_spans, with_unit
 
 CURSOR = (255, 255, 255)
 
@@ -60,17 +65,20 @@ class Bar:
         canvas[self.top : self.bottom + 1, left : left + self.thickness] = CURSOR
 
 
-def draw_bar(explanation: Explanation, width: int) -> Bar:
-    """Draw the target's probability and the frames' importance over time, `width` pixels wide."""
-    size = type_size(width)
+def draw_bar(explanation: Explanation, width: int, *, size: int | None = None) -> Bar:
+    """Draw over time what the network said and how much the frames matter, `width` pixels wide, type `size` high.
+
+    For a classification that is the target's probability and the frames' importance; for a regression the target's
+    value, the loss, and the size of the gradient, with the frames marked at which it vanishes.
+    """
+    size = size or type_size(width)
     captions = _captions(explanation, width, size)
-    head = round(size * (0.6 + 1.45 * len({top for _, top, _, _ in captions})))
+    head = round(size * (0.6 + 1.45 * len({caption.top for caption in captions})))
     plot, foot = round(size * 4.2), round(size * 2)
     height = head + plot + foot + (head + plot + foot) % 2
     figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
-    for text, top, side, color in captions:
-        edge = width - 0.8 * size if side == "right" else 0.8 * size
-        write(figure, edge, top, text, size=size, color=color, ha=side)
+    for caption in captions:
+        write(figure, caption.edge, caption.top, caption.text, size=size, color=caption.color, ha=caption.side)
     low, high = limits(explanation, [explanation.target])
     gutter = max(text_width(number(v), size * 0.85) for v in (low, high))
     left = min(round(size * 1.3 + gutter), width // 2)
@@ -80,59 +88,126 @@ def draw_bar(explanation: Explanation, width: int) -> Bar:
     return Bar(pixels_of(figure), left, right - 1, head, head + plot - 1, start, end, max(1, round(size / 9)))
 
 
-def _captions(explanation: Explanation, width: int, size: int) -> list[tuple[str, float, str, str]]:
-    """Return text, top, side and color of the captions: one line, or two where the video is narrow."""
-    room = width - 1.6 * size
-    kind = "probability" if are_probabilities(explanation) else "output"
-    second = shorten("frame importance", room, size=size)
-    beside = room - text_width(second, size) - 2 * size
+class _Caption(NamedTuple):
+    text: str
+    top: float
+    side: str
+    edge: float
+    """Of the text's own side, from the left."""
+    color: str
+
+
+def _captions(explanation: Explanation, width: int, size: int) -> list[_Caption]:
+    """Lay out the captions: the target at the left and all others at the right; below each other if narrow."""
+    room, left, top = width - 1.6 * size, 0.8 * size, 0.45 * size
+    others = [(shorten(text, room, size=size), color) for text, color in _asides(explanation)]
+    widths = [text_width(text, size) + 2 * size for text, _ in others]
+    beside = room - sum(widths)
     narrow = beside < 14 * size
-    ending = f" {explanation.probability:.2f}" if narrow else f" · mean {kind} {number(explanation.probability)}"
+    ending = _ending(explanation, short=narrow)
     first = shorten(explanation.target_name, (room if narrow else beside) - text_width(ending, size), size=size)
-    first = shorten(first + ending, room, size=size)
-    top = 0.45 * size
+    captions = [_Caption(shorten(first + ending, room, size=size), top, "left", left, NIGHT_TARGET)]
+    for i, (text, color) in enumerate(others):
+        if narrow:
+            captions.append(_Caption(text, top + 1.45 * size * (i + 1), "left", left, color))
+        else:
+            captions.append(_Caption(text, top, "right", width - left - sum(widths[i + 1 :]), color))
+    return captions
+
+
+def _ending(explanation: Explanation, *, short: bool) -> str:
+    if short:
+        return f" {mean(explanation):.2f}" if kind(explanation) != "value" else f" {number(mean(explanation))}"
+    return with_unit(explanation, f" · mean {kind(explanation)} {number(mean(explanation))}")
+
+
+def _asides(explanation: Explanation) -> list[tuple[str, str]]:
+    """Return text and color of what is said of all but the target."""
+    if gradient(explanation) is None:
+        return [("frame importance", NIGHT_IMPORTANCE)]
+    beside, spans = loss(explanation), vanishing_spans(explanation)
     return [
-        (first, top, "left", NIGHT_TARGET),
-        (second, top + 1.45 * size if narrow else top, "left" if narrow else "right", NIGHT_IMPORTANCE),
+        *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT_LOSS)]),
+        ("size of the gradient", NIGHT_IMPORTANCE),
+        *([(VANISHES, NIGHT_VANISHING_INK)] if spans else []),
     ]
 
 
 def _plot(axes: Axes, explanation: Explanation, range_: tuple[float, float], size: int) -> None:
-    """Draw importance as an area and the target's output as a line; the area always spans 0 to 1."""
+    """Draw importance, or the gradient's size, as an area that spans 0 to 1, and the target's output as a line."""
     low, high = range_
     clean(axes, NIGHT, size=size * 0.85)
-    share = low + importance(explanation) * (high - low)
-    axes.fill_between(explanation.seconds, low, share, color=NIGHT_IMPORTANCE, alpha=0.45, linewidth=0)
-    axes.plot(explanation.seconds, share, color=NIGHT_IMPORTANCE, linewidth=max(1, size / 12))
+    for start, end in vanishing_spans(explanation):
+        axes.axvspan(start, end, color=NIGHT_VANISHING, linewidth=0)
+    slope, beside = gradient(explanation), loss(explanation)
+    area = low + (importance(explanation) if slope is None else share(slope)) * (high - low)
+    axes.fill_between(explanation.seconds, low, area, color=NIGHT_IMPORTANCE, alpha=0.45, linewidth=0)
+    axes.plot(explanation.seconds, area, color=NIGHT_IMPORTANCE, linewidth=max(1, size / 12))
+    if beside is not None:
+        across = low + (beside - beside.min()) / (np.ptp(beside) or 1) * (high - low)
+        axes.plot(explanation.seconds, across, color=NIGHT_LOSS, linewidth=max(1, size / 10))
     axes.plot(*output(explanation, explanation.target), color=NIGHT_TARGET, linewidth=max(1.2, size / 7))
     axes.set(xlim=span(explanation), ylim=(low, high), yticks=(low, high), yticklabels=(number(low), number(high)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=max(1, round(axes.bbox.width / (6 * size))), min_n_ticks=1))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
-    lowest, highest = axes.get_yticklabels()
-    lowest.set_verticalalignment("bottom")
-    highest.set_verticalalignment("top")
+    keep_inside(axes)
     for line in axes.lines:
         line.set_clip_on(False)
 
 
-def draw_color_scale(height: int, size: int, colormap: str, peak: float | None) -> Pixels:
+def color_marks(peak: float | None, ends: tuple[str, str] | None, *, most: str = "max") -> dict[float, str]:
+    """Return what stands beside the colors, by its height from 0 to 1.
+
+    Args:
+        peak: the heat of the hottest cell; None if every frame has its own, then called `most`.
+        ends: what cells above and below zero do to the target, where heat has a sign.
+        most: the word for a frame's own maximum.
+    """
+    if ends is None:
+        return {0.0: "0", 1.0: most} if peak is None else {0.0: "0", 0.5: number(peak / 2), 1.0: number(peak)}
+    above, below = ends if peak is None else (f"{ends[0]}\n{number(peak)}", f"-{number(peak)}\n{ends[1]}")
+    return {0.0: below, 0.5: "0", 1.0: above}
+
+
+def draw_color_scale(
+    height: int, size: int, colormap: str, peak: float | None, *, ends: tuple[str, str] | None = None
+) -> Pixels:
     """Draw the colors from no heat to the hottest cell, (height, w, 3), with the raw heat that they stand for.
 
-    Without a `peak`, because every frame has its own, the hottest color is called `max`.
+    Without a `peak`, because every frame has its own, the hottest color is called `max`. Where heat has a sign, `ends`
+    are what cells above and below zero do to the target.
     """
-    marks = {0.0: "0", 1.0: "max"} if peak is None else {0.0: "0", 0.5: number(peak / 2), 1.0: number(peak)}
     type_, pad, thickness, roomy = size * 0.85, round(0.7 * size), round(1.2 * size), height > 9 * size
-    marks = marks if roomy else {1.0: marks[1.0]} if height < 4 * size else {0.0: "0", 1.0: marks[1.0]}
-    width = 2 * pad + thickness + round(0.4 * size + max(text_width(mark, type_) for mark in marks.values()))
+    marks = color_marks(peak if roomy or ends is None else None, ends)
+    marks = marks if roomy else {1.0: marks[1.0]} if height < 4 * size else {0.0: marks[0.0], 1.0: marks[1.0]}
+    lines = [line for mark in marks.values() for line in mark.split("\n")]
+    width = 2 * pad + thickness + round(0.4 * size + max(text_width(line, type_) for line in lines))
     width += width % 2
     figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
     above = 2.2 * size if roomy else 0.7 * size
     axes = axes_at(figure, pad, above, thickness, max(height - above - 0.8 * size, 1))
-    axes.imshow(colors(colormap, np.linspace(1, 0, 256))[:, None], aspect="auto", extent=(0, 1, 0, 1))
-    axes.yaxis.tick_right()
+    draw_ramp(axes, colormap, marks, inside=ends is not None)
     clean(axes, NIGHT, size=type_)
-    axes.set(xticks=(), yticks=list(marks), yticklabels=list(marks.values()))
     axes.spines[:].set_visible(False)
     if roomy:
         write(figure, pad, 0.5 * size, "heat", size=type_, color=NIGHT["ink"])
     return pixels_of(figure)
+
+
+def draw_ramp(axes: Axes, colormap: str, marks: dict[float, str], *, inside: bool) -> None:
+    """Fill axes with the colors of a colormap, the last one at the top, and marks at their right.
+
+    If `inside`, the lowest and the highest mark do not reach beyond the colors.
+    """
+    axes.imshow(colors(colormap, np.linspace(1, 0, 256))[:, None], aspect="auto", extent=(0, 1, 0, 1))
+    axes.yaxis.tick_right()
+    axes.set(xticks=(), yticks=list(marks), yticklabels=list(marks.values()))
+    if inside:
+        keep_inside(axes)
+
+
+def keep_inside(axes: Axes) -> None:
+    """Move the lowest and the highest mark of the vertical axis between the ends of the axis."""
+    labels = axes.get_yticklabels()
+    labels[0].set_verticalalignment("bottom")
+    labels[-1].set_verticalalignment("top")

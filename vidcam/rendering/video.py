@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +10,11 @@ import numpy as np
 from vidcam.errors import MediaError
 from vidcam.explanation import Explanation
 from vidcam.media import Frame, VideoWriter, prefetch
-from vidcam.rendering.coloring import Overlay, Pixels, Scale, check_choice, overlay
+from vidcam.rendering.coloring import Pixels, Scale, check_choice, colormap_of, overlay, peak
+from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
 from vidcam.rendering.source import frames_of, open_source
-from vidcam.rendering.strips import Bar, draw_bar, draw_color_scale, type_size
+from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
+from vidcam.rendering.traits import directions, is_signed
 
 Layout = Literal["overlay", "side_by_side"]
 LAYOUTS = ("overlay", "side_by_side")
@@ -22,35 +23,11 @@ AHEAD = 4  # frames that are decoded before they are drawn
 FLAT = "no frame has any positive heat: the video is drawn without color"
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What one rendered frame consists of; all but the picture and the cursor is drawn already."""
-
-    overlay: Overlay
-    blank: Pixels
-    """(H', W', 3) the strips in their places and room for the pictures."""
-    copies: int
-    """2 if the source stands to the left of the overlay, else 1."""
-    bar: Bar | None
-
-    def draw(self, frame: Frame) -> Pixels:
-        """Return the rendered frame, (H', W', 3), in memory of its own."""
-        height, width, _ = frame.pixels.shape
-        canvas = self.blank.copy()
-        if self.copies == 2:
-            canvas[:height, :width] = frame.pixels
-        right = self.copies * width
-        self.overlay.draw(frame.index, frame.pixels, out=canvas[:height, right - width : right])
-        if self.bar is not None:
-            self.bar.mark(canvas[height:], frame.seconds)
-        return canvas
-
-
 def scene(
     explanation: Explanation,
     *,
     layout: Layout = "overlay",
-    colormap: str = "turbo",
+    colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
     bar: bool = False,
@@ -60,15 +37,18 @@ def scene(
     check_choice("layout", layout, LAYOUTS)
     layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
     copies = 2 if layout == "side_by_side" else 1
-    blank = np.zeros((explanation.height, copies * explanation.width, 3), np.uint8)
+    blank = room(explanation, copies, copies)
+    size = type_size(blank.shape[1])
     if colorbar:
-        peak = None if scale == "frame" else max(float(explanation.heat.max()), 0.0)
-        legend = draw_color_scale(explanation.height, type_size(blank.shape[1]), colormap, peak)
+        highest = None if scale == "frame" else peak(explanation)
+        ends = directions(explanation) if is_signed(explanation) else None
+        legend = draw_color_scale(explanation.height, size, colormap_of(explanation, colormap), highest, ends=ends)
         blank = np.concatenate([blank, legend], axis=1)
     strip = draw_bar(explanation, blank.shape[1]) if bar else None
     if strip is not None:
         blank = np.concatenate([blank, strip.pixels])
-    return Scene(layer, blank, copies, strip)
+    heat = heat_panel(explanation, layer, size)
+    return Scene((FramePanel(), heat) if copies == 2 else (heat,), copies, blank, strip)
 
 
 def render(
@@ -77,7 +57,7 @@ def render(
     *,
     source: str | Path | None = None,
     layout: Layout = "overlay",
-    colormap: str = "turbo",
+    colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
     bar: bool = False,
@@ -93,10 +73,11 @@ def render(
         path: The video to write; its extension chooses the format.
         source: The video that was explained, if it is no longer where it was.
         layout: `side_by_side` doubles the width: the source at the left, the overlay at the right.
-        colormap: Any name that matplotlib knows.
+        colormap: Any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
         opacity: Of the hottest cell, 0 to 1; colder ones have less, and where there is no heat, pixels stay untouched.
         scale: `video` has one scale for all frames; `frame` gives every frame its own and hides which frames matter.
-        bar: Add a strip below with the target's probability and the frames' importance over time.
+        bar: Add a strip below with the target's probability and the frames' importance over time, or, for a
+            regression, its value, the loss and the gradient's size.
         colorbar: Add a strip at the right with the colors and the raw heat that they stand for.
         audio: Carry the source's sound over.
         force: Replace an existing file.
@@ -113,16 +94,30 @@ def render(
     drawn = scene(
         explanation, layout=layout, colormap=colormap, opacity=opacity, scale=scale, bar=bar, colorbar=colorbar
     )
+    return film(drawn, explanation, path, source=source, audio=audio, force=force, progress=progress)
+
+
+def film(
+    scene: Scene,
+    explanation: Explanation,
+    path: str | Path,
+    *,
+    source: str | Path | None,
+    audio: bool,
+    force: bool,
+    progress: Callable[[int, int | None], None] | None,
+) -> tuple[str, ...]:
+    """Draw a scene for every frame of the source; the options are those of `render`, and so is what comes back."""
     with open_source(explanation, source) as video:
         _check_apart(video.info.path, Path(path))
         sound = video.info.path if audio and video.info.has_audio else None
-        height, width, _ = drawn.blank.shape
+        height, width, _ = scene.blank.shape
         with VideoWriter(
             path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force
         ) as writer:
-            with closing(_drawn(drawn, frames_of(explanation, video))) as ready:
+            with closing(_drawn(scene, frames_of(explanation, video))) as ready:
                 _write(ready, writer, len(explanation.heat), progress)
-    return (*writer.notes, *((FLAT,) if explanation.is_flat else ()))
+    return (*writer.notes, *((FLAT,) if peak(explanation) == 0 else ()))
 
 
 def _drawn(scene: Scene, frames: Iterable[Frame]) -> Generator[tuple[Pixels, float], None, None]:

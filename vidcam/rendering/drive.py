@@ -1,0 +1,102 @@
+"""The driving video: frame, heat, depth and the course so far, side by side."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vidcam.explanation import Explanation, RegressionExplanation
+from vidcam.rendering.coloring import Scale, overlay
+from vidcam.rendering.course import course, course_panel
+from vidcam.rendering.depth import depth_panel
+from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
+from vidcam.rendering.strips import draw_bar, type_size
+from vidcam.rendering.tag import draw_tag, heat_ramp
+from vidcam.rendering.traits import VANISHES, vanishing
+from vidcam.rendering.video import film
+
+BAR_TYPE = 1.25
+"""Height of the type in the strip below, in heights of that in the panels."""
+
+
+def render_drive(
+    explanation: RegressionExplanation,
+    path: str | Path,
+    *,
+    source: str | Path | None = None,
+    colormap: str | None = None,
+    opacity: float = 0.6,
+    scale: Scale = "video",
+    audio: bool = True,
+    force: bool = False,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> tuple[str, ...]:
+    """Write a video of panels of the source's size, for every frame of the source, above the curves over time.
+
+    The panels are the frame, the frame with its heat, depth (near is bright, one scale for the video), and the course
+    so far from above: the predicted one beside the true one, laid on it by one scale for the whole drive. What the
+    explanation does not know is left out.
+
+    Args:
+        explanation: What to draw.
+        path: The video to write; its extension chooses the format.
+        source: The frames that were explained, if they are no longer where they were.
+        colormap: Of heat; any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
+        opacity: Of the hottest cell, 0 to 1.
+        scale: `video` has one scale of heat for all frames; `frame` gives every frame its own.
+        audio: Carry the source's sound over.
+        force: Replace an existing file.
+        progress: Called after every frame with the number of frames done and of all frames.
+
+    Returns:
+        What a viewer must know, such as panels that are left out.
+
+    Raises:
+        OptionError: an unknown colormap or scale, or an opacity outside 0 to 1.
+        MediaError: the source is gone or has changed, or the file exists or cannot be written.
+        VidcamError: heat, outputs or poses that are not finite.
+    """
+    drawn = drive_scene(explanation, colormap=colormap, opacity=opacity, scale=scale)
+    notes = film(drawn, explanation, path, source=source, audio=audio, force=force, progress=progress)
+    missing = [name for name, known in (("depth", explanation.depth), ("course", explanation.poses)) if known is None]
+    return (*notes, *(f"the network tells no {name}: its panel is left out" for name in missing))
+
+
+def drive_scene(
+    explanation: RegressionExplanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
+) -> Scene:
+    """Draw what stays the same in all frames; the options are those of `render_drive`."""
+    size = type_size(explanation.width)
+    across = {"width": explanation.width, "height": explanation.height, "size": size}
+    panels: list[Panel] = [FramePanel(), _heat(explanation, colormap, opacity, scale, size)]
+    if explanation.depth is not None:
+        panels.append(depth_panel(explanation.depth, **across))
+    if explanation.poses is not None:
+        panels.append(course_panel(course(explanation.poses, explanation.true_poses), **across))
+    columns = columns_of(len(panels), explanation.width / explanation.height)
+    blank = room(explanation, len(panels), columns)
+    strip = draw_bar(explanation, blank.shape[1], size=round(BAR_TYPE * size))
+    return Scene(tuple(panels), columns, np.concatenate([blank, strip.pixels]), strip)
+
+
+def _heat(explanation: Explanation, colormap: str | None, opacity: float, scale: Scale, size: int) -> HeatPanel:
+    layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
+    name, width = f"heat for {explanation.target_name}", explanation.width
+    title = draw_tag(name, size, width, ramp=heat_ramp(explanation, colormap, scale))
+    return HeatPanel(layer, vanishing(explanation), draw_tag(f"{name}: {VANISHES}", size, width), title)
+
+
+SHAPE = 16 / 9
+"""Width over height of a screen, which the grid of panels shall fill."""
+
+
+def columns_of(panels: int, shape: float) -> int:
+    """Return in how many columns panels of a shape, width over height, fill a screen best; 4 wide ones stand 2 by 2."""
+    if panels == 4 and shape >= 1:
+        return 2
+
+    def misfit(columns: int) -> float:
+        rows = -(-panels // columns)
+        return abs(float(np.log(columns * shape / rows / SHAPE))) + 0.5 * (columns * rows - panels)
+
+    return min(range(panels, 0, -1), key=misfit)

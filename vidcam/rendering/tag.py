@@ -1,0 +1,59 @@
+"""Tags: small labels that lie on a picture, with the colors that they explain."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vidcam.explanation import Explanation
+from vidcam.rendering.coloring import Pixels, Scale, colormap_of, colors, peak
+from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
+from vidcam.rendering.traits import directions, is_signed
+
+
+class Ramp(NamedTuple):
+    """The colors of a colormap, in words."""
+
+    colormap: str
+    left: str
+    """What the first color stands for."""
+    right: str
+    """What the last color stands for."""
+
+
+def draw_tag(text: str, size: int, room: int, *, ramp: Ramp | None = None) -> Pixels:
+    """Draw a tag, (h, w, 3), no wider than `room` pixels; where the ramp does not fit, it is left out."""
+    if ramp is not None and _width(text, size, ramp) > room:
+        ramp = None
+    text = shorten(text, room - size, size=size)
+    figure = figure_of_pixels(min(round(_width(text, size, ramp)), room), round(1.9 * size), paper=NIGHT["paper"])
+    top, right = 0.4 * size, 0.5 * size + text_width(text, size)
+    write(figure, 0.5 * size, top, text, size=size, color=NIGHT["ink"])
+    if ramp is not None:
+        left = right + size
+        write(figure, left, top, ramp.left, size=size, color=NIGHT["faint"])
+        left += text_width(ramp.left, size) + 0.5 * size
+        axes = axes_at(figure, left, 0.55 * size, 5 * size, 0.8 * size)
+        axes.imshow(colors(ramp.colormap, np.linspace(0, 1, 256))[None], aspect="auto")
+        axes.set_axis_off()
+        write(figure, left + 5.5 * size, top, ramp.right, size=size, color=NIGHT["faint"])
+    return pixels_of(figure)
+
+
+def _width(text: str, size: int, ramp: Ramp | None) -> float:
+    words = size + text_width(text, size)
+    return words if ramp is None else words + 7 * size + text_width(ramp.left, size) + text_width(ramp.right, size)
+
+
+def heat_ramp(explanation: Explanation, colormap: str | None, scale: Scale) -> Ramp:
+    """Say what the colors of heat stand for."""
+    name = colormap_of(explanation, colormap)
+    if is_signed(explanation):
+        above, below = directions(explanation)
+        return Ramp(name, below, above)
+    return Ramp(name, "0", "frame's maximum" if scale == "frame" else number(peak(explanation)))
+
+
+def stamp(canvas: Pixels, tag: Pixels) -> None:
+    """Lay a tag into the top left corner of a canvas, (h, w, 3); what does not fit is cut."""
+    height, width = (min(a, b) for a, b in zip(canvas.shape[:2], tag.shape[:2], strict=True))
+    canvas[:height, :width] = tag[:height, :width]
