@@ -1,0 +1,235 @@
+"""deletion(): how much a regressor's answer moves when the hottest cells of the picture are erased."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from vidcam.attribution.capture import untouched
+from vidcam.attribution.geometry import interpolation_matrix
+from vidcam.data.preprocessing import View
+from vidcam.data.sampling import Window
+from vidcam.errors import ModelError, OptionError, TargetError, unknown
+from vidcam.explanation import Explanation, Floats
+from vidcam.media import open_video
+from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
+from vidcam.metrics.deletion_report import ORDERS, DeletionReport
+from vidcam.metrics.erasing import Mask, centrality, edges, erase, evenness, most, neighbors
+from vidcam.models.model import Model
+from vidcam.streaming import Progress, Sample, Stream
+
+FINEST, COARSEST = 4, 16  # pixels: smaller cells only change the texture, larger ones tell too little of where
+
+
+def deletion(
+    model: Model,
+    source: str | Path | Iterable[Window[Sample]],
+    explanation: Explanation,
+    *,
+    measures: Mapping[str, Change] | None = None,
+    truth: ArrayLike | None = None,
+    fractions: Sequence[float] = (0.05, 0.1, 0.2, 0.4),
+    cells: tuple[int, int] | None = None,
+    draws: int = 8,
+    every: int = 1,
+    hop_seconds: float | None = None,
+    batch: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    block: int = 1,
+    backend: str = "auto",
+    progress: Progress | None = None,
+) -> DeletionReport:
+    """Erase parts of the picture, the hottest first and in other orders, and measure how far the output moves.
+
+    The network's picture is cut into cells; the same cells are erased in all T frames of a window, by the heat of the
+    window: the mean over its frames. Each erased cell takes the mean color of what is left around it (`erase`). A
+    window costs P (5 + 2 draws) versions of itself; memory does not grow with the source.
+
+    The loss of a network that compares its own input, as a photometric loss does, is measured on the erased pictures.
+
+    Args:
+        model: left as it was found.
+        source: what was explained: a video file, a folder of frames, or the windows themselves.
+        explanation: whose heat gives the order; its map is on the source's frames.
+        measures: names, with their units, and functions of `vidcam.metrics.changes`; by default the change of the
+            explained score or, where that is the loss, the loss's rise.
+        truth: (F,) or (F, K) the true answers, for the default measure of a loss that the network does not tell.
+        fractions: shares of the cells that are erased, at least one cell and never all.
+        cells: rows and columns; by default those of the explanation, but of 4 to 16 pixels.
+        draws: how often cells and blocks are drawn at random, per window and share.
+        every: measure every so-manieth window only.
+        hop_seconds: between windows, as in `explain`; by default half a window.
+        batch: versions per forward pass, two at least; by default 16 on a CPU and 64 on a GPU.
+        resamples: how often windows are drawn for the intervals.
+        seed: of all draws.
+        block: neighboring windows that are drawn together for the intervals.
+        backend: as in `explain`.
+        progress: called after every frame that was read.
+
+    Raises:
+        OptionError: a choice that does not fit.
+        TargetError: the model has no such score, so that measures must be given.
+        ModelError: the network's answer is not finite, or every window is without heat.
+    """
+    if batch is None:
+        batch = 16 if model.device.type == "cpu" else 64
+    _check(fractions, draws=draws, every=every, batch=batch)
+    changes = _default_measures(model, explanation, truth) if measures is None else dict(measures)
+    eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, max(2, batch))
+    if isinstance(source, str | Path):
+        with open_video(source, backend=backend) as video:
+            stream = Stream(video, model, hop_seconds, 1, progress)
+            with closing(iter(stream)) as groups:
+                eraser.measure(islice(chain.from_iterable(groups), 0, None, every))
+    else:
+        eraser.measure(islice(source, 0, None, every))
+    return eraser.report(resamples, block)
+
+
+@dataclass
+class _Eraser:
+    """Erase cells of one window after the other, and keep how far the output moves."""
+
+    model: Model
+    explanation: Explanation
+    measures: Mapping[str, Change]
+    fractions: tuple[float, ...]
+    cells: tuple[int, int] | None
+    draws: int
+    seed: int
+    batch: int
+    found: dict[int, dict[str, Floats]] = field(default_factory=dict)
+    """Per window's first sample and measure the change of every mask."""
+    flat: int = 0
+
+    def __post_init__(self) -> None:
+        view = self.model.preprocessing.view(self.explanation.height, self.explanation.width)
+        self.shape = _cells(self.explanation, view.size) if self.cells is None else _checked(self.cells, view.size)
+        size = self.shape[0] * self.shape[1]
+        self.counts = tuple(min(max(1, round(p * size)), size - 1) for p in self.fractions)
+        self.heat = _cell_heat(self.explanation, view, self.shape)
+        sums = self.heat.sum(axis=(1, 2), keepdims=True)
+        self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
+
+    def measure(self, windows: Iterable[Window[Sample]]) -> None:
+        with untouched(self.model.net), torch.no_grad():
+            for window in windows:
+                frames = tuple(sample.index for sample in window.items)
+                if max(frames) >= len(self.heat):
+                    raise OptionError(
+                        f"the explanation has {len(self.heat)} frames, the source has a frame {max(frames)}"
+                    )
+                heat = self.heat[sorted(set(frames))].mean(axis=0)
+                if heat.max() > 0:
+                    self.found[window.start] = self._changes(window, frames, heat)
+                else:
+                    self.flat += 1
+
+    def _changes(self, window: Window[Sample], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
+        """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
+        pixels = torch.stack([sample.pixels for sample in window.items])
+        masks = torch.from_numpy(np.stack(list(self._masks(heat, np.random.default_rng([self.seed, window.start])))))
+        found: dict[str, list[Floats]] = {name: [] for name in self.measures}
+        for part in torch.split(masks, self.batch - 1):
+            versions = torch.cat([pixels[None], erase(pixels, part)])  # the whole window is the first of each batch
+            output = self.model.net(self.model.batch(list(versions)))
+            for name, measure in self.measures.items():
+                found[name].append(_finite(measure(output, frames), len(versions), name)[1:])
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _masks(self, heat: Floats, generator: np.random.Generator) -> Iterator[Mask]:
+        """Yield the masks of all shares for each of `ORDERS`, and each draw of those that are drawn."""
+        yield from most(heat, self.counts, generator)
+        yield from most(-heat, self.counts, generator)
+        for _ in range(self.draws):
+            yield from most(np.zeros(self.shape), self.counts, generator)
+        for _ in range(self.draws):
+            yield from (neighbors(self.shape, n, generator) for n in self.counts)
+        yield from most(evenness(self.shape, generator.random()), self.counts, generator)
+        yield from most(centrality(self.shape), self.counts, generator)
+        yield from most(self.fixed, self.counts, generator)
+
+    def report(self, resamples: int, together: int) -> DeletionReport:
+        if not self.found:
+            raise ModelError(f"nothing to erase: {self.flat} windows, and none has heat")
+        starts = sorted(self.found)
+        repeats = [self.draws if order in ("random", "blocks") else 1 for order in ORDERS]
+        changes = {}
+        for name in self.measures:
+            found = np.stack([self.found[start][name] for start in starts])
+            parts = np.split(found.reshape(len(starts), -1, len(self.counts)), np.cumsum(repeats)[:-1], axis=1)
+            changes[name] = {order: part.mean(axis=1) for order, part in zip(ORDERS, parts, strict=True)}
+        return DeletionReport(
+            target=self.explanation.target_name,
+            fractions=self.fractions,
+            erased=self.counts,
+            cells=self.shape,
+            changes=changes,
+            starts=tuple(starts),
+            flat=self.flat,
+            draws=self.draws,
+            seed=self.seed,
+            resamples=resamples,
+            block=together,
+        )
+
+
+def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike | None) -> dict[str, Change]:
+    """Measure what was explained."""
+    name = explanation.target_name
+    if name == "loss" and truth is not None:
+        return {"loss": loss_rise(truth)}
+    if name not in model.scores:
+        raise TargetError(unknown("score", name, model.scores) + "; give measures, or truth for the loss")
+    score = model.scores[name]
+    return {name: score_drop(score) if name == "loss" else score_change(score)}
+
+
+def _cells(explanation: Explanation, size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of cells: the map's own, split or joined to 4 to 16 pixels."""
+    found = []
+    for own, length in zip(explanation.heat.shape[1:], size, strict=True):
+        found.append(min(own * ceil(length / own / COARSEST), max(2, length // FINEST)))
+    return found[0], found[1]
+
+
+def _checked(cells: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    if len(cells) != 2 or not all(1 <= n <= length for n, length in zip(cells, size, strict=True)) or cells == (1, 1):
+        raise OptionError(f"cells needs rows and columns, two or more in all, of a picture of {size}; given {cells}")
+    return cells
+
+
+def _cell_heat(explanation: Explanation, view: View, shape: tuple[int, int]) -> Floats:
+    """Average the size of the heat over the network's pixels in each cell, (F, r, c)."""
+    matrices = []
+    for axis, positions in enumerate((explanation.rows, explanation.columns)):
+        pixels = view.to_source(np.arange(view.size[axis]), axis)
+        spread = interpolation_matrix(positions, pixels, mode=explanation.spread).astype(np.float64)
+        cut = edges(view.size[axis], shape[axis])
+        matrices.append(np.add.reduceat(spread, cut[:-1], axis=0) / np.diff(cut)[:, None])
+    heat: Floats = np.abs(matrices[0] @ explanation.heat @ matrices[1].T)
+    return heat
+
+
+def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
+    if change.shape != (versions,):
+        raise OptionError(f"measure {name!r} must return one number per version, ({versions},); given {change.shape}")
+    if not torch.isfinite(change).all():
+        raise ModelError(f"the change of {name!r} is not finite (NaN or infinite); check the network's output")
+    values: Floats = change.double().cpu().numpy()
+    return values
+
+
+def _check(fractions: Sequence[float], **counts: int) -> None:
+    if not fractions or not all(0 < p < 1 for p in fractions):
+        raise OptionError(f"fractions must lie between 0 and 1; given {tuple(fractions)}")
+    for name, count in counts.items():
+        if count < 1:
+            raise OptionError(f"{name} must be at least 1; given {count}")

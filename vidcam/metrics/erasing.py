@@ -1,0 +1,105 @@
+"""Erasing cells of a picture by the local mean color, and the orders in which cells are erased."""
+
+from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+Floats = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
+"""(r, c) which cells are erased."""
+
+PLASTIC = 1.32471795724474602596
+"""The real root of x^3 = x + 1; its inverse powers spread points evenly over a square."""
+
+
+def edges(length: int, cells: int) -> list[int]:
+    """Return the cells + 1 edges of cells of equal size, to a pixel."""
+    return [round(i * length / cells) for i in range(cells + 1)]
+
+
+def erase(frames: Tensor, masks: Tensor) -> Tensor:
+    """Replace cells by the mean color around them, (T, C, H, W) and (M, r, c) bool -> (M, T, C, H, W).
+
+    An erased cell takes one color per frame: the mean over those pixels of its 3 x 3 cells that are not erased;
+    where all nine are, of its 5 x 5 cells, and so on until something is left. At least one cell must be left.
+    """
+    rows, columns = (edges(frames.shape[-2 + i], masks.shape[1 + i]) for i in (0, 1))
+    down, across = (_lengths(e).to(frames.device) for e in (rows, columns))
+    colors = _around(_sums(frames, rows, columns), torch.outer(down, across), masks.to(frames.device))
+    spread = colors.repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1).to(frames.dtype)
+    erased = masks.to(frames.device).repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1)
+    return torch.where(erased[:, None, None], spread, frames)
+
+
+def _lengths(edges: list[int]) -> Tensor:
+    return torch.tensor(edges).diff()
+
+
+def _sums(frames: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+    """Sum each cell's pixels, (T, C, H, W) -> (T, C, r, c), in double precision."""
+    whole = pad(frames.double().cumsum(-2).cumsum(-1), (1, 0, 1, 0))
+    sums: Tensor = whole[..., rows, :].diff(dim=-2)[..., columns].diff(dim=-1)
+    return sums
+
+
+def _around(sums: Tensor, pixels: Tensor, masks: Tensor) -> Tensor:
+    """Mean color of what is not erased around each cell, (M, T, C, r, c); what is not erased is not used."""
+    left = (~masks).double()[:, None]  # (M, 1, r, c)
+    known = left * sums.flatten(0, 1)  # (M, T C, r, c)
+    counts = left * pixels
+    colors = torch.zeros_like(known)
+    missing = masks[:, None].clone()
+    for reach in range(1, max(masks.shape[1:])):
+        total, count = (_box(part, reach) for part in (known, counts))
+        found = missing & (count > 0.5)
+        colors = torch.where(found, total / count.clamp(min=1), colors)
+        missing &= ~found
+        if not missing.any():
+            break
+    return colors.reshape(len(masks), *sums.shape)
+
+
+def _box(values: Tensor, reach: int) -> Tensor:
+    """Sum over the (2 reach + 1)^2 cells around each, as far as there are any."""
+    side = 2 * reach + 1
+    return avg_pool2d(values, side, stride=1, padding=reach) * side**2
+
+
+def most(values: Floats, counts: Sequence[int], generator: np.random.Generator) -> list[Mask]:
+    """Mark the n cells with the highest values, (r, c), for each of some n; among equal ones the draw decides."""
+    shuffled = generator.permutation(values.size)
+    place = np.empty(values.size, int)
+    place[shuffled[np.argsort(-values.ravel()[shuffled], kind="stable")]] = np.arange(values.size)
+    return [(place < n).reshape(values.shape) for n in counts]
+
+
+def neighbors(shape: tuple[int, int], n: int, generator: np.random.Generator) -> Mask:
+    """Mark n neighboring cells at a random place: a square as nearly as they allow, with one row broken."""
+    height = min(max(round(sqrt(n)), ceil(n / shape[1])), shape[0])
+    width = ceil(n / height)
+    height = ceil(n / width)
+    top, left = generator.integers(shape[0] - height + 1), generator.integers(shape[1] - width + 1)
+    part = (np.arange(height * width) < n).reshape(height, width)
+    mask = np.zeros(shape, bool)
+    mask[top : top + height, left : left + width] = part if generator.random() < 0.5 else part[::-1, ::-1]
+    return mask
+
+
+def evenness(shape: tuple[int, int], phase: float = 0.0) -> Floats:
+    """Give values (r, c) whose highest n lie evenly spread, for every n: the R2 dither (Roberts 2018)."""
+    y, x = np.indices(shape)
+    values: Floats = (y / PLASTIC + x / PLASTIC**2 + phase) % 1
+    return values
+
+
+def centrality(shape: tuple[int, int]) -> Floats:
+    """Give values (r, c) that fall from the middle of the picture, in shares of its sides."""
+    y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in shape)
+    values: Floats = -np.hypot(y[:, None], x)
+    return values
