@@ -23,18 +23,28 @@ class Batches(Sampler[list[int]]):
             once.
         rank: this process.
         world: number of processes.
+        most: batches of an epoch per process; None takes all samples.
     """
 
     def __init__(
-        self, size: int, *, batch: int, seed: int, classes: Sequence[int] | None = None, rank: int = 0, world: int = 1
+        self,
+        size: int,
+        *,
+        batch: int,
+        seed: int,
+        classes: Sequence[int] | None = None,
+        rank: int = 0,
+        world: int = 1,
+        most: int | None = None,
     ) -> None:
         self.size, self.batch, self.seed = size, batch, seed
         self.chances = None if classes is None else _balanced(classes)
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.most = rank, world, most
         self.epoch = self.start = 0
 
     def __len__(self) -> int:
-        return -(-self.size // (self.batch * self.world))
+        all_samples = -(-self.size // (self.batch * self.world))
+        return all_samples if self.most is None else min(all_samples, self.most)
 
     def place(self, epoch: int, start: int = 0) -> None:
         """Go to a batch of an epoch; the next pass begins there."""

@@ -16,12 +16,14 @@ from vidcam.models.checkpoint import read_checkpoint
 from vidcam.models.kinetics import UntrainedWarning
 from vidcam.models.loading import MODELS, load_model
 from vidcam.models.model import Model
+from vidcam.models.sfmlearner import recipe as sfmlearner
 from vidcam.training.classifier import Classifier, class_weights
+from vidcam.training.folder import prepare_folder
 from vidcam.training.loading import TrainingClips
 from vidcam.training.parts import frozen_parts, last_linear, renew_head
 from vidcam.training.report import Report
 from vidcam.training.running import build_trainer, quiet
-from vidcam.training.saving import BEST, LAST, SKIPPED, Patience, Saving, read_settings
+from vidcam.training.saving import BEST, LAST, SKIPPED, ClassifierSaving, Patience
 from vidcam.training.settings import Machine, Settings
 from vidcam.training.testing import TESTED, run_test
 
@@ -150,7 +152,7 @@ def train(
     clips = TrainingClips(found, start, settings, workers=workers)
     _try_out(start, settings, machine)
     data = _data(found, settings)
-    last = _prepare(folder, settings, data, resume=resume, force=force)
+    last = prepare_folder(folder, settings, data, origin="manifest", written=WRITTEN, resume=resume, force=force)
     _fit(start, clips, settings, machine, folder, data, facts={"splits": found.digests}, last=last)
     return _report(found, settings, machine, folder)
 
@@ -159,6 +161,8 @@ def starting_model(settings: Settings, labels: Sequence[str]) -> Model:
     """Load the model to start from, with one output per label."""
     if settings.model not in MODELS:
         raise ModelError(unknown("model", settings.model, MODELS))
+    if settings.model in sfmlearner.MODELS:
+        raise ModelError(f"{settings.model} learns from drives, not from classes: use `vidcam train-odometry`")
     known = MODELS[settings.model].options
     options = {"seed": settings.seed} if "seed" in known else {}
     if "classes" in known and settings.checkpoint is None:
@@ -227,32 +231,6 @@ def _data(manifest: Manifest, settings: Settings) -> dict[str, Any]:
     return {"digests": {split: manifest.digests[split] for split in splits}, "labels": list(manifest.labels)}
 
 
-@rank_zero_only
-def _make(folder: Path, *, resume: bool, force: bool) -> None:
-    """Make the output folder; raise an OptionError if it holds a run that shall neither go on nor be replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        there = [folder / name for name in WRITTEN if (folder / name).exists()]
-        if there and not force:
-            raise OptionError(f"{there[0]} exists: --resume (resume=True) goes on, --force (force=True) begins anew")
-        for path in there:
-            path.unlink()
-
-
-def _prepare(folder: Path, settings: Settings, data: Mapping[str, Any], *, resume: bool, force: bool) -> Path | None:
-    """Return the `last.ckpt` to go on from, if there is one."""
-    _make(folder, resume=resume, force=force)
-    last = folder / LAST
-    if not resume or not last.exists():
-        return None
-    before = read_settings(last)
-    settings.check_same(before)
-    for name, value in data.items():
-        if before.get(name, value) != value:
-            raise OptionError(f"cannot resume: the manifest's {name} are not those of the run; use another output")
-    return last
-
-
 def _fit(
     model: Model,
     clips: TrainingClips,
@@ -266,7 +244,7 @@ def _fit(
 ) -> None:
     kept = {**settings.as_json(), **data}
     callbacks: list[Callback] = [
-        Saving(folder, settings=kept, facts=facts, every=settings.save_every, monitor=settings.monitor)
+        ClassifierSaving(folder, settings=kept, facts=facts, every=settings.save_every, monitor=settings.monitor)
     ]
     if settings.early_stopping is not None:
         callbacks.append(Patience(settings.monitor, settings.early_stopping))

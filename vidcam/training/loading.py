@@ -1,10 +1,11 @@
 """Loading: the splits of a manifest as Lightning takes them, from any place in the run on."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from vidcam.data.clips import ClipDataset, collate
 from vidcam.data.manifest import Manifest
@@ -14,61 +15,63 @@ from vidcam.training.batches import Batches, Share
 from vidcam.training.settings import Settings
 
 
-class TrainingClips(LightningDataModule):
-    """Random clips of the training split, and uniform ones of the validation split if there is one.
+class TrainingData(LightningDataModule):
+    """Random samples to learn from, and others to validate with if there are any.
 
     Its state is the next batch, so that a resumed run goes on with it.
+
+    Args:
+        train: has `set_epoch` and a length.
+        validation: the same samples in each epoch.
+        batch: samples per step and device.
+        seed: of the order.
+        workers: processes that load ahead.
+        classes: of each training sample, to draw all classes equally often.
+        join: makes a batch of samples.
+        steps: the most in an epoch; None takes every sample once.
     """
 
-    def __init__(self, manifest: Manifest, model: Model, settings: Settings, *, workers: int = 0) -> None:
+    def __init__(
+        self,
+        train: Dataset[Any],
+        validation: Dataset[Any] | None,
+        *,
+        batch: int,
+        seed: int,
+        workers: int,
+        classes: Sequence[int] | None = None,
+        join: Callable[[list[Any]], Any] = default_collate,
+        steps: int | None = None,
+    ) -> None:
         super().__init__()
-        self.settings, self.workers = settings, workers
-        self.train = split_clips(
-            manifest,
-            settings.train_split,
-            model,
-            clips="random",
-            per_video=settings.clips_per_video,
-            augment=settings.augmentation,
-            seed=settings.seed,
-            backend=settings.backend,
-        )
-        self.validation = None
-        if settings.validation_split is not None:
-            self.validation = split_clips(
-                manifest,
-                settings.validation_split,
-                model,
-                clips="uniform",
-                per_video=settings.test_clips,
-                backend=settings.backend,
-            )
+        self.train, self.validation, self.batch, self.seed = train, validation, batch, seed
+        self.workers, self.classes, self.join, self.steps = workers, classes, join, steps
         self._place = (0, 0)
         self._batches: Batches | None = None
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Load from the place that was restored, or else from the beginning."""
         assert self.trainer is not None
-        every = self.settings.clips_per_video
-        classes = [y for y in self.train.classes for _ in range(every)]
         self._batches = Batches(
-            len(self.train),
-            batch=self.settings.batch,
-            seed=self.settings.seed,
-            classes=classes if self.settings.class_balance == "sampling" else None,
+            len(self.train),  # type: ignore[arg-type]
+            batch=self.batch,
+            seed=self.seed,
+            classes=self.classes,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
+            most=self.steps,
         )
         self._go(*self._place)
-        return _loader(self.train, self.workers, batch_sampler=self._batches)
+        return _loader(self.train, self.workers, self.join, batch_sampler=self._batches)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Load this process's share of the validation split."""
+        """Load this process's share of the validation samples."""
         assert self.trainer is not None
         if self.validation is None:
             return []
-        share = Share(len(self.validation), rank=self.trainer.global_rank, world=self.trainer.world_size)
-        return _loader(self.validation, self.workers, sampler=share, batch_size=self.settings.batch)
+        size = len(self.validation)  # type: ignore[arg-type]
+        share = Share(size, rank=self.trainer.global_rank, world=self.trainer.world_size)
+        return _loader(self.validation, self.workers, self.join, sampler=share, batch_size=self.batch)
 
     def begin(self, epoch: int) -> None:
         """Go to the first batch of an epoch, unless this epoch was gone to before."""
@@ -88,7 +91,47 @@ class TrainingClips(LightningDataModule):
     def _go(self, epoch: int, batch: int) -> None:
         assert self._batches is not None
         self._batches.place(epoch, batch)
-        self.train.set_epoch(epoch)
+        self.train.set_epoch(epoch)  # type: ignore[attr-defined]
+
+
+class TrainingClips(TrainingData):
+    """Random clips of the training split, and uniform ones of the validation split if there is one."""
+
+    train: ClipDataset
+
+    def __init__(self, manifest: Manifest, model: Model, settings: Settings, *, workers: int = 0) -> None:
+        train = split_clips(
+            manifest,
+            settings.train_split,
+            model,
+            clips="random",
+            per_video=settings.clips_per_video,
+            augment=settings.augmentation,
+            seed=settings.seed,
+            backend=settings.backend,
+        )
+        validation = None
+        if settings.validation_split is not None:
+            validation = split_clips(
+                manifest,
+                settings.validation_split,
+                model,
+                clips="uniform",
+                per_video=settings.test_clips,
+                backend=settings.backend,
+            )
+        classes = None
+        if settings.class_balance == "sampling":
+            classes = [y for y in train.classes for _ in range(settings.clips_per_video)]
+        super().__init__(
+            train,
+            validation,
+            batch=settings.batch,
+            seed=settings.seed,
+            workers=workers,
+            classes=classes,
+            join=collate,
+        )
 
 
 def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) -> ClipDataset:
@@ -113,14 +156,16 @@ def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) ->
 
 def testing_loader(dataset: ClipDataset, *, batch: int, workers: int, rank: int, world: int) -> DataLoader[Any]:
     """Load one process's share of uniform clips."""
-    return _loader(dataset, workers, sampler=Share(len(dataset), rank=rank, world=world), batch_size=batch)
+    return _loader(dataset, workers, collate, sampler=Share(len(dataset), rank=rank, world=world), batch_size=batch)
 
 
-def _loader(dataset: ClipDataset, workers: int, **options: Sampler[Any] | int) -> DataLoader[Any]:
+def _loader(
+    dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any], **options: Sampler[Any] | int
+) -> DataLoader[Any]:
     return DataLoader(
         dataset,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=join,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each pass takes a number from torch's global state

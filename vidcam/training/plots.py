@@ -1,6 +1,6 @@
 """Plots of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,21 @@ def draw_roc(
     axes.set(
         xlabel="false positive rate", ylabel="true positive rate", title=f"{label}: area {auc:.3f}", aspect="equal"
     )
+    _save(figure, path)
+
+
+def draw_losses(history: Sequence[Mapping[str, float]], terms: Sequence[str], best: int, path: Path) -> None:
+    """Draw each term over the epochs, where there is one also of the validation, and mark the best epoch."""
+    figure = Figure(figsize=(4 * len(terms), 3.2), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        for name, color, label in ((term, "C0", "training"), (f"validation_{term}", "C1", "validation")):
+            if name in history[0]:
+                axes.plot(epochs, [row[name] for row in history], color=color, label=label, marker=".", markersize=4)
+        axes.axvline(best, color="0.7", linestyle="--", linewidth=1, zorder=0)
+        axes.set(xlabel="epoch", title=term)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
     _save(figure, path)
 
 

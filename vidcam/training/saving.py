@@ -1,6 +1,7 @@
 """Saving: a run's place, so that it can be resumed, and the best model so far, so that it can be explained."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,33 +13,37 @@ from lightning.pytorch.callbacks import EarlyStopping
 from vidcam.errors import ModelError
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.training.classifier import Classifier
-from vidcam.training.predictions import Predictions
 
 LAST = "last.ckpt"
 BEST = "checkpoint.safetensors"
 SKIPPED = "skipped.json"
 
 
-class Saving(Callback):
-    """Write `last.ckpt` every few steps and after each epoch, and `checkpoint.safetensors` when a model is the best.
-
-    Without a validation split the last model is the best one.
+class Saving(Callback, ABC):
+    """Write `last.ckpt` every few steps and after each epoch, and the model when it is the best so far.
 
     Args:
-        folder: where both go.
+        folder: where they go.
         settings: kept in `last.ckpt`, to see whether a run that is resumed is the same.
-        facts: kept in the other.
         every: steps of the optimizer.
-        monitor: "accuracy" (ties: the lower loss) or "loss" of the validation split.
     """
 
-    def __init__(
-        self, folder: Path, *, settings: Mapping[str, Any], facts: Mapping[str, Any], every: int, monitor: str
-    ) -> None:
-        self.folder, self.settings, self.facts = folder, settings, facts
-        self.every, self.monitor = every, monitor
+    def __init__(self, folder: Path, *, settings: Mapping[str, Any], every: int) -> None:
+        self.folder, self.settings, self.every = folder, settings, every
         self.best: dict[str, Any] = {}
         self._saved_step = 0
+
+    @abstractmethod
+    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Say how good the epoch's model is, in values that JSON takes."""
+
+    @abstractmethod
+    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return what is higher for the better of two that were judged."""
+
+    @abstractmethod
+    def write(self, module: LightningModule) -> None:
+        """Write the model, which is the best so far."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was best so far, and the settings."""
@@ -57,19 +62,58 @@ class Saving(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the model if it is the best so far."""
-        assert isinstance(pl_module, Classifier) and pl_module.measured is not None
-        found = self._measure(pl_module.measured, trainer.current_epoch)
-        if not self.best or self._rank(found) > self._rank(self.best):
-            self.best = found
-            self._write(trainer, pl_module)
+        self._consider(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, after validation; without one, write the model too."""
-        assert isinstance(pl_module, Classifier)
-        if pl_module.measured is None:
-            self.best = {"epoch": trainer.current_epoch}
-            self._write(trainer, pl_module)
+        """Save, after validation; without one, write the model too if it is the best so far."""
+        if not trainer.enable_validation:
+            self._consider(trainer, pl_module)
         trainer.save_checkpoint(self.folder / LAST)
+
+    def _consider(self, trainer: Trainer, module: LightningModule) -> None:
+        found = self.judge(trainer, module)
+        if not self.best or self.rank(found) > self.rank(self.best):
+            self.best = found
+            if trainer.is_global_zero:
+                self.write(module)
+
+
+class ClassifierSaving(Saving):
+    """Write `checkpoint.safetensors` when a classifier is the best; without a validation split the last one is.
+
+    Args:
+        folder: where it goes.
+        settings: see `Saving`; kept in the checkpoint too.
+        facts: what else is kept in the checkpoint.
+        every: steps of the optimizer.
+        monitor: "accuracy" (ties: the lower loss) or "loss" of the validation split.
+    """
+
+    def __init__(
+        self, folder: Path, *, settings: Mapping[str, Any], facts: Mapping[str, Any], every: int, monitor: str
+    ) -> None:
+        super().__init__(folder, settings=settings, every=every)
+        self.facts, self.monitor = facts, monitor
+
+    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Return what the validation split says of the epoch's model."""
+        assert isinstance(module, Classifier)
+        if module.measured is None:
+            return {"epoch": trainer.current_epoch}
+        said = module.measured
+        return {"epoch": trainer.current_epoch, "accuracy": said.per_video.top(1), "loss": said.loss}
+
+    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return what is higher for the better of two."""
+        if "loss" not in found:
+            return (found["epoch"],)
+        return (found["accuracy"], -found["loss"]) if self.monitor == "accuracy" else (-found["loss"],)
+
+    def write(self, module: LightningModule) -> None:
+        """Write the checkpoint."""
+        assert isinstance(module, Classifier)
+        facts = {**self.facts, "training": {**self.settings, "best": self.best}}
+        write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name the training videos that could not be read, in any process."""
@@ -82,17 +126,6 @@ class Saving(Callback):
         if trainer.is_global_zero:
             everything = {path: why for part in parts for path, why in part.items()}
             (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
-
-    def _measure(self, said: Predictions, epoch: int) -> dict[str, Any]:
-        return {"epoch": epoch, "accuracy": said.per_video.top(1), "loss": said.loss}
-
-    def _rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
-        return (found["accuracy"], -found["loss"]) if self.monitor == "accuracy" else (-found["loss"],)
-
-    def _write(self, trainer: Trainer, module: Classifier) -> None:
-        if trainer.is_global_zero:
-            facts = {**self.facts, "training": {**self.settings, "best": self.best}}
-            write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
 
 
 class Patience(EarlyStopping):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vidcam.data.augmentation import Augmentation
 from vidcam.errors import OptionError, unknown
@@ -14,13 +14,32 @@ BALANCES = ("none", "sampling", "loss")
 MONITORS = ("accuracy", "loss")
 LOGGERS = ("tensorboard", "csv", "none")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
-EXTENSIBLE = ("epochs", "early_stopping", "save_every", "backend", "test_split")
-"""What may change when a run is resumed; anything else would make it another run."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
+    """Settings that a resumed run is compared by."""
+
+    EXTENSIBLE: ClassVar[tuple[str, ...]] = ("epochs", "save_every")
+    """What may change when a run is resumed; anything else would make it another run."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as JSON gives them back."""
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return found
+
+    def check_same(self, before: Mapping[str, Any]) -> None:
+        """Raise an OptionError if a run with the settings `before` cannot be resumed with these."""
+        for name, value in self.as_json().items():
+            if name not in self.EXTENSIBLE and name in before and before[name] != value:
+                raise OptionError(f"cannot resume: {name} was {before[name]!r}, given {value!r}; use another output")
+
+
+@dataclass(frozen=True)
+class Settings(RunSettings):
     """Everything that the trained weights depend on; `train` explains each."""
+
+    EXTENSIBLE: ClassVar[tuple[str, ...]] = ("epochs", "early_stopping", "save_every", "backend", "test_split")
 
     model: str
     options: Mapping[str, Any]
@@ -56,8 +75,8 @@ class Settings:
             if getattr(self, kind) not in possible:
                 raise OptionError(unknown(kind, getattr(self, kind), possible))
         for name in ("epochs", "batch", "accumulate", "clips_per_video", "test_clips", "save_every", "early_stopping"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("seed", self.seed, 0)
+            at_least(name, getattr(self, name), 1)
+        at_least("seed", self.seed, 0)
         for name in ("learning_rate", "clip_gradients"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise OptionError(f"{name} must be positive; given {getattr(self, name)}")
@@ -81,17 +100,6 @@ class Settings:
         }
         return Augmentation(**ranges)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the settings as JSON gives them back."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return found
-
-    def check_same(self, before: Mapping[str, Any]) -> None:
-        """Raise an OptionError if a run with the settings `before` cannot be resumed with these."""
-        for name, value in self.as_json().items():
-            if name not in EXTENSIBLE and name in before and before[name] != value:
-                raise OptionError(f"cannot resume: {name} was {before[name]!r}, given {value!r}; use another output")
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -112,10 +120,11 @@ class Machine:
         for kind, possible in (("logger", LOGGERS), ("precision", PRECISIONS)):
             if getattr(self, kind) not in possible:
                 raise OptionError(unknown(kind, getattr(self, kind), possible))
-        _at_least("workers", self.workers, 0)
-        _at_least("num_nodes", self.num_nodes, 1)
+        at_least("workers", self.workers, 0)
+        at_least("num_nodes", self.num_nodes, 1)
 
 
-def _at_least(name: str, value: float | None, least: int) -> None:
+def at_least(name: str, value: float | None, least: int) -> None:
+    """Raise an OptionError if a setting that is not None is below the least that is possible."""
     if value is not None and value < least:
         raise OptionError(f"{name} must be at least {least}; given {value}")

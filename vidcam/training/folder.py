@@ -1,0 +1,59 @@
+"""The folder of a training run: begun, begun anew or gone on with."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from vidcam.errors import OptionError
+from vidcam.training.saving import LAST, read_settings
+from vidcam.training.settings import RunSettings
+
+
+def prepare_folder(
+    folder: Path,
+    settings: RunSettings,
+    data: Mapping[str, Any],
+    *,
+    origin: str,
+    written: Sequence[str],
+    resume: bool,
+    force: bool,
+) -> Path | None:
+    """Make the folder and return the `last.ckpt` to go on from, if there is one.
+
+    Args:
+        folder: of the run.
+        settings: of the run.
+        data: what a resumed run must find again, as JSON gives it back.
+        origin: what the data are of, for errors.
+        written: names of the files that a run leaves; they are deleted when a run begins anew.
+        resume: whether to go on.
+        force: whether to begin anew where there is a run.
+
+    Raises:
+        OptionError: there is a run that shall neither go on nor be replaced, or one of other settings or data.
+        ModelError: `last.ckpt` is damaged.
+    """
+    _make(folder, written, resume=resume, force=force)
+    last = folder / LAST
+    if not resume or not last.exists():
+        return None
+    before = read_settings(last)
+    settings.check_same(before)
+    for name, value in data.items():
+        if before.get(name, value) != value:
+            raise OptionError(f"cannot resume: the {origin}'s {name} are not those of the run; use another output")
+    return last
+
+
+@rank_zero_only
+def _make(folder: Path, written: Sequence[str], *, resume: bool, force: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        there = [folder / name for name in written if (folder / name).exists()]
+        if there and not force:
+            raise OptionError(f"{there[0]} exists: --resume (resume=True) goes on, --force (force=True) begins anew")
+        for path in there:
+            path.unlink()
