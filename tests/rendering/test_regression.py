@@ -151,7 +151,7 @@ def test_the_sheet_says_value_and_where_nothing_is_known(make_source, make_regre
     written = texts(figure(explanation, 12))
     assert "mean value 0.1 · gradient vanishes at 3 of 12 frames" in written
     facts = [text for text in written if text.startswith("frame ")]
-    assert "frame 0 · heat 0 · tz -1" in facts and f"frame 7 · heat {0.5 / 16:.3g} · tz 0.4" in facts
+    assert "frame 0 · heat 0 · tz -1" in facts and f"frame 7 · heat {1.5 / 16:.3g} · tz 0.4" in facts
     assert [text.split(" · ")[0] for text in facts if "gradient vanishes" in text] == ["frame 4", "frame 5", "frame 11"]
     assert "raises\n1" in written and "-1\nlowers" in written
     contact_sheet(explanation, tmp_path / "sheet.png")
