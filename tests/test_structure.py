@@ -25,7 +25,7 @@ LEVELS = {
     **dict.fromkeys(("blending", "explanation", "placing", "provenance", "streaming", "analysis"), 4),
     **dict.fromkeys(("regression", "odometry"), 4),
     **dict.fromkeys(("ranking", "metrics", "rendering", "training"), 5),
-    **dict.fromkeys(("outputs", "demonstration", "batch", "bulk", "app"), 6),
+    **dict.fromkeys(("outputs", "demonstration", "evaluation", "batch", "bulk", "app"), 6),
     **dict.fromkeys(
         ("cli", "training_cli", "odometry_cli", "odometry_training_cli", "configuration", "console", "__main__"), 7
     ),

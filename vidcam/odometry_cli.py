@@ -1,8 +1,5 @@
 """The command that evaluates odometry; importing this imports no torch."""
 
-import json
-import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,39 +11,14 @@ from vidcam.errors import OptionError
 
 if TYPE_CHECKING:
     from vidcam.data.drive import Drive
-    from vidcam.data.trajectory import Trajectory
-    from vidcam.metrics.odometry import OdometryReport
+    from vidcam.evaluation import Result
     from vidcam.odometry import Prediction
 
-TRAINING = tuple(f"{number:02d}" for number in range(9))
-"""KITTI's sequences that are trained on; 09 and 10 are for testing."""
-
-
-NAMES = ("poses.txt", "results.json", "results.csv", "trajectory.png")
 SHOWN = (
     *("frames", "length_m", "alignment", "scale", "t_rel_percent", "r_rel_deg_per_100m", "segments"),
     *("ate_m", "rpe_m", "rpe_deg"),
 )
 """Facts under the table, if they are known."""
-UNKNOWN = "the true poses are not known: nothing is evaluated"
-
-
-@dataclass(frozen=True)
-class Result:
-    """A path and, where the true one is known, how good it is."""
-
-    name: str
-    predicted: "Trajectory"
-    true: "Trajectory | None" = None
-    report: "OdometryReport | None" = None
-    training: "tuple[Trajectory, ...]" = ()
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What a program wants."""
-        if self.report is not None:
-            return self.report.as_dict()
-        return {"frames": len(self.predicted), "notes": [UNKNOWN]}
 
 
 def register(app: typer.Typer) -> None:
@@ -102,15 +74,18 @@ def odometry(
     """
     _check_usage(true, model, pose or checkpoint)
     _check_free(plot, csv, output, force=force)
+    from vidcam.evaluation import compare, judge, own_poses, write
+
     with warnings_in_one_line():
         if model is None:
-            result = _compare(Path(first), true, alignment, train_poses)
+            assert true is not None  # checked
+            result = compare(Path(first), true, alignment, train_poses)
         else:
             drive = _open(first, true, camera, csv)
             files: dict[str, Any] = {"pose": pose, "checkpoint": checkpoint}
             prediction = _predict(drive, model, files, pairs(options, "option"), batch, _device(device))
-            result = _judge(drive, prediction, true or _own_poses(drive), alignment, train_poses)
-        written = _write(result, plot=plot, csv=csv, output=output, force=force)
+            result = judge(drive, prediction, true or own_poses(drive), alignment, train_poses)
+        written = write(result, plot=plot, csv=csv, output=output, force=force)
     _print(result, written, as_json=as_json)
 
 
@@ -130,19 +105,9 @@ def _check_free(plot: Path | None, csv: Path | None, output: Path | None, *, for
         if path is not None:
             check_replaceable(path, force=force)
     if output is not None:
+        from vidcam.evaluation import NAMES
+
         check_free(output, NAMES, force=force)
-
-
-def _compare(predicted: Path, true: Path | None, alignment: str, train_poses: list[Path]) -> Result:
-    """Evaluate one pose file by another."""
-    from vidcam.data.trajectory import read_trajectory
-    from vidcam.metrics.odometry import evaluate
-
-    assert true is not None
-    found, truth = read_trajectory(predicted), read_trajectory(true)
-    training, notes = _training(train_poses, true)
-    report = evaluate(found, truth, alignment=alignment, training=training)
-    return Result(predicted.name, found, truth, replace(report, notes=(*report.notes, *notes)), training)
 
 
 def _open(sequence: str, poses: Path | None, camera: str | None, csv: Path | None) -> "Drive":
@@ -171,82 +136,7 @@ def _device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def _judge(
-    drive: "Drive", prediction: "Prediction", true: Path | None, alignment: str, train_poses: list[Path]
-) -> Result:
-    """Evaluate a predicted path; a network that sees as many frames as a snippet has is judged by its own snippets."""
-    from vidcam.metrics.odometry import SNIPPET, evaluate
-
-    if drive.trajectory is None:
-        return Result(drive.name, prediction.trajectory)
-    training, notes = _training(train_poses, true)
-    frames = prediction.snippets.shape[1]
-    own = prediction.snippets if frames == SNIPPET else None
-    cut = f"snippets are cut from the chained path: the network sees {frames} frames at once"
-    report = evaluate(
-        prediction.trajectory, drive.trajectory, alignment=alignment, predicted_snippets=own, training=training
-    )
-    notes = (*report.notes, *notes, cut if own is None else "snippets are the network's own")
-    return Result(drive.name, prediction.trajectory, drive.trajectory, replace(report, notes=notes), training)
-
-
-def _own_poses(drive: "Drive") -> Path | None:
-    """Return the pose file of a drive in KITTI's layout, dataset/sequences/NN/image_2."""
-    sequence = drive.source.parent
-    path = sequence.parent.parent / "poses" / f"{sequence.name}.txt"
-    return path if path.is_file() else None
-
-
-def _training(given: list[Path], true: Path | None) -> tuple[tuple["Trajectory", ...], tuple[str, ...]]:
-    """Return the trajectories for the mean motion: those given, else KITTI's training sequences beside the truth."""
-    from vidcam.data.trajectory import read_trajectory
-
-    paths = given
-    if not given and true is not None and re.fullmatch(r"\d\d", true.stem):
-        beside = (true.with_name(f"{name}{true.suffix}") for name in TRAINING if name != true.stem)
-        paths = [path for path in beside if path.is_file()]
-    said = (f"mean_motion is that of {', '.join(path.stem for path in paths)}",) if paths else ()
-    return tuple(read_trajectory(path) for path in paths), said
-
-
-def _write(result: Result, *, plot: Path | None, csv: Path | None, output: Path | None, force: bool) -> list[Path]:
-    """Write what is asked for and return the files."""
-    from vidcam.data.trajectory import write_kitti
-    from vidcam.media.staging import staged
-
-    written = [path for path in (plot, csv) if path is not None]
-    if csv is not None and result.report is not None:
-        result.report.write_csv(csv, force=force)
-    if plot is not None:
-        _draw(result, plot, force=force)
-    if output is None:
-        return written
-    names = [name for name in NAMES if result.report is not None or name != "results.csv"]
-    with staged(output, names, force=force) as part:
-        write_kitti(part / "poses.txt", result.predicted)
-        (part / "results.json").write_text(json.dumps(result.facts, indent=2) + "\n", encoding="utf-8")
-        if result.report is not None:
-            result.report.write_csv(part / "results.csv")
-        _draw(result, part / "trajectory.png")
-    return [*written, *(output / name for name in names)]
-
-
-def _draw(result: Result, path: Path, *, force: bool = False) -> None:
-    from vidcam.metrics.alignment import align
-    from vidcam.metrics.baselines import baseline_paths
-    from vidcam.rendering.trajectory import trajectory_plot
-
-    predicted, true, report = result.predicted, result.true, result.report
-    if true is None or report is None:
-        paths, unit = {"predicted": predicted.rebased()}, "network units"
-        trajectory_plot(None, paths, path, title=result.name, unit=unit, force=force)
-        return
-    paths = {"predicted": align(predicted, true, report.alignment)} | baseline_paths(true, training=result.training)
-    title = f"{result.name}: ATE {report.ate_m:.3g} m, alignment {report.alignment}"
-    trajectory_plot(true, paths, path, title=title, force=force)
-
-
-def _print(result: Result, written: list[Path], *, as_json: bool) -> None:
+def _print(result: "Result", written: list[Path], *, as_json: bool) -> None:
     facts = result.facts | {"outputs": [str(path) for path in written]}
     if as_json:
         show(facts, as_json=True)
