@@ -235,6 +235,8 @@ def test_the_network_is_left_as_it_was_found(video: Path) -> None:
         ({"truth": np.zeros((2, 2))}, OptionError, "truth has 2 rows"),
         ({"truth": np.full((FRAMES, 2), np.nan)}, OptionError, "finite"),
         ({"truth": 3.0}, OptionError, "a row per frame"),
+        ({"truth": ["a"] * FRAMES}, OptionError, "a row per frame"),
+        ({"truth": np.zeros((FRAMES, 2)), "loss": lambda output, truth: None}, OptionError, "returns NoneType"),
         ({"truth": np.zeros((FRAMES, 3))}, OptionError, "shape"),
         ({"layer": "cell"}, LayerError, "did you mean 'cells'"),
         ({"method": "grad_cm"}, OptionError, "did you mean 'grad_cam'"),
@@ -244,6 +246,86 @@ def test_bad_input_is_one_line(video: Path, given: dict[str, object], error: typ
     with pytest.raises(error, match=say) as caught:
         explain_regression(regressor(), video, **given)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+class Picture(Brightness):
+    """Takes pictures (B, C, H, W), as most networks do that steer."""
+
+    def picture(self, x: Tensor) -> Tensor:
+        assert x.ndim == 4
+        return x
+
+
+@pytest.mark.parametrize("placement", ["linear", "centers", "effective"])
+def test_a_network_of_pictures_needs_no_time(video: Path, placement: str) -> None:
+    model = regressor(Picture())
+    model.input_layout = "b c h w"
+    found = explain_regression(model, video, target="left", placement=("linear", placement))
+    wanted = explain_regression(regressor(), video, target="left", placement=("linear", placement))
+    np.testing.assert_allclose(found.maps, wanted.maps, atol=1e-7)
+    with pytest.raises(OptionError, match="has frames=1; given 4"):
+        Model(Picture(), layer="cells", frames=4, input_layout="b c h w")
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-9])
+def test_a_fit_that_is_perfect_but_for_rounding_vanishes_in_every_frame(video: Path, noise: float) -> None:
+    outputs = explain_regression(regressor(), video).outputs
+    truth = outputs + noise * np.resize([1, -1], outputs.shape)
+    assert explain_regression(regressor(), video, truth=truth).is_vanishing.all()
+
+
+def test_whole_numbers_stay_whole_for_a_loss_of_classes(video: Path) -> None:
+    def cross_entropy(output: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, truth, reduction="none")
+
+    found = explain_regression(regressor(), video, truth=np.arange(FRAMES) % 2, loss=cross_entropy)
+    chances = np.exp(found.outputs[:, 1:]) / np.exp(found.outputs[:, 1:]).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.values, -np.log(chances[np.arange(FRAMES), np.arange(FRAMES) % 2]), rtol=1e-5)
+
+
+class Returns(Brightness):
+    """A network that returns things called pose and disparity which are no camera's."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        out = super().forward(x)
+        return {"out": out, "pose": out.new_zeros(len(x), 17, 2), "disparity": out[:, 0]}
+
+
+def test_what_is_called_pose_is_not_taken_for_a_camera_s(video: Path) -> None:
+    found = explain_regression(regressor(Returns()), video)
+    assert found.poses is None and found.depth is None
+
+
+def test_methods_without_a_score_say_so(video: Path) -> None:
+    found = explain_regression(regressor(), video, truth=np.zeros((FRAMES, 2)), method="fem")
+    assert any("looks at no score" in note for note in found.notes)
+    with pytest.raises(OptionError, match="leave signed out"):
+        explain_regression(regressor(), video, method="fem", signed=True)
+
+
+def test_another_score_brings_its_own_notes(video: Path) -> None:
+    truth = explain_regression(regressor(), video).outputs
+    found = explain_regression(regressor(), video, truth=truth)
+    assert any("vanishes in" in note for note in found.notes)
+    other = found.of("left")
+    assert not any("vanishes" in note for note in other.notes)
+    assert other.of("loss").notes == found.notes
+
+
+def test_frames_that_the_network_did_not_see_are_said(video: Path) -> None:
+    model = regressor()
+    model.frame_rate = 5.0
+    assert any("saw 5 of 9 frames" in note for note in explain_regression(model, video).notes)
+
+
+def test_turn_of_two_frames_is_that_of_the_way(street: Path) -> None:
+    with pytest.warns(UserWarning, match="untrained"):
+        model = load_model("sfmlearner", weights="none", options={"size": (64, 208), "references": 1})
+    found = explain_regression(model, street, target="turn")
+    assert found.poses is not None
+    steps = np.linalg.inv(found.poses[:-1]) @ found.poses[1:]
+    turned = np.arctan2(steps[:, 0, 2], steps[:, 2, 2])  # of the camera's forward axis, to the right
+    np.testing.assert_allclose(found.values[1:], turned, atol=1e-9)  # frame f is reached from f - 1
 
 
 def test_a_model_without_scores_and_a_choice_of_classes_are_refused(video: Path) -> None:
@@ -306,7 +388,7 @@ def test_the_sum_of_a_map_at_conv7_is_the_pose_less_its_bias(odometry: Model, st
 def test_without_intrinsics_there_is_no_loss(odometry: Model, street: Path) -> None:
     found = explain_regression(odometry, _without_camera(street))
     assert "loss" not in found.labels and found.target_name == "tx"
-    with pytest.raises(TargetError, match="disp= and the intrinsics"):
+    with pytest.raises(TargetError, match="the camera's intrinsics"):
         explain_regression(odometry, _without_camera(street), target="loss")
 
 

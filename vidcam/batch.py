@@ -96,7 +96,11 @@ def _explanation(model: Model, video: str, options: dict[str, Any], progress: Sh
     chosen |= {"placement": _placement(options["placement"]), "progress": progress}
     when = None if options["when"] == "none" else options["when"]
     seen = {name: options.get(name) for name in ("camera", "intrinsics")}
-    if not model.scores or when not in (None, AUTO) or options["hop"] is not None:
+    if model.scores and (when not in (None, AUTO) or options["hop"] is not None):
+        raise OptionError(
+            f"--when and --hop are for classifiers; {model.name} is a regressor, explained frame by frame"
+        )
+    if not model.scores:
         if given := [name for name, value in (seen | {"signed": options.get("signed")}).items() if value]:
             raise OptionError(f"--{given[0]} is for regressors, and {model.name} is a classifier")
         return explain(model, video, when=when, hop_seconds=options["hop"], **chosen)
@@ -159,7 +163,7 @@ def _model(options: dict[str, Any]) -> Model:
         raise OptionError(f"device {device!r} is not available here; possible: auto, cpu")
     name = options["model"]
     if name is None and options["checkpoint"] is None:
-        name = MOTION if options.get("pose") else MODEL
+        name = MOTION if options.get("pose") or options.get("disp") else MODEL
     return load_model(
         name,
         weights=options["weights"],

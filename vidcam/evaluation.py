@@ -2,17 +2,23 @@
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vidcam.data.drive import Drive
 from vidcam.data.trajectory import Trajectory, read_trajectory, write_kitti
-from vidcam.media.staging import staged
+from vidcam.errors import MediaError, OptionError
+from vidcam.media.files import check_replaceable
+from vidcam.media.staging import check_free, staged
 from vidcam.metrics.alignment import align
 from vidcam.metrics.baselines import baseline_paths
 from vidcam.metrics.odometry import SNIPPET, OdometryReport, evaluate
 from vidcam.odometry import Prediction
+from vidcam.rendering.drawing import check_format
 from vidcam.rendering.trajectory import trajectory_plot
 
 TRAINING = tuple(f"{number:02d}" for number in range(9))
@@ -30,13 +36,15 @@ class Result:
     true: Trajectory | None = None
     report: OdometryReport | None = None
     training: tuple[Trajectory, ...] = ()
+    why: str = UNKNOWN
+    """Why there is no report."""
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a program wants."""
         if self.report is not None:
             return self.report.as_dict()
-        return {"frames": len(self.predicted), "notes": [UNKNOWN]}
+        return {"frames": len(self.predicted), "notes": [self.why]}
 
 
 def compare(predicted: Path, true: Path, alignment: str, train_poses: list[Path]) -> Result:
@@ -44,13 +52,26 @@ def compare(predicted: Path, true: Path, alignment: str, train_poses: list[Path]
     found, truth = read_trajectory(predicted), read_trajectory(true)
     training, notes = _training(train_poses, true)
     report = evaluate(found, truth, alignment=alignment, training=training)
-    return Result(predicted.name, found, truth, replace(report, notes=(*report.notes, *notes)), training)
+    notes = (*report.notes, *notes, *_apart_in_time(found, truth))
+    return Result(predicted.name, found, truth, replace(report, notes=notes), training)
+
+
+def _apart_in_time(predicted: Trajectory, true: Trajectory) -> Iterator[str]:
+    """Say where rows that are compared have other times; rows are paired by their order."""
+    if predicted.seconds is None or true.seconds is None or len(true) < 2:
+        return
+    apart = float(np.abs(predicted.seconds - true.seconds).max())
+    if apart > float(np.diff(true.seconds).mean()) / 2:
+        yield f"the files' times differ by up to {apart:.3g} s: rows are paired by their order, not by time"
 
 
 def judge(drive: Drive, prediction: Prediction, true: Path | None, alignment: str, train_poses: list[Path]) -> Result:
     """Evaluate a predicted path; a network that sees as many frames as a snippet has is judged by its own snippets."""
     if drive.trajectory is None:
         return Result(drive.name, prediction.trajectory)
+    if drive.frames < SNIPPET:
+        why = f"a drive of {drive.frames} frames has no snippet of {SNIPPET}: nothing is evaluated"
+        return Result(drive.name, prediction.trajectory, why=why)
     training, notes = _training(train_poses, true)
     frames = prediction.snippets.shape[1]
     own = prediction.snippets if frames == SNIPPET else None
@@ -58,8 +79,13 @@ def judge(drive: Drive, prediction: Prediction, true: Path | None, alignment: st
     report = evaluate(
         prediction.trajectory, drive.trajectory, alignment=alignment, predicted_snippets=own, training=training
     )
-    notes = (*report.notes, *notes, cut if own is None else "snippets are the network's own")
+    notes = (*report.notes, *notes, cut if own is None else "snippets are the network's own", *_gaps(drive))
     return Result(drive.name, prediction.trajectory, drive.trajectory, replace(report, notes=notes), training)
+
+
+def _gaps(drive: Drive) -> Iterator[str]:
+    if drive.numbers is not None and (count := int((np.diff(drive.numbers) != 1).sum())):
+        yield f"{count} gap(s) in the pictures' numbers: steps and snippets across them count as ordinary ones"
 
 
 def own_poses(drive: Drive) -> Path | None:
@@ -79,6 +105,30 @@ def _training(given: list[Path], true: Path | None) -> tuple[tuple[Trajectory, .
     return tuple(read_trajectory(path) for path in paths), said
 
 
+def check_writable(
+    inputs: Sequence[Path], *, plot: Path | None, csv: Path | None, output: Path | None, force: bool
+) -> None:
+    """Refuse, before any work is done, to replace files without `force`, and what is read at all.
+
+    Raises:
+        MediaError: a file exists, or is one that is read.
+        OptionError: two results would go into one file, or the plot's format is unknown.
+    """
+    for path in (plot, csv):
+        if path is not None:
+            check_replaceable(path, force=force)
+    if output is not None:
+        check_free(output, NAMES, force=force)
+    if plot is not None:
+        check_format(plot)
+    results = [path for path in (plot, csv, *([output / name for name in NAMES] if output else ())) if path is not None]
+    for path in results:
+        if any(path.exists() and read.exists() and path.samefile(read) for read in inputs):
+            raise MediaError(f"{path} is one of the files that are read; choose another name for the result")
+    if len({path.absolute() for path in results}) < len(results):
+        raise OptionError("two results would go into one file; give --plot, --csv and --output different names")
+
+
 def write(result: Result, *, plot: Path | None, csv: Path | None, output: Path | None, force: bool) -> list[Path]:
     """Write what is asked for and return the files."""
     written = [path for path in (plot, csv) if path is not None]
@@ -95,6 +145,8 @@ def write(result: Result, *, plot: Path | None, csv: Path | None, output: Path |
         if result.report is not None:
             result.report.write_csv(part / "results.csv")
         _draw(result, part / "trajectory.png")
+    for name in set(NAMES) - set(names):  # of an earlier run, which `force` replaces
+        (output / name).unlink(missing_ok=True)
     return [*written, *(output / name for name in names)]
 
 

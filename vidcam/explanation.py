@@ -1,6 +1,7 @@
 """Explanation: heat laid on the source's frames, and everything needed to draw, rank, check and repeat it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from html import escape
@@ -10,12 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from vidcam.attribution.features import FEATURES
 from vidcam.attribution.geometry import interpolation_matrix
-from vidcam.attribution.scores import target_index
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError, OptionError, TargetError, unknown
 from vidcam.media import replacing
 
 Floats = npt.NDArray[np.floating[Any]]
+LOSS = "loss"
+"""The score whose value is shown with its sign turned: it is minus the loss that is explained."""
 
 
 @dataclass(frozen=True)
@@ -233,13 +236,38 @@ class RegressionExplanation(Explanation):
             f"{self.width}x{self.height}, heat {h}x{w}, {len(self.labels)} scores)"
         )
 
-    def of(self, target: int | str, *, signed: bool | None = None) -> "RegressionExplanation":
+    def of(self, target: str | int, *, signed: bool | None = None) -> "RegressionExplanation":
         """Return the explanation of another score, or of the same one signed or not; the network does not run."""
-        index = target_index(target, self.labels)
+        index = score_index(target, self.labels)
         signed = self.signed if signed is None else signed
-        return replace(
-            self, target=index, signed=signed, heat=shown(self.maps[index], self.vanishing[index], signed=signed)
-        )
+        heat = shown(self.maps[index], self.vanishing[index], signed=signed)
+        found = replace(self, target=index, signed=signed, heat=heat)
+        general = [note for note in self.notes if note not in self.score_notes]
+        return replace(found, notes=(*general, *found.score_notes))
+
+    @property
+    def score_notes(self) -> tuple[str, ...]:
+        """What a reader must know of the target's map."""
+        name, frames, notes = self.target_name, len(self.heat), []
+        if self.provenance.get("method") in FEATURES:
+            return (f"method {self.provenance['method']!r} looks at no score: all scores have the same map",)
+        if name == LOSS:
+            kept = "raises it" if self.provenance.get("method") == "counterfactual" else "keeps it low"
+            notes.append(f"the map of the loss shows what {kept}; it vanishes as the fit gets better")
+        if gone := int(self.is_vanishing.sum()):
+            notes.append(f"the gradient of {name!r} vanishes in {gone} of {frames} frames: no map is drawn there")
+        elif not self.maps[self.target].any():
+            notes.append(f"the map is flat: nothing in the layer moves {name!r}, so there is nothing to draw")
+        return tuple(notes)
+
+
+def score_index(target: str | int, labels: Sequence[str]) -> int:
+    """Find a score by its name or its index; a TargetError names near matches."""
+    if isinstance(target, int) and 0 <= target < len(labels):
+        return target
+    if target not in labels:
+        raise TargetError(unknown("score", target, labels))
+    return list(labels).index(str(target))
 
 
 def shown(maps: Floats, vanishing: npt.NDArray[np.bool_], *, signed: bool) -> Floats:

@@ -73,9 +73,12 @@ def odometry(
       vidcam odometry dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --output odometry-09
     """
     _check_usage(true, model, pose or checkpoint)
-    _check_free(plot, csv, output, force=force)
-    from vidcam.evaluation import compare, judge, own_poses, write
+    from vidcam.evaluation import check_writable, compare, judge, own_poses, write
+    from vidcam.metrics.alignment import check_kind
 
+    check_kind(alignment)
+    inputs = [Path(first), *train_poses, *(path for path in (true, pose, checkpoint) if path is not None)]
+    check_writable(inputs, plot=plot, csv=csv, output=output, force=force)
     with warnings_in_one_line():
         if model is None:
             assert true is not None  # checked
@@ -94,20 +97,6 @@ def _check_usage(true: Path | None, model: str | None, weights: Path | None) -> 
         raise OptionError("give POSES_PREDICTED and POSES_TRUE, or a SEQUENCE and --model to predict its poses")
     if (model is None) != (weights is None):
         raise OptionError("to predict poses give both, --model sfmlearner and its weights by --pose or --checkpoint")
-
-
-def _check_free(plot: Path | None, csv: Path | None, output: Path | None, *, force: bool) -> None:
-    """Refuse to replace files before any work is done."""
-    from vidcam.media.files import check_replaceable
-    from vidcam.media.staging import check_free
-
-    for path in (plot, csv):
-        if path is not None:
-            check_replaceable(path, force=force)
-    if output is not None:
-        from vidcam.evaluation import NAMES
-
-        check_free(output, NAMES, force=force)
 
 
 def _open(sequence: str, poses: Path | None, camera: str | None, csv: Path | None) -> "Drive":

@@ -167,7 +167,8 @@ class Plan:
         """Return where gradient energy is centered, per axis, for the first window."""
         if self._effective is None:
             net, layer = self.model.channels_first(self.layer)
-            clip = x[:1] if net is self.model.net else x[:1].transpose(1, 2)
+            clip = x[:1].transpose(1, 2) if self.model.input_layout == "b t c h w" else x[:1]
+            clip = clip.unsqueeze(2) if clip.ndim == 4 else clip
             layout, grid = self._layouts[self.layer], self._grids[self.layer]
             found = effective_centers(net, clip, layer, layout=layout, grid=grid)
             self._effective = dict(zip(grid_axes(layout).split(), found, strict=True))
@@ -223,4 +224,6 @@ def _with_all_axes(heat: Tensor, layout: str) -> Tensor:
 
 def _clip_shape(model: Model, x: Tensor) -> tuple[int, ...]:
     """Return (C, T, H, W) of what the network is fed with."""
-    return tuple((x if model.input_layout == "b c t h w" else x.transpose(1, 2)).shape[1:])
+    if model.input_layout == "b c h w":
+        x = x.unsqueeze(2)
+    return tuple((x.transpose(1, 2) if model.input_layout == "b t c h w" else x).shape[1:])

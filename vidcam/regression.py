@@ -13,14 +13,15 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vidcam.attribution.capture import Captured, Score, capture
+from vidcam.attribution.features import FEATURES
 from vidcam.attribution.layers import named_parts
 from vidcam.attribution.scores import logits, negative_loss
 from vidcam.blending import blend
 from vidcam.data.drive import Drive, open_drive
 from vidcam.data.sampling import Window
 from vidcam.data.trajectory import chained
-from vidcam.errors import MediaError, OptionError, TargetError, unknown
-from vidcam.explanation import Floats, RegressionExplanation, shown
+from vidcam.errors import MediaError, OptionError, TargetError
+from vidcam.explanation import LOSS, Floats, RegressionExplanation, score_index, shown
 from vidcam.media import Video, open_video
 from vidcam.models.model import Model
 from vidcam.odometry import camera_poses, chosen_steps
@@ -28,12 +29,12 @@ from vidcam.placing import Plan, make_plan
 from vidcam.provenance import notes, on_source
 from vidcam.streaming import Progress, Sample, Stream
 
-LOSS = "loss"
-"""The score whose value is shown with its sign turned: it is minus the loss that is explained."""
 WEAK = 0.01
 """A gradient so small, as a share of the sequence's large ones (the 95th percentile), vanishes."""
 POWERLESS = 1e-4
 """A loss of which the whole layer moves so small a share, to first order, has a gradient that vanishes."""
+PERFECT = 1e-6
+"""A loss that is so small a share of what knowing nothing costs has a gradient that vanishes, too."""
 DEPTH_WIDTH = 104
 """Columns of the depth that is kept per frame."""
 
@@ -92,7 +93,11 @@ def explain_regression(
     """
     drive = _drive(model, source)
     model = _seeing(model, drive)
-    answers = None if truth is None else _checked(truth)
+    answers = None if truth is None else _checked(truth, whole=loss is not None)
+    if answers is not None and LOSS in model.scores:
+        raise OptionError(f"{model.name} has a loss of its own; give no truth")
+    if signed and method in FEATURES:
+        raise OptionError(f"method {method!r} looks at no score, so its map has no sign; leave signed out")
     names = [*([] if answers is None else [LOSS]), *model.scores]
     index = _index(target, names, model)
     plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=None, placement=placement)
@@ -191,16 +196,19 @@ class _Run:
         if self.answers is None:
             return value.abs()
         output = logits(captured.output)
-        mean = self.answers.mean(0, keepdim=True).to(output).reshape(1, *output.shape[1:]).expand_as(output)
-        return -torch.maximum(score(mean), score(torch.zeros_like(output)))
+        if self.answers[:1].numel() != output[:1].numel():  # as class indices: no output is their mean
+            return -score(torch.zeros_like(output))
+        mean = self.answers.to(output).mean(0).reshape(1, *output.shape[1:]).expand_as(output)
+        return -torch.minimum(score(mean), score(torch.zeros_like(output)))
 
     def _keep_motion(self, output: Any, group: Group) -> None:
         """Keep pose and depth from networks that tell them."""
-        parts = named_parts(output)
-        if parts.get("pose") is not None:
-            self.poses += [*parts["pose"].detach().cpu().double().numpy()]
-        if parts.get("disparity") is not None:
-            depth = 1 / parts["disparity"].detach().float()
+        parts, frames = named_parts(output), self.plan.model.frames
+        pose, disparity = parts.get("pose"), parts.get("disparity")
+        if isinstance(pose, Tensor) and frames > 1 and pose.shape[1:] == (frames - 1, 6):
+            self.poses += [*pose.detach().cpu().double().numpy()]
+        if isinstance(disparity, Tensor) and disparity.ndim == 4 and disparity.shape[1] == 1 and (disparity > 0).all():
+            depth = 1 / disparity.detach().float()
             height, width = depth.shape[-2:]
             size = (
                 (max(1, round(height * DEPTH_WIDTH / width)), DEPTH_WIDTH) if width > DEPTH_WIDTH else (height, width)
@@ -240,11 +248,15 @@ def _opened(source: str | Path | Drive, drive: Drive | None, backend: str) -> Vi
     return open_video(drive.source, backend=backend, rate=drive.rate if drive.source.is_dir() else None)
 
 
-def _checked(truth: npt.ArrayLike) -> Tensor:
-    values = torch.as_tensor(np.asarray(truth))
-    if values.ndim == 0 or (values.is_floating_point() and not values.isfinite().all()):
+def _checked(truth: npt.ArrayLike, *, whole: bool) -> Tensor:
+    """Return the truth as a tensor; whole numbers stay so if asked for, as losses of classes take them."""
+    try:
+        values = truth.detach().cpu() if isinstance(truth, Tensor) else torch.from_numpy(np.array(truth))
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError("truth must be (F, ...) numbers, a row per frame of the source") from None
+    if values.ndim == 0 or values.is_complex() or not values.isfinite().all():
         raise OptionError("truth must be (F, ...) finite numbers, a row per frame of the source")
-    return values if values.is_floating_point() else values.float()
+    return values if values.is_floating_point() or whole else values.float()
 
 
 def _index(target: str | None, names: Sequence[str], model: Model) -> int:
@@ -253,12 +265,11 @@ def _index(target: str | None, names: Sequence[str], model: Model) -> int:
         raise TargetError(f"{model.name} has no scores to explain: give Model(scores=components(...)) or truth=")
     if target is None:
         return names.index(LOSS) if LOSS in names else 0
-    if target not in names:
-        if target != LOSS:
-            raise TargetError(unknown("score", target, names))
-        needs = "disp= and the intrinsics" if hasattr(model.net, "seeing") else "truth="
-        raise TargetError(f"there is no loss to explain: it needs {needs}; possible: {', '.join(names)}")
-    return names.index(target)
+    if target == LOSS and LOSS not in names:
+        sees = hasattr(model.net, "seeing")
+        lacks = "truth=" if not sees else "the camera's intrinsics" if model.net.disp is not None else "disp="
+        raise TargetError(f"there is no loss to explain: it needs {lacks}; possible: {', '.join(names)}")
+    return score_index(target, names)
 
 
 def _settle(plan: Plan, stream: Stream) -> bool:
@@ -303,8 +314,10 @@ def _assemble(run: _Run, stream: Stream, drive: Drive | None, target: int, *, si
     numbers = run.on_frames(
         {start: np.repeat(own[None], len(run.frames[start]), 0) for start, own in run.numbers.items()}, seconds
     )  # (F, 4, K)
-    vanishing = _vanishing(*np.moveaxis(numbers, 0, 2)[1:])
-    return RegressionExplanation(
+    vanishing = _vanishing(*np.moveaxis(numbers, 0, 2))
+    if run.plan.method in FEATURES:  # they rest on no gradient
+        vanishing[:] = False
+    found = RegressionExplanation(
         **on_source(run.plan, stream, [run.samples[start] for start in starts]),
         heat=shown(maps[target], vanishing[target], signed=signed),
         probabilities=np.stack([run.numbers[start][0] for start in starts]),
@@ -319,14 +332,16 @@ def _assemble(run: _Run, stream: Stream, drive: Drive | None, target: int, *, si
         poses=_trajectory(run, len(seconds)),
         true_poses=None if drive is None or drive.trajectory is None else drive.trajectory.poses,
         depth=run.on_frames(run.depth, seconds).astype(np.float32) if run.depth else None,
-        notes=(*stream.video.notes, *notes(run.plan, stream, run.padding), *_notes(run, maps, vanishing, target)),
+        notes=(*stream.video.notes, *notes(run.plan, stream, run.padding), *_notes(run, len(seconds))),
     )
+    return replace(found, notes=(*found.notes, *found.score_notes))
 
 
-def _vanishing(gradients: Floats, pulls: Floats, references: Floats) -> npt.NDArray[np.bool_]:
+def _vanishing(values: Floats, gradients: Floats, pulls: Floats, references: Floats) -> npt.NDArray[np.bool_]:
     """(K, F) each: tell where a gradient is too small for its map to mean anything."""
-    usual = np.percentile(gradients, 95, axis=1, keepdims=True)
-    gone: npt.NDArray[np.bool_] = (gradients <= WEAK * usual) | (pulls < POWERLESS * references)
+    usual, reference = np.percentile(gradients, 95, axis=1, keepdims=True), references.mean(axis=1, keepdims=True)
+    perfect = (reference > 0) & (values <= PERFECT * reference)
+    gone: npt.NDArray[np.bool_] = (gradients <= WEAK * usual) | (pulls < POWERLESS * reference) | perfect
     return gone
 
 
@@ -339,18 +354,18 @@ def _trajectory(run: _Run, frames: int) -> Floats | None:
     return poses if len(poses) == frames else None  # where the network's frames are not the source's
 
 
-def _notes(run: _Run, maps: Floats, vanishing: npt.NDArray[np.bool_], target: int) -> Iterator[str]:
-    """Say what a reader of a regression's picture must know."""
-    name, frames, model = run.names[target], maps.shape[1], run.plan.model
+def _notes(run: _Run, frames: int) -> Iterator[str]:
+    """Say what a reader of a regression's pictures must know, whatever the score."""
+    model, known = run.plan.model, sorted({index for own in run.frames.values() for index in own})
     if run.alone and model.frames > 1:
-        before, after = model.frames // 2, (model.frames - 1) // 2
         yield (
-            f"the network stacks {model.frames} frames; the map lies on the middle one. The first {before} and last "
-            f"{after} frames show the map of the nearest frame that has one"
+            f"the network stacks {model.frames} frames; the map lies on number {model.frames // 2 + 1} of them. The "
+            f"first {known[0]} and last {frames - 1 - known[-1]} frames show the map of the nearest frame that has one"
         )
-    if name == LOSS:
-        yield "the map of the loss is that of minus the loss: what keeps it low. It vanishes as the fit gets better"
-    if gone := int(vanishing[target].sum()):
-        yield f"the gradient of {name!r} vanishes in {gone} of {frames} frames: no map is drawn there"
-    elif not maps[target].any():
-        yield f"the map is flat: nothing in the layer moves {name!r}, so there is nothing to draw"
+        if any(len(set(own)) < len(own) for own in run.samples.values()):
+            yield "at the network's frame rate, frames of the source are repeated: what it says of motion is too little"
+    if len(known) < known[-1] - known[0] + 1:
+        yield f"the network saw {len(known)} of {frames} frames; what is said of the others is interpolated"
+    if run.answers is not None and not run.alone and model.frames > 1:
+        yield "the loss of a window is against the truth of its middle frame"
+    yield from getattr(model.net, "notes", ())

@@ -137,6 +137,8 @@ def negative_loss(target: Tensor, loss: Callable[[Tensor, Tensor], Tensor] | Non
         if loss is None and answer.shape != values.shape:
             raise OptionError(f"the target has shape {tuple(answer.shape)}, the output {tuple(values.shape)}")
         losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
+        if not isinstance(losses, Tensor):
+            raise OptionError(f"the loss must return a tensor (B, ...); it returns {type(losses).__name__}")
         if losses.ndim == 0:
             raise OptionError("the loss must not be reduced over the batch: use reduction='none'")
         if losses.numel() > values.numel():  # (B, 1) against (B,) is silently made (B, B)

@@ -50,8 +50,7 @@ def similarity(predicted: Trajectory, true: Trajectory, kind: str = "7dof") -> S
     Raises:
         OptionError: an unknown kind, or trajectories of different lengths.
     """
-    if kind not in ALIGNMENTS:
-        raise OptionError(unknown("alignment", kind, ALIGNMENTS))
+    check_kind(kind)
     check_lengths(predicted, true)
     points, onto = predicted.rebased().positions, true.rebased().positions
     if kind in ("none", "scale"):
@@ -93,3 +92,9 @@ def umeyama(points: Floats, onto: Floats, *, scaled: bool = True) -> Similarity:
     rotation = u * signs @ v
     scale = float((strengths * signs).sum() / variance) if scaled and variance > 0 else 1.0
     return Similarity(rotation, target - scale * rotation @ middle, scale)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse an alignment that does not exist."""
+    if kind not in ALIGNMENTS:
+        raise OptionError(unknown("alignment", kind, ALIGNMENTS))

@@ -237,6 +237,8 @@ def _notes(predicted: Trajectory, true: Trajectory, drifted: Drift, compared: di
     for trajectory, name in ((predicted, "predicted"), (true, "true")):
         if trajectory.distances[-1] == 0:
             notes.append(f"the {name} trajectory stands still: there is no scale to align")
+    if best_scale(predicted.rebased().positions[None], true.rebased().positions[None])[0] < 0:
+        notes.append("the fitted scale is negative: the predicted path goes the other way")
     if "mean_motion" not in compared:
         notes.append("no training trajectories are given: the mean motion is left out of the baselines")
     return notes

@@ -69,9 +69,17 @@ def load_model(
         own.restore(model, but=given)
     if labels is not None:
         model.labels = _checked(read_labels(labels) if isinstance(labels, str | Path) else tuple(labels))
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {device!r} is not available here; possible: cpu")
-    return model.to(device)
+    return model.to(_device(device))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(unknown("device", name, ("cpu", "cuda"))) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {name!r} is not available here; possible: cpu")
+    return device
 
 
 def _told(name: str | None, checkpoint: Checkpoint | None) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from vidcam.attribution.receptive_field import measure_axes
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
 
-INPUT_LAYOUTS = ("b c t h w", "b t c h w")
+INPUT_LAYOUTS = ("b c t h w", "b t c h w", "b c h w")
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Model:
     when: str | None = None
     """An earlier layer with finer time that tells when (design: where and when come from two layers)."""
     input_layout: str = "b c t h w"
-    """What the network takes; the other possibility is "b t c h w"."""
+    """What the network takes; also possible are "b t c h w", and "b c h w" for networks of single pictures."""
     grid: Grid | None = None
     """(t, h, w) of a layer that returns tokens, or a function of their number."""
     axes: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
@@ -66,6 +66,10 @@ class Model:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
         if self.frames < 1 or (self.frame_rate is not None and not self.frame_rate > 0):
             raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
+        if self.input_layout == "b c h w" and self.frames != 1:
+            raise OptionError(
+                f"a network of single pictures (input layout 'b c h w') has frames=1; given {self.frames}"
+            )
         find_layer(self.net, self.layer)
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
@@ -96,6 +100,8 @@ class Model:
     def batch(self, clips: Sequence[Sequence[Tensor]]) -> Tensor:
         """Stack B clips of T preprocessed frames (C, H, W) to what the network takes."""
         stacked = torch.stack([torch.stack(list(clip)) for clip in clips])  # (B, T, C, H, W)
+        if self.input_layout == "b c h w":
+            return stacked[:, 0].contiguous().to(self.device)
         given = stacked.transpose(1, 2) if self.input_layout == "b c t h w" else stacked
         return given.contiguous().to(self.device)
 
@@ -124,6 +130,8 @@ class Model:
 
     def channels_first(self, layer: str) -> tuple[nn.Module, str]:
         """Return a network that takes (B, C, T, H, W), and the layer's name in it."""
+        if self.input_layout == "b c h w":
+            return _Picture(self.net), f"net.{layer}"
         return (self.net, layer) if self.input_layout == "b c t h w" else (_TimeFirst(self.net), f"net.{layer}")
 
     def axes_of(
@@ -158,6 +166,13 @@ class _TimeFirst(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.net(x.transpose(1, 2))
+
+
+class _Picture(_TimeFirst):
+    """Let a network that takes pictures (B, C, H, W) take clips of one frame (B, C, 1, H, W)."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net(x[:, :, 0])
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def check_format(path: Path) -> None:
+    """Refuse a picture whose extension is no format's."""
+    check_choice("picture format", path.suffix.lower().lstrip("."), PICTURES)
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: int, force: bool = False) -> None:
     """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
     kind = Path(path).suffix.lower().lstrip(".")

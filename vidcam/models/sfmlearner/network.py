@@ -99,6 +99,15 @@ class SfMLearner(nn.Module):
         others = [t for t in range(frames) if t != frames // 2]
         return clip[:, :, frames // 2], clip[:, :, others].transpose(1, 2)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its scores must know."""
+        other = "the frame before" if self.pose.references == 1 else "the next frame"
+        forward = "above" if self.pose.references == 1 else "below"
+        return (
+            f"tx to rz take points from a frame's camera to that of {other}: driving forward, tz is {forward} zero",
+        )
+
     def seeing(self, intrinsics: Tensor) -> "SfMLearner":
         """Return the same networks, shared, behind another camera: (3, 3) or (B, 3, 3) in the clips' pixels."""
         other = SfMLearner(self.pose, self.disp, intrinsics=intrinsics, weights=self.weights, rotation=self.rotation)

@@ -18,6 +18,8 @@ UNITS = {"rx": "rad", "ry": "rad", "rz": "rad", "turn": "rad"}
 def motion_scores(references: int, *, rotation: str = "euler") -> dict[str, Score]:
     """Return the scores by name, each `Motion -> (B,)`; all but the loss are of the motion to the next frame.
 
+    With one reference there is no next frame: the components are towards the frame before.
+
     "loss" is minus the loss; "tx" to "rz" are the components of the pose vector; "speed" is the distance between the
     two cameras, in the network's unit; "turn" is the change of heading in radians, positive to the right.
 
@@ -37,7 +39,7 @@ def motion_scores(references: int, *, rotation: str = "euler") -> dict[str, Scor
         "loss": minus_loss,
         **{name: component(index) for index, name in enumerate(COMPONENTS)},
         "speed": of_pose(speed),
-        "turn": of_pose(lambda pose: turn(pose, rotation=rotation)),
+        "turn": of_pose(lambda pose: turn(pose, rotation=rotation, backwards=references == 1)),
     }
 
 
@@ -59,10 +61,12 @@ def speed(pose: Tensor) -> Tensor:
     return distance
 
 
-def turn(pose: Tensor, *, rotation: str = "euler") -> Tensor:
+def turn(pose: Tensor, *, rotation: str = "euler", backwards: bool = False) -> Tensor:
     """Return the change of heading, of pose vectors (B, 6) -> (B,) in radians, positive to the right.
 
-    The last row of a matrix that takes points to the other camera is that camera's forward axis.
+    The last row of a matrix that takes points to the other camera is that camera's forward axis. Where the other frame
+    is the one before, `backwards`, it is the change from there to here.
     """
     matrix = pose_matrix(pose, rotation)
+    matrix = matrix[:, :, :3].transpose(1, 2) if backwards else matrix
     return torch.atan2(matrix[:, 2, 0], matrix[:, 2, 2])
