@@ -101,6 +101,14 @@ def test_pictures_of_mixed_sizes(kitti, draw):
     refused(MediaError, r"differ in size: .* is 40x24, '000006\.png' is 41x24", folder)
 
 
+def test_mixed_sizes_amid_a_drive(kitti, draw):
+    folder = kitti()
+    draw(folder / "image_2", numbers=[3], size=(40, 25))
+    refused(MediaError, r"differ in size: '000000\.png' is 40x24, '000003\.png' is 40x25", folder)
+    (folder / "image_2" / "000003.png").write_bytes(b"none")
+    refused(MediaError, r"cannot read the picture '.*000003\.png'", folder)
+
+
 def test_a_folder_of_pictures_in_natural_order(draw, tmp_path):
     folder = draw(tmp_path / "scene", suffix="jpg")
     (folder / "000002.jpg").rename(folder / "10.jpg")

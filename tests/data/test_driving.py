@@ -1,5 +1,7 @@
 """The truth that comes with a synthetic drive is true: depth, poses and classes explain the pictures."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -289,12 +291,45 @@ def test_a_failed_drive_leaves_nothing(tmp_path, short):
     assert not list((tmp_path / "sequences").iterdir())
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", "a/", "a\\b", " 00", "00 ", "0\0"])
+def test_a_name_that_is_none_touches_nothing(tmp_path, short, name):
+    root = tmp_path / "root"
+    write_drives(root, {"00": short})
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(MediaError, match="cannot be the name of a drive"):
+        write_drives(root, {"00": short, name: short}, force=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_an_old_drive_is_back_where_the_new_one_cannot_take_its_place(tmp_path, short, monkeypatch):
+    (folder,) = write_drives(tmp_path, {"00": short})
+    (folder / "times.txt").write_text("mine")
+    before, replace = sorted(tmp_path.rglob("*")), os.replace
+
+    def full(source, target):
+        if str(source).endswith(".part") and target == folder:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(MediaError, match=r"cannot write the drive '00' to .*: No space left"):
+        write_drives(tmp_path, {"00": short}, force=True)
+    assert sorted(tmp_path.rglob("*")) == before and (folder / "times.txt").read_text() == "mine"
+
+
+def test_a_linked_drive_is_replaced_and_what_it_links_to_is_kept(tmp_path, short):
+    (linked,) = write_drives(tmp_path / "other", {"00": short})
+    (tmp_path / "sequences").mkdir()
+    (tmp_path / "sequences" / "00").symlink_to(linked)
+    (folder,) = write_drives(tmp_path, {"00": short}, force=True)
+    assert not folder.is_symlink() and list(folder.parent.iterdir()) == [folder]
+    assert (linked / "times.txt").is_file() and (folder / "times.txt").is_file()
+
+
 def test_mistakes_are_told_in_one_line(tmp_path, short):
     for name, value in (("frames", 0), ("size", (1, 5)), ("rate", 0), ("vehicles", -1), ("fold", 0)):
         with pytest.raises(OptionError, match=f"^{name} of a synthetic drive is .*; possible: "):
             build_world(0, **{name: value})
-    with pytest.raises(MediaError, match="cannot be the name of a drive"):
-        write_drives(tmp_path, {"../x": short})
     with pytest.raises(MediaError, match="cannot read the truth of frame 7"):
         read_truth(tmp_path, 7)
     (tmp_path / "file").write_text("")

@@ -111,6 +111,8 @@ TUM = "0.5 1 2 3 0 0 0 1\n"
         (f"{IDENTITY}\n1 0 0 0 0 1 0 0 0 0 -1 0\n", "line 2: .* no rotation matrix"),
         (f"0 {IDENTITY}\n2 {IDENTITY}\n", "line 2: .* must count up by one"),
         (TUM + TUM, "line 2: times, the first column, must increase"),
+        (f"{IDENTITY}\n1 0 0 0 0 1 0 -2e9 0 0 1 0\n", r"line 2: a position is beyond 1e\+09 m"),
+        (TUM + "0.6 1e200 2 3 0 0 0 1\n", r"line 2: a position is beyond 1e\+09 m"),
         ("0.5 1 2 3 0 0 0 0\n", "line 1: .* no quaternion of length one"),
     ],
 )
@@ -152,6 +154,16 @@ def test_what_is_no_trajectory() -> None:
         Trajectory(np.zeros((3, 3, 4)))
     with pytest.raises(OptionError, match="3 poses need as many times"):
         Trajectory(np.tile(np.eye(4), (3, 1, 1)), np.zeros(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_no_trajectory(value: float) -> None:
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    with pytest.raises(MediaError, match="must be finite; the time of frame 1 is not"):
+        Trajectory(poses, np.array([0, value, 1]))
+    poses[2, 1, 3] = value
+    with pytest.raises(MediaError, match="must be finite; the pose of frame 2 is not"):
+        Trajectory(poses)
 
 
 @pytest.mark.shared

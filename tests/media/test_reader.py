@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import BACKENDS, open_video
@@ -170,3 +171,17 @@ def test_orientation_against_the_matrix() -> None:
 def test_import_is_light() -> None:
     code = "import sys, vidcam.media; print([m for m in ('torch', 'torchcodec', 'decord') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_photographs_are_turned_as_their_exif_says(tmp_path: Path, tag: int) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "camera", tag  # its maker, and how it was held
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :16], pixels[8:, 16:] = 200, 90
+    Image.fromarray(pixels).save(tmp_path / "0.jpg", exif=exif, quality=95)
+    with Image.open(tmp_path / "0.jpg") as picture:
+        wanted = np.asarray(ImageOps.exif_transpose(picture))
+    (frame,) = open_video(tmp_path)
+    assert frame.pixels.shape == wanted.shape
+    assert np.abs(frame.pixels.astype(int) - wanted).mean() < 3

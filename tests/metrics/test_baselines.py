@@ -110,6 +110,25 @@ def test_the_evaluated_path_is_no_training_path() -> None:
         mean_motion([])
 
 
+def test_no_part_of_a_training_path_is_evaluated() -> None:
+    """Neither where the path begins nor what it is seen from hides it; what differs anywhere is another path."""
+    whole = path(*[step(0.01 * i, 1 + 0.1 * i) for i in range(30)])
+    part = Trajectory(whole.poses[7:20])
+    for evaluated in (part, part.rebased(), Trajectory(whole.poses[24:])):
+        with pytest.raises(OptionError, match="among the training ones"):
+            baselines(evaluated, training=[path(*[step(0, 2.0)] * 9), whole])
+    last = part.poses.copy()
+    last[-1, 2, 3] += 1e-3
+    for training in (whole, path(*[step(0, 2.0)] * 9)):
+        assert "mean_motion" in baselines(Trajectory(last), training=[training])
+    assert "mean_motion" in baselines(whole, training=[part])
+
+
+def test_standing_still_is_no_leak() -> None:
+    still = path(*[step(0, 0.0)] * 9)
+    assert "mean_motion" in baselines(still, training=[path(*[step(0, 0.0)] * 12, *[step(0.1, 1.0)] * 9)])
+
+
 def test_too_few_frames() -> None:
     with pytest.raises(OptionError, match="snippets of 5 frames need at least as many poses; given 4"):
         snippets(path(*[step(0, 1)] * 3))
@@ -133,6 +152,15 @@ def test_kitti_s_mean_motion(data: Path) -> None:
     np.testing.assert_allclose(found[:, 2, 3], [0, 0.9575, 1.9145, 2.8709, 3.8265], atol=5e-5)
     np.testing.assert_allclose(np.diff(found[:, 1, 3]), -0.0175, atol=3e-4)
     np.testing.assert_allclose(found[:, 0, 3], 0, atol=1e-3)
+
+
+@pytest.mark.shared
+def test_ten_rows_of_a_training_sequence_are_refused(data: Path) -> None:
+    drives = [read_trajectory(data / f"kitti_odometry/dataset/poses/{name}.txt") for name in LENGTHS]
+    part = Trajectory(drives[4].poses[100:110]).rebased()
+    with pytest.raises(OptionError, match="among the training ones"):
+        baselines(part, training=drives)
+    assert "mean_motion" in baselines(part, training=drives[:4] + drives[5:])
 
 
 @pytest.mark.shared

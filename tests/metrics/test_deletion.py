@@ -129,13 +129,18 @@ def test_blocks_are_connected_and_of_the_asked_size(n: int) -> None:
         reached = np.zeros_like(mask)
         reached[tuple(np.argwhere(mask)[0])] = True
         for _ in range(n):
-            grown = reached.copy()
-            grown[1:] |= reached[:-1]
-            grown[:-1] |= reached[1:]
-            grown[:, 1:] |= reached[:, :-1]
-            grown[:, :-1] |= reached[:, 1:]
-            reached = grown & mask
+            grown = [np.roll(reached, by, axis) for by in (-1, 1) for axis in (0, 1)]  # opposite borders touch
+            reached |= np.logical_or.reduce(grown) & mask
         assert (reached == mask).all()
+
+
+@pytest.mark.parametrize("n", [10, 83])
+def test_blocks_erase_every_cell_equally_often(n: int) -> None:
+    """5 and 40 % of 8 x 26 cells: the count of each cell stays within five standard deviations of a binomial's."""
+    generator, draws = np.random.default_rng(0), 4000
+    counts = sum(neighbors((8, 26), n, generator).astype(int) for _ in range(draws))
+    share = n / (8 * 26)
+    assert np.abs(counts - draws * share).max() < 5 * math.sqrt(draws * share * (1 - share))
 
 
 def test_the_most_are_nested_and_ties_are_drawn() -> None:
@@ -233,6 +238,27 @@ def test_windows_of_several_frames_lose_the_same_cells_in_all() -> None:
     assert report.starts == (0, 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("provenance", "hottest"),
+    [
+        ({"geometry": {"h": {}, "w": {}}}, [2.0, 3, 4]),  # the middle frame's map
+        ({"geometry": {}}, [2.0, 3, 4]),  # a layer whose cells are placed by their number alone
+        ({"geometry": {"t": {}, "h": {}, "w": {}}}, [0.0, 0, 0]),  # the mean of three frames' maps
+        ({}, [0.0, 0, 0]),
+    ],
+)
+def test_layers_without_time_order_by_the_middle_frame_s_map(provenance: dict[str, Any], hottest: list[float]) -> None:
+    """The windows' middle frames show the patch; in the mean of the window a neighbor's other cell is hotter."""
+    for i, expected in enumerate(hottest):
+        heat = planted(5)
+        heat[i] = heat[i + 2] = 0
+        heat[i, 3, 0] = 30
+        report = deletion(
+            model(3), windows(pictures(5), 3)[i : i + 1], explanation(heat, provenance=provenance), fractions=(0.05,)
+        )
+        assert report.changes["angle"]["hottest"][:, 0] == pytest.approx([expected])
+
+
 def test_signed_maps_rank_by_size_and_flat_windows_are_counted() -> None:
     heat = -planted(4)
     heat[:, 0, 0] = 1
@@ -311,6 +337,14 @@ def test_what_does_not_fit_is_refused() -> None:
     given, heat = windows(pictures(1)), explanation(planted(1))
     with pytest.raises(OptionError, match="between 0 and 1"):
         deletion(model(), given, heat, fractions=(0.5, 1))
+    with pytest.raises(OptionError, match="seed must not be negative; given -1"):
+        deletion(model(), given, heat, seed=-1)
+    with pytest.raises(OptionError, match="resamples must be at least 1; given 0"):
+        deletion(model(), given, heat, resamples=0)
+    with pytest.raises(OptionError, match="block must be at least 1; given 0"):
+        deletion(model(), given, heat, block=0)
+    with pytest.raises(OptionError, match="measures needs at least one"):
+        deletion(model(), given, heat, measures={})
     with pytest.raises(OptionError, match="cells needs rows and columns"):
         deletion(model(), given, heat, cells=(64, 4))
     with pytest.raises(TargetError, match="unknown score 'speed'"):

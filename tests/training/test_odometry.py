@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch.utils.data import default_collate
 
 from vidcam.data.drive import find_drives
@@ -155,8 +157,12 @@ def test_starting_from_checkpoints(driving: dict[str, Any]) -> None:
     assert starting_networks(settings(driving | {"pose": legacy})).pose.state_dict().keys() == POSE_KEYS
     with pytest.raises(ModelError, match=r"legacy.* takes 3 frames; given length 5"):
         train_odometry(**driving | {"pose": legacy, "length": 5, "output": driving["output"] / "other"})
-    with pytest.raises(ModelError, match="does not fit the depth network"):
+    pose_given = r"legacy\.pth\.tar is of a pose network \(PoseExpNet\); disp takes a depth network \(DispNetS\)$"
+    with pytest.raises(ModelError, match=pose_given):
         train_odometry(**driving | {"disp": legacy, "output": driving["output"] / "other"})
+    with pytest.raises(ModelError, match=r"is of a depth network \(DispNetS\); pose takes a pose network"):
+        train_odometry(**driving | {"pose": pose.with_name("disp.safetensors"), "output": driving["output"] / "other"})
+    assert not (driving["output"] / "other").exists()
 
 
 def states(path: Path) -> dict[str, Any]:
@@ -271,6 +277,11 @@ def test_a_loss_that_is_not_finite_is_said(driving: dict[str, Any]) -> None:
         ({"smoothness": -1.0}, OptionError, "smoothness must not be negative"),
         ({"learning_rate": 0.0}, OptionError, "learning_rate must be positive"),
         ({"epoch_size": 0}, OptionError, "epoch_size must be at least 1"),
+        ({"seed": -1}, OptionError, "seed must be from 0 to 9223372036854775807; given -1"),
+        ({"seed": 2**63}, OptionError, "seed must be from 0 to"),
+        ({"size": (4, 4)}, ModelError, "at least 8x8 pixels; given 4x4"),
+        ({"size": (16, 16)}, ModelError, "at least 17x17"),
+        ({"devices": 9999}, OptionError, r"devices must be at most \d+ on this CPU; given 9999"),
         ({"logger": "wandb"}, OptionError, "unknown logger"),
         ({"devices": 0}, OptionError, "the Trainer refuses"),
     ],
@@ -282,6 +293,45 @@ def test_what_cannot_be_trained(
         train_odometry(**driving | change)
     assert "\n" not in str(caught.value)
     assert not driving["output"].exists()
+
+
+def test_the_largest_seed(driving: dict[str, Any]) -> None:
+    train_odometry(**driving | {"seed": 2**63 - 1, "epoch_size": 1})
+
+
+def test_force_keeps_the_run_where_the_new_one_cannot_begin(driving: dict[str, Any], tmp_path: Path) -> None:
+    """Sizes that differ amid a drive, networks that are too large for the frames, and weights that are none."""
+    train_odometry(**driving | {"epoch_size": 1})
+    before = {path.name: path.read_bytes() for path in driving["output"].iterdir()}
+    mixed = tmp_path / "mixed"
+    shutil.copytree(driving["data"] / "sequences" / "00", mixed)
+    Image.new("RGB", (106, 32)).save(mixed / "image_2" / "000010.png")
+    broken = load_file(driving["output"] / "pose.safetensors")
+    save_file({key: value * torch.nan for key, value in broken.items()}, tmp_path / "nan.safetensors")
+    for change, error, message in (
+        ({"data": mixed}, MediaError, r"differ in size: '000000\.png' is 104x32, '000010\.png' is 106x32"),
+        ({"size": (16, 16)}, ModelError, "at least 17x17"),
+        ({"pose": tmp_path / "nan.safetensors"}, ModelError, "the loss is nan before any step"),
+    ):
+        with pytest.raises(error, match=message):
+            train_odometry(**driving | {"force": True} | change)
+        assert {path.name: path.read_bytes() for path in driving["output"].iterdir()} == before
+        with pytest.raises(error, match=message):
+            train_odometry(**driving | {"output": tmp_path / "new" / "run"} | change)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(driving: dict[str, Any], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(driving["data"] / "sequences" / "00", damaged)
+    picture = damaged / "image_2" / "000010.png"
+    picture.write_bytes(picture.read_bytes()[:60])  # the header says nothing of it
+    with pytest.raises(MediaError, match=r"000010\.png"):
+        train_odometry(**driving | {"data": damaged, "output": tmp_path / "new" / "run"})
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match=r"cannot make the folder '.*file': File exists"):
+        train_odometry(**driving | {"output": tmp_path / "file"})
 
 
 def test_every_setting_is_an_argument() -> None:

@@ -106,6 +106,21 @@ def test_what_validates_is_never_learned_from(scenes: Path) -> None:
     }
 
 
+def test_a_drive_given_twice_counts_once(road: Path, scenes: Path, tmp_path: Path) -> None:
+    one = road / "sequences" / "00"
+    (tmp_path / "link").symlink_to(road)
+    found = split([one, road, tmp_path / "link", one])
+    assert [drive.name for drive in found.drives] == ["00", "01"]
+    assert found.facts == split([road]).facts and len(found.measured) == 2
+    named = split([one, road, one], validation=("00",))
+    assert [drive.name for drive in named.drives] == ["01"] and [s.drive.name for s in named.measured] == ["00"]
+    (scenes / "val.txt").write_text("b\n")
+    (scenes / "again").symlink_to(scenes / "b")
+    told = split([scenes, scenes, scenes / "a", scenes / "again"])
+    assert [drive.name for drive in told.drives] == ["a"] and [s.drive.name for s in told.measured] == ["b"]
+    assert told.how == f"the drives that {scenes} lists for it"
+
+
 def test_a_drive_too_short_to_divide_is_learned_from(scenes: Path) -> None:
     found = split([scenes])
     assert frames(found.train) == {(name, i) for name, n in (("a", 21), ("b", 21), ("c", 5)) for i in range(n)}

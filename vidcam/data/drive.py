@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from vidcam.data.drive_list import listed
 from vidcam.data.intrinsics import Floats, numbers, parse_intrinsics, read_calibration, read_intrinsics, read_text
 from vidcam.data.intrinsics import resized as resized_intrinsics
 from vidcam.data.trajectory import Trajectory, read_trajectory
 from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import open_video
+from vidcam.media import Video, open_video
 from vidcam.media.folder import natural, pictures
 
 Ints = npt.NDArray[np.int64]
@@ -69,7 +70,7 @@ def open_drive(
     intrinsics: npt.ArrayLike | str | Path | None = None,
     poses: str | Path | None = None,
 ) -> Drive:
-    """Find what belongs to a drive; pictures are read when they are asked for, but the first and the last.
+    """Find what belongs to a drive; pictures are read when they are asked for, but all headers, the first and the last.
 
     Poses and times may have more rows than there are pictures, as where only a sequence's beginning was copied: then
     the numbers in the pictures' names tell the rows.
@@ -189,8 +190,9 @@ def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Pat
     with open_video(source) as video:
         info, own = video.info, None
         if source.is_dir():
-            video.frames_at([0, (info.frame_count or 1) - 1])  # another size, or not readable: known before any work
-            found = _numbers(pictures(source))
+            files = pictures(source)
+            _check_pictures(video, files)
+            found = _numbers(files)
             frames = info.frame_count or 0
         else:
             own, found = np.array(video.times()), None
@@ -210,6 +212,23 @@ def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Pat
         rate=_rate(seconds) if source.is_dir() else info.rate,
         numbers=found,
     )
+
+
+def _check_pictures(video: Video, files: list[Path]) -> None:
+    """Raise a MediaError where a picture has another size or cannot be read, as far as headers tell before any work."""
+    sizes = [_size(file) for file in files]
+    strange = [index for index, size in enumerate(sizes) if size is None or size != sizes[0]]
+    for index in (0, len(files) - 1, *strange):
+        video.frames_at([index])  # decoded, pictures that were turned by their headers may be alike all the same
+
+
+def _size(file: Path) -> tuple[int, int] | None:
+    """Read (width, height) from a header; None where that cannot be done."""
+    try:
+        with Image.open(file) as picture:
+            return picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def _numbers(files: list[Path]) -> Ints | None:

@@ -17,13 +17,20 @@ Rows = list[tuple[int, list[str]]]  # line number and columns
 
 ROUNDING = 1e-3
 """How far a file's rotation may be from one, in any entry of its product with its transpose: for a few digits only."""
+FARTHEST = 1e9
+"""Meters that a file's positions may be from zero; beyond, sums of squares and digits run out."""
 KITTI, NUMBERED, TUM = 12, 13, 8
 FORMS = f"{KITTI} (KITTI), {NUMBERED} (KITTI after the frame's number) or {TUM} (TUM: stamp tx ty tz qx qy qz qw)"
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A camera's pose at every frame, from the camera (x right, y down, z forward, in meters) to a fixed world."""
+    """A camera's pose at every frame, from the camera (x right, y down, z forward, in meters) to a fixed world.
+
+    Raises:
+        OptionError: arrays of other shapes.
+        MediaError: a pose or a time is NaN or infinite.
+    """
 
     poses: Floats
     """(F, 4, 4)."""
@@ -35,6 +42,10 @@ class Trajectory:
             raise OptionError(f"a trajectory has poses of shape (F, 4, 4), F at least 1; given {self.poses.shape}")
         if self.seconds is not None and self.seconds.shape != self.poses.shape[:1]:
             raise OptionError(f"{len(self.poses)} poses need as many times; given {self.seconds.shape}")
+        for name, values in (("pose", self.poses), ("time", self.seconds)):
+            if values is not None and not np.isfinite(values).all():
+                first = int(np.argwhere(~np.isfinite(values))[0, 0])
+                raise MediaError(f"a trajectory's poses and times must be finite; the {name} of frame {first} is not")
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -86,6 +97,8 @@ def read_trajectory(path: str | Path, *, times: npt.ArrayLike | str | Path | Non
         poses, seconds = _read_tum(path, lines, values)
     else:
         poses, seconds = _read_kitti(path, lines, values), None
+    far = np.abs(poses[:, :3, 3]).max(axis=1) > FARTHEST
+    _refuse(path, lines, far, f"a position is beyond {FARTHEST:.0e} m")
     return Trajectory(poses, seconds if times is None else _times(path, times, len(poses)))
 
 

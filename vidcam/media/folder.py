@@ -10,7 +10,7 @@ import av
 from av.video.frame import VideoFrame
 
 from vidcam.errors import MediaError
-from vidcam.media.orientation import UPRIGHT, orientation
+from vidcam.media.orientation import UPRIGHT, exif_orientation, orientation
 from vidcam.media.source import DEFAULT_RATE, reason
 from vidcam.media.video import Frame, Pixels, Video, VideoInfo
 
@@ -68,7 +68,7 @@ class FolderVideo(Video):
         except (av.error.FFmpegError, OSError, StopIteration) as error:
             raise MediaError(f"cannot read the picture {str(file)!r}: {reason(error)}") from None
         pixels: Any = frame.to_ndarray(format="rgb24")
-        return (orientation(frame) or UPRIGHT).apply(pixels)
+        return (exif_orientation(file) or orientation(frame) or UPRIGHT).apply(pixels)
 
 
 def pictures(folder: Path) -> list[Path]:

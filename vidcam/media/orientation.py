@@ -1,10 +1,12 @@
 """Turn and mirror frames as a container's display matrix says."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
+from PIL import Image
 
 from vidcam.media.video import Pixels
 
@@ -24,6 +26,27 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT = Orientation()
+EXIF = {
+    2: Orientation(flipped_columns=True),
+    3: Orientation(flipped_rows=True, flipped_columns=True),
+    4: Orientation(flipped_rows=True),
+    5: Orientation(True),
+    6: Orientation(True, flipped_columns=True),
+    7: Orientation(True, flipped_rows=True, flipped_columns=True),
+    8: Orientation(True, flipped_rows=True),
+}
+"""By the number of a photograph's orientation tag; 1 is upright."""
+QUARTERS = {0: UPRIGHT, 90: EXIF[8], 180: EXIF[3], 270: EXIF[6]}
+"""By degrees against the clock."""
+
+
+def exif_orientation(file: Path) -> Orientation | None:
+    """Read a photograph's orientation tag; None if it has none."""
+    try:
+        with Image.open(file) as picture:
+            return EXIF.get(picture.getexif().get(0x0112, 1))
+    except (OSError, ValueError):  # no format that Pillow reads, or damaged tags
+        return None
 
 
 def orientation(frame: VideoFrame) -> Orientation | None:
@@ -31,7 +54,10 @@ def orientation(frame: VideoFrame) -> Orientation | None:
 
     The matrix maps a stored pixel to x' = a x + c y, y' = b x + d y; FFmpeg stores a b u, c d v, x y w.
     """
-    side_data: Iterable[Any] = frame.side_data  # not the mapping that its type says
+    try:
+        side_data: Iterable[Any] = frame.side_data  # not the mapping that its type says
+    except ValueError:  # PyAV raises on kinds that it does not know, as a photograph's EXIF
+        return QUARTERS.get(round(frame.rotation) % 360)
     matrix = next((bytes(data) for data in side_data if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return UPRIGHT

@@ -49,7 +49,8 @@ def deletion(
     """Erase parts of the picture, the hottest first and in other orders, and measure how far the output moves.
 
     The network's picture is cut into cells; the same cells are erased in all T frames of a window, by the heat of the
-    window: the mean over its frames. Each erased cell takes the mean color of what is left around it (`erase`). A
+    window: the mean over its frames, or, of a layer without time, the map of its middle frame, since there each frame's
+    map is that of the window around it. Each erased cell takes the mean color of what is left around it (`erase`). A
     window costs P (5 + 2 draws) versions of itself; memory does not grow with the source.
 
     The loss of a network that compares its own input, as a photometric loss does, is measured on the erased pictures.
@@ -80,8 +81,10 @@ def deletion(
     """
     if batch is None:
         batch = 16 if model.device.type == "cpu" else 64
-    _check(fractions, draws=draws, every=every, batch=batch)
+    _check(fractions, seed, draws=draws, every=every, batch=batch, resamples=resamples, block=block)
     changes = _default_measures(model, explanation, truth) if measures is None else dict(measures)
+    if not changes:
+        raise OptionError("measures needs at least one name and function; given none")
     eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, max(2, batch))
     if isinstance(source, str | Path):
         with open_video(source, backend=backend) as video:
@@ -116,6 +119,8 @@ class _Eraser:
         self.counts = tuple(min(max(1, round(p * size)), size - 1) for p in self.fractions)
         self.heat = _cell_heat(self.explanation, view, self.shape)
         sums = self.heat.sum(axis=(1, 2), keepdims=True)
+        # each frame's map is that of the window around it; an explanation made by hand tells of no geometry
+        self.alone = "t" not in self.explanation.provenance.get("geometry", {"t": None})
         self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
 
     def measure(self, windows: Iterable[Window[Sample]]) -> None:
@@ -126,7 +131,8 @@ class _Eraser:
                     raise OptionError(
                         f"the explanation has {len(self.heat)} frames, the source has a frame {max(frames)}"
                     )
-                heat = self.heat[sorted(set(frames))].mean(axis=0)
+                middle = frames[len(frames) // 2]
+                heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
                 if heat.max() > 0:
                     self.found[window.start] = self._changes(window, frames, heat)
                 else:
@@ -227,9 +233,11 @@ def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
     return values
 
 
-def _check(fractions: Sequence[float], **counts: int) -> None:
+def _check(fractions: Sequence[float], seed: int, **counts: int) -> None:
     if not fractions or not all(0 < p < 1 for p in fractions):
         raise OptionError(f"fractions must lie between 0 and 1; given {tuple(fractions)}")
+    if seed < 0:
+        raise OptionError(f"the seed must not be negative; given {seed}")
     for name, count in counts.items():
         if count < 1:
             raise OptionError(f"{name} must be at least 1; given {count}")

@@ -16,7 +16,7 @@ ORDERS = {
     "hottest": "the cells with the most heat, of a signed map with the most of either sign",
     "coldest": "the cells with the least",
     "random": "cells drawn at random, a mean over the draws",
-    "blocks": "one connected block at a random place, a mean over the draws",
+    "blocks": "one connected block at a random place, which may wrap around the border, a mean over the draws",
     "even": "cells spread evenly: what a uniform map gives",
     "center": "the cells nearest to the middle",
     "fixed": "the hottest cells of the mean map of all frames: what position alone gives",

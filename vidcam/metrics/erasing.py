@@ -80,15 +80,17 @@ def most(values: Floats, counts: Sequence[int], generator: np.random.Generator) 
 
 
 def neighbors(shape: tuple[int, int], n: int, generator: np.random.Generator) -> Mask:
-    """Mark n neighboring cells at a random place: a square as nearly as they allow, with one row broken."""
+    """Mark n neighboring cells at a random place: a square as nearly as they allow, with one row broken.
+
+    A block may wrap around the border, as on a torus, so that every cell is equally often in one.
+    """
     height = min(max(round(sqrt(n)), ceil(n / shape[1])), shape[0])
     width = ceil(n / height)
     height = ceil(n / width)
-    top, left = generator.integers(shape[0] - height + 1), generator.integers(shape[1] - width + 1)
     part = (np.arange(height * width) < n).reshape(height, width)
     mask = np.zeros(shape, bool)
-    mask[top : top + height, left : left + width] = part if generator.random() < 0.5 else part[::-1, ::-1]
-    return mask
+    mask[:height, :width] = part if generator.random() < 0.5 else part[::-1, ::-1]
+    return np.roll(mask, generator.integers(shape), axis=(0, 1))
 
 
 def evenness(shape: tuple[int, int], phase: float = 0.0) -> Floats:

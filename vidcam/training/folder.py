@@ -1,6 +1,7 @@
 """The folder of a training run: begun, begun anew or gone on with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def prepare_folder(
         force: whether to begin anew where there is a run.
 
     Raises:
-        OptionError: there is a run that shall neither go on nor be replaced, or one of other settings or data.
+        OptionError: there is a run that shall neither go on nor be replaced, or one of other settings or data, or the
+            folder cannot be made.
         ModelError: `last.ckpt` is damaged.
     """
     _make(folder, written, resume=resume, force=force)
@@ -48,9 +50,25 @@ def prepare_folder(
     return last
 
 
+@contextmanager
+def leaving_none_empty(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made down to `folder` if the body fails and they are empty."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # it holds something, or was never made
+                place.rmdir()
+        raise
+
+
 @rank_zero_only
 def _make(folder: Path, written: Sequence[str], *, resume: bool, force: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from None
     if not resume:
         there = [folder / name for name in written if (folder / name).exists()]
         if there and not force:

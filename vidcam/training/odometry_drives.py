@@ -1,7 +1,7 @@
 """Which snippets of which drives a pose network learns from, and which ones validate it."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class SplitDrives:
 
 
 def split_drives(data: Sequence[str | Path], settings: OdometrySettings) -> SplitDrives:
-    """Find the drives and split them.
+    """Find the drives and split them; a drive that is given more than once counts once.
 
     By the settings' `validation`: the drives of these names validate, or "none"; None takes those that val.txt or a
     drives.csv tells, and where nothing is told the last tenth of each drive's frames, none of which is in a snippet to
@@ -95,18 +95,26 @@ def _told(data: Sequence[str | Path], settings: OdometrySettings) -> tuple[list[
     """Return the drives to learn from, those that validate as far as they are told, and who tells."""
     roots, camera, wanted = [Path(path) for path in data], settings.camera, settings.validation
     if wanted is None or isinstance(wanted, str):
-        told = [root for root in roots if wanted is None and _tells(root, "val")]
-        validation = [drive for root in told for drive in find_drives(root, split="val", camera=camera)]
-        sources = {drive.source for drive in validation}
-        train = [drive for drive in _to_learn(roots, camera) if drive.source not in sources]
+        told = [root for root in dict.fromkeys(roots) if wanted is None and _tells(root, "val")]
+        validation = _once(drive for root in told for drive in find_drives(root, split="val", camera=camera))
+        train = _once(_to_learn(roots, camera), but=validation)
         return train, validation, f"the drives that {', '.join(map(str, told))} lists for it" if told else "none"
     drives = [drive for root in roots for drive in find_drives(root, camera=camera)]
     known = list(dict.fromkeys(drive.name for drive in drives))
     for name in wanted:
         if name not in known:
             raise OptionError(unknown("drive to validate with", name, known))
-    how = f"drives {', '.join(wanted)}"
-    return [d for d in drives if d.name not in wanted], [d for d in drives if d.name in wanted], how
+    validation = _once(drive for drive in drives if drive.name in wanted)
+    return _once(drives, but=validation), validation, f"drives {', '.join(wanted)}"
+
+
+def _once(drives: Iterable[Drive], *, but: Sequence[Drive] = ()) -> list[Drive]:
+    """Leave out drives whose pictures are those of an earlier one, or of one in `but`."""
+    taken = {drive.source.resolve() for drive in but}
+    found: dict[Path, Drive] = {}
+    for drive in drives:
+        found.setdefault(drive.source.resolve(), drive)
+    return [drive for place, drive in found.items() if place not in taken]
 
 
 def _to_learn(roots: Sequence[Path], camera: str | None) -> list[Drive]:

@@ -1,5 +1,7 @@
 """Fitting of odometry: train SfMLearner's pose and depth networks on drives, without labels."""
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,8 +9,12 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from torch.utils.data import default_collate
 
-from vidcam.training.folder import prepare_folder
+from vidcam.errors import ModelError, OptionError
+from vidcam.training.folder import leaving_none_empty, prepare_folder
 from vidcam.training.loading import TrainingData
 from vidcam.training.odometry import Odometry
 from vidcam.training.odometry_drives import NO_VALIDATION, SplitDrives, split_drives
@@ -111,7 +117,7 @@ def train_odometry(
     Raises:
         OptionError: a choice that does not exist, no snippet to learn from, a drive without intrinsics, or a folder
             that holds a run.
-        ModelError: a checkpoint that does not fit, or a loss that is not finite.
+        ModelError: a checkpoint that does not fit, a size that is too small, or a loss that is not finite.
         MediaError: there is no drive, or one is shorter than a snippet or cannot be read.
     """
     given = dict(locals())
@@ -121,9 +127,11 @@ def train_odometry(
     module = Odometry(starting_networks(settings), settings)
     split = split_drives(roots, settings)
     with quiet():  # let the Trainer refuse what it cannot do, before an earlier run is touched
-        build_trainer(replace(machine, logger="none"))
-    last = prepare_folder(folder, settings, split.facts, origin="data", written=WRITTEN, resume=resume, force=force)
-    best, device = _fit(module, split, machine, folder, last)
+        _check_devices(build_trainer(replace(machine, logger="none")))
+    _check_snippets(module, split)
+    with leaving_none_empty(folder):
+        last = prepare_folder(folder, settings, split.facts, origin="data", written=WRITTEN, resume=resume, force=force)
+        best, device = _fit(module, split, machine, folder, last)
     report = OdometryTraining(
         data=tuple(map(str, roots)),
         drives=tuple({"name": d.name, "frames": d.frames, "size": [d.height, d.width]} for d in split.drives),
@@ -152,6 +160,25 @@ def _settings(given: Mapping[str, Any]) -> OdometrySettings:
 
 def _machine(given: Mapping[str, Any]) -> Machine:
     return Machine(**{part.name: given[part.name] for part in fields(Machine) if part.name in given})
+
+
+def _check_devices(trainer: Trainer) -> None:
+    """Refuse more processes than there are processors."""
+    most = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise OptionError(f"devices must be at most {most} on this CPU; given {trainer.num_devices}")
+
+
+def _check_snippets(module: Odometry, split: SplitDrives) -> None:
+    """Compute the loss of the first snippets, so that what cannot be done fails before an earlier run is touched."""
+    for part in filter(None, (split.train, split.validation)):
+        batch = default_collate([{key: part[0][key] for key in ("clip", "intrinsics")}])
+        with torch.no_grad():
+            loss = module.losses(batch).total.item()
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"the loss is {loss} before any step; look at the weights to start from and the intrinsics"
+            )
 
 
 def _fit(

@@ -16,6 +16,7 @@ from vidcam.models.checkpoint import KEY, Checkpoint, load_into, read_checkpoint
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import SfMLearner
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.recipe import KINDS
 from vidcam.training.odometry_settings import OdometrySettings
 
 POSE, DISP = "pose.safetensors", "disp.safetensors"
@@ -27,14 +28,14 @@ def starting_networks(settings: OdometrySettings) -> SfMLearner:
     """Build both networks, from checkpoints where there are any, and else from weights that the seed tells.
 
     Raises:
-        ModelError: a checkpoint does not fit, as one of another number of frames.
+        ModelError: a checkpoint does not fit, as one of another number of frames or of the other network.
     """
     pose = starting_pose(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         disp = DispNetS()
     if settings.disp is not None:
-        load_into(disp, read_checkpoint(settings.disp), "the depth network")
+        load_into(disp, _read(settings.disp, "disp"), "the depth network")
     return SfMLearner(pose, disp, rotation=settings.rotation)
 
 
@@ -50,7 +51,7 @@ def starting_pose(settings: OdometrySettings) -> PoseExpNet:
         torch.manual_seed(settings.seed)
         pose = PoseExpNet(settings.length - 1, explainability=settings.explainability > 0)
     if settings.pose is not None:
-        load_into(pose, _fitted(read_checkpoint(settings.pose), pose), f"a pose network of {settings.length} frames")
+        load_into(pose, _fitted(_read(settings.pose, "pose"), pose), f"a pose network of {settings.length} frames")
     return pose
 
 
@@ -67,6 +68,16 @@ def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *,
     assert net.disp is not None
     for name, part in ((POSE, net.pose), (DISP, net.disp)):
         _write(part, folder / name, facts)
+
+
+def _read(path: str, part: str) -> Checkpoint:
+    """Read a checkpoint that is given as `part`, after a check that it is not of another network."""
+    checkpoint = read_checkpoint(path)
+    takes = next(what for what, how in KINDS.values() if how == f"{part}=")
+    found = next((what for keys, (what, _) in KINDS.items() if set(keys.split()) <= checkpoint.state.keys()), takes)
+    if found != takes:
+        raise ModelError(f"checkpoint {checkpoint.path} is of {found}; {part} takes {takes}")
+    return checkpoint
 
 
 def _fitted(checkpoint: Checkpoint, pose: PoseExpNet) -> Checkpoint:

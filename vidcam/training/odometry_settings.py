@@ -7,6 +7,8 @@ from vidcam.errors import OptionError, unknown
 from vidcam.models.sfmlearner.rotation import ROTATIONS
 from vidcam.training.settings import RunSettings, at_least
 
+SEEDS = 2**63  # of signed 64-bit numbers, those that are not negative
+
 
 @dataclass(frozen=True)
 class OdometrySettings(RunSettings):
@@ -40,7 +42,8 @@ class OdometrySettings(RunSettings):
             raise OptionError(f"size needs a height and a width; given {self.size}")
         for name in ("batch", "epochs", "epoch_size", "save_every"):
             at_least(name, getattr(self, name), 1)
-        at_least("seed", self.seed, 0)
+        if not 0 <= self.seed < SEEDS:
+            raise OptionError(f"seed must be from 0 to {SEEDS - 1}; given {self.seed}")
         for name in ("learning_rate", "photometric"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} must be positive; given {getattr(self, name)}")

@@ -19,6 +19,7 @@ from vidcam.errors import MediaError
 from vidcam.media import replacing
 
 Drawn = SyntheticDrive | World | int
+SEPARATORS = "/\\\0"  # of paths, on any system, and what ends a path
 
 
 def write_drives(root: str | Path, drives: Mapping[str, Drawn], *, force: bool = False) -> list[Path]:
@@ -32,7 +33,7 @@ def write_drives(root: str | Path, drives: Mapping[str, Drawn], *, force: bool =
     same one.
 
     Raises:
-        MediaError: a drive of that name exists and `force` is not set, or it cannot be written.
+        MediaError: a drive of that name exists and `force` is not set, it cannot be written, or a name is no plain one.
     """
     root = Path(root)
     for name in drives:
@@ -63,7 +64,7 @@ def _reason(error: Exception) -> str:
 
 def _check(root: Path, name: str, *, force: bool) -> None:
     """Refuse before any work is done."""
-    if not name or Path(name).name != name:
+    if name in ("", ".", "..") or name != name.strip() or any(character in name for character in SEPARATORS):
         raise MediaError(f"{name!r} cannot be the name of a drive; possible: a plain file name such as '00'")
     for path in (root / "sequences" / name, root / "poses" / f"{name}.txt"):
         if os.path.lexists(path) and not force:
@@ -93,12 +94,28 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
+        _swap(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _swap(part: Path, folder: Path) -> None:
+    """Put `part` in the place of `folder`, which is deleted only when that has succeeded."""
+    if not os.path.lexists(folder):
+        os.replace(part, folder)
+        return
+    aside = part.with_suffix(".old")
+    os.replace(folder, aside)
+    try:
+        os.replace(part, folder)
+    except BaseException:
+        os.replace(aside, folder)
+        raise
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink()
 
 
 def _write_frames(folder: Path, drive: SyntheticDrive | World) -> None:
