@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from drives import true_path
-from networks import load
+from networks import load, mirrored, stages
 
 from vidcam.data.drive import open_drive
 from vidcam.data.trajectory import Trajectory
@@ -30,7 +30,8 @@ def measure(network: str, parts: dict[str, list[Path]], work: Path, output: Path
     draw_losses(history, ("photometric", "smoothness"), int(best["epoch"]), output / f"curves_{network}.png")
     learned = [true_path(open_drive(path)) for path in parts["train"]]
     found: dict[str, Any] = {"history": history, "best": best}
-    for name, model in {"trained": load(network, work), "untrained": load(None, work)}.items():
+    trained = load(network, work)
+    for name, model in {"trained": trained, "mirrored": mirrored(trained), "untrained": load(None, work)}.items():
         rows = {path.name: compare(model, path, learned) for path in parts["test"]}
         if name == "trained":
             write(network, rows, learned, parts, output)
@@ -39,9 +40,13 @@ def measure(network: str, parts: dict[str, list[Path]], work: Path, output: Path
 
 
 def read_history(network: str, work: Path) -> list[dict[str, float]]:
-    """Return the losses of every epoch so far."""
-    saved = torch.load(work / network / LAST, map_location="cpu", mmap=True, weights_only=True)
-    history: list[dict[str, float]] = saved["history"]["epochs"]
+    """Return the losses of every epoch of all stages, counted through."""
+    history: list[dict[str, float]] = []
+    for stage in stages(network, work):
+        saved = torch.load(stage / LAST, map_location="cpu", mmap=True, weights_only=True)
+        steps = history[-1]["steps"] if history else 0
+        rows = saved["history"]["epochs"]
+        history += [row | {"epoch": len(history) + i, "steps": steps + row["steps"]} for i, row in enumerate(rows)]
     return history
 
 

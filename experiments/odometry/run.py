@@ -10,7 +10,7 @@ import torch
 from drives import real, synthetic
 from evaluating import measure
 from explaining import explain, film
-from networks import EPOCHS, train
+from networks import STAGES, train
 
 from vidcam.media import replacing
 
@@ -33,7 +33,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=("train", "evaluate", "explain", "film"))
-    parser.add_argument("--networks", nargs="+", choices=EPOCHS, default=list(EPOCHS), help="%(default)s")
+    parser.add_argument("--networks", nargs="+", choices=STAGES, default=list(STAGES), help="%(default)s")
     parser.add_argument("--work", type=Path, required=True, help="folder of drives, weights and videos, some 2 GB")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the results (%(default)s)")
     return parser.parse_args()

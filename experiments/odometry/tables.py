@@ -39,12 +39,15 @@ def errors(found: dict[str, Any]) -> Iterator[str]:
     best = found["best"]
     yield f"best epoch {best['epoch']}, {best['steps']} steps, photometric {best['validation_photometric']:.4f}\n"
     yield from head("", "5-frame ATE (m)", "5-frame RE (rad)", "ATE, network less this", "RE, network less this")
-    for name in ("trained", "untrained"):
+    for name in ("trained", "mirrored", "untrained"):
         mean = found[name]["mean"]
         yield row(f"network, {name}", span(mean["ate_5"], 4), span(mean["re_5"], 4), "", "")
     for name, other in found["trained"]["mean"]["baselines"].items():
         less = (span(other[f"{kind}_5_network_minus"], 4) for kind in ("ate", "re"))
         yield row(name.replace("_", " "), f"{other['ate_5']:.4f}", f"{other['re_5']:.4f}", *less)
+    for name, other in found["mirrored"]["mean"]["baselines"].items():
+        less = (span(other[f"{kind}_5_network_minus"], 4) for kind in ("ate", "re"))
+        yield row(f"mirrored less {name.replace('_', ' ')}", "", "", *less)
 
 
 def maps(found: dict[str, Any]) -> Iterator[str]:
