@@ -1,8 +1,11 @@
 """Fixtures that every test may use: a fixed seed, the shared real videos, a CUDA device."""
 
 import os
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # tiny networks are up to twenty times slower in several threads on a busy machine; subprocesses inherit it
@@ -33,3 +36,23 @@ def seed() -> None:
 def data() -> Path:
     """The folder of real videos; use only in tests marked `shared`."""
     return DATA
+
+
+@pytest.fixture
+def require_backend(tmp_path: Path) -> Callable[[str], None]:
+    """Skip where a reader's library is absent, or does not find the FFmpeg that it needs."""
+
+    def require(backend: str) -> None:
+        from vidcam.errors import MediaError
+        from vidcam.media import VideoWriter, open_video
+
+        with VideoWriter(tmp_path / "probe.mp4", width=64, height=48, rate=Fraction(5)) as writer:
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+        try:
+            open_video(tmp_path / "probe.mp4", backend=backend).close()
+        except MediaError as error:
+            if "not installed" in str(error) or "no FFmpeg libraries" in str(error):
+                pytest.skip(str(error))
+            raise
+
+    return require

@@ -199,8 +199,8 @@ def test_collate_drops_none_and_keeps_the_rest():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_backends_agree(rows, backend):
-    pytest.importorskip({"pyav": "av"}.get(backend, backend), exc_type=(ImportError, RuntimeError))
+def test_backends_agree(rows, backend, require_backend):
+    require_backend(backend)
     data, other = dataset(rows), dataset(rows, backend=backend)
     assert all(numbers(data[i]["x"]) == numbers(other[i]["x"]) for i in range(len(data)))
 

@@ -35,9 +35,8 @@ def test_iterating_twice_begins_at_the_beginning(make) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_frames_at_are_those_of_the_iteration(make, backend: str) -> None:
-    if backend != "pyav":
-        pytest.importorskip(backend)
+def test_frames_at_are_those_of_the_iteration(make, backend: str, require_backend) -> None:
+    require_backend(backend)
     video = open_video(make(count=300), backend=backend)
     frames = list(open_video(video.info.path))
     wanted = [299, 0, 17, 17, 250, 251, 3]
