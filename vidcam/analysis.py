@@ -92,7 +92,6 @@ def explain(
     plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
     fixed = None if target is None else _early_index(target, model.labels)
     with open_video(source, backend=backend) as video:
-        batch = (8 if model.device.type == "cuda" else 1) if batch is None else batch
         stream = Stream(video, model, hop_seconds, batch, progress)
         found = _Found()
         _explain_windows(plan, stream, found, fixed)

@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vidcam.analysis import explain
 from vidcam.data.drive import Drive, open_drive
 from vidcam.errors import OptionError, VidcamError, unknown
@@ -157,10 +155,6 @@ def _model(options: dict[str, Any]) -> Model:
     kind, _, number = device.partition(":")
     if kind not in DEVICES or (number and (kind != "cuda" or not number.isdecimal())):
         raise OptionError(unknown("device", device, DEVICES))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise OptionError(f"device {device!r} is not available here; possible: auto, cpu")
     name = options["model"]
     if name is None and options["checkpoint"] is None:
         name = MOTION if options.get("pose") or options.get("disp") else MODEL

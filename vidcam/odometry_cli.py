@@ -86,7 +86,7 @@ def odometry(
         else:
             drive = _open(first, true, camera, csv)
             files: dict[str, Any] = {"pose": pose, "checkpoint": checkpoint}
-            prediction = _predict(drive, model, files, pairs(options, "option"), batch, _device(device))
+            prediction = _predict(drive, model, files, pairs(options, "option"), batch, device)
             result = judge(drive, prediction, true or own_poses(drive), alignment, train_poses)
         written = write(result, plot=plot, csv=csv, output=output, force=force)
     _print(result, written, as_json=as_json)
@@ -117,12 +117,6 @@ def _predict(
     loaded = load_model(model, **files, device=device, options=options)
     with progress_bar("predicting") as progress:
         return predict(loaded, drive, batch=batch, progress=progress)
-
-
-def _device(device: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def _print(result: "Result", written: list[Path], *, as_json: bool) -> None:

@@ -102,7 +102,6 @@ def explain_regression(
     index = _index(target, names, model)
     plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=None, placement=placement)
     with _opened(source, drive, backend) as video:
-        batch = (8 if model.device.type == "cuda" else 1) if batch is None else batch
         stream = Stream(video, model, None, batch, progress)
         run = _Run(plan, names, answers, loss, alone=_settle(plan, stream))
         with closing(iter(stream)) as groups:

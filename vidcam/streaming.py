@@ -32,7 +32,10 @@ class Stream:
     Close its iterator, as with `contextlib.closing`: the thread that reads ahead ends there, also after an exception.
     """
 
-    def __init__(self, video: Video, model: Model, hop: float | None, batch: int, progress: Progress | None) -> None:
+    def __init__(
+        self, video: Video, model: Model, hop: float | None, batch: int | None, progress: Progress | None
+    ) -> None:
+        batch = (8 if model.device.type == "cuda" else 1) if batch is None else batch
         if batch < 1:
             raise OptionError(f"batch must be at least 1; given {batch}")
         self.video, self.model, self.batch = video, model, batch

@@ -44,7 +44,7 @@ def load_model(
         pose: of "sfmlearner" a file of the pose network alone, as the published ones are.
         disp: of "sfmlearner" a file of the depth network alone, beside `pose`; the loss needs it.
         labels: names of the classes, or a text or JSON file of them; instead of those that belong to the weights.
-        device: where the network runs.
+        device: where the network runs; "auto" takes a GPU if there is one.
         options: what the network is built with, as `classes`, `frames`, `frame_rate`, `size`; `MODELS[name].options`
             has them all, with their defaults.
 
@@ -54,6 +54,7 @@ def load_model(
     """
     if name is not None and name not in MODELS:
         raise ModelError(unknown("model", name, MODELS))
+    place = _device(device)
     if isinstance(weights, str) and weights.casefold() == "none":
         weights = None
     own = None if checkpoint is None else read_checkpoint(checkpoint)
@@ -69,16 +70,19 @@ def load_model(
         own.restore(model, but=given)
     if labels is not None:
         model.labels = _checked(read_labels(labels) if isinstance(labels, str | Path) else tuple(labels))
-    return model.to(_device(device))
+    return model.to(place)
 
 
 def _device(name: str) -> torch.device:
+    """Find the device before anything is loaded for it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(unknown("device", name, ("cpu", "cuda"))) from None
+        raise ModelError(unknown("device", name, ("auto", "cpu", "cuda"))) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device {name!r} is not available here; possible: cpu")
+        raise ModelError(f"device {name!r} is not available here; possible: auto, cpu")
     return device
 
 

@@ -88,14 +88,15 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def check_format(path: Path) -> None:
-    """Refuse a picture whose extension is no format's."""
-    check_choice("picture format", path.suffix.lower().lstrip("."), PICTURES)
+def check_format(path: Path) -> str:
+    """Return the format that a picture's extension names; refuse others."""
+    kind = path.suffix.lower().lstrip(".")
+    check_choice("picture format", kind, PICTURES)
+    return kind
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int, force: bool = False) -> None:
     """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
-    kind = Path(path).suffix.lower().lstrip(".")
-    check_choice("picture format", kind, PICTURES)
+    kind = check_format(Path(path))
     with replacing(path, force=force) as part:
         figure.savefig(part, format=kind, dpi=dpi)
