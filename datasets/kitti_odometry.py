@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.drive import Drive, open_drive
-from vidcam.data.drive_list import SPLITS, Listed, write_drives
-from vidcam.data.scene import write_scene
+from vidcam.data.drives.drive import Drive, open_drive
+from vidcam.data.drives.listing import SPLITS, Listed, write_drives
+from vidcam.data.drives.scene import write_scene
 from vidcam.errors import MediaError, OptionError, VidcamError
 
 FRAMES = {  # of the whole sequences

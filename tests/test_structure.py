@@ -18,17 +18,14 @@ import vidcam
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vidcam"
 LEVELS = {
-    "errors": 0,
+    **dict.fromkeys(("errors", "types"), 0),
     **dict.fromkeys(("media", "attribution"), 1),
     "data": 2,
     "models": 3,
-    **dict.fromkeys(("blending", "explanation", "placing", "provenance", "streaming", "analysis"), 4),
-    **dict.fromkeys(("regression", "odometry"), 4),
-    **dict.fromkeys(("ranking", "metrics", "rendering", "training"), 5),
-    **dict.fromkeys(("outputs", "demonstration", "evaluation", "batch", "bulk", "app"), 6),
-    **dict.fromkeys(
-        ("cli", "training_cli", "odometry_cli", "odometry_training_cli", "configuration", "console", "__main__"), 7
-    ),
+    "explaining": 4,
+    **dict.fromkeys(("metrics", "rendering", "training", "odometry"), 5),
+    **dict.fromkeys(("bulk", "web"), 6),
+    **dict.fromkeys(("cli", "__main__"), 7),
 }
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 MODULES = [info.name for info in pkgutil.walk_packages(vidcam.__path__, "vidcam.")]

@@ -9,27 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidcam.analysis import explain
     from vidcam.attribution.methods import cam
     from vidcam.errors import VidcamError
-    from vidcam.explanation import Explanation, RegressionExplanation
+    from vidcam.explaining.explain import explain
+    from vidcam.explaining.explanation import Explanation, RegressionExplanation
+    from vidcam.explaining.regression import explain_regression
     from vidcam.media import open_video
     from vidcam.models.loading import load_model
     from vidcam.models.model import Model
-    from vidcam.regression import explain_regression
     from vidcam.rendering import contact_sheet, render, render_drive, timeline
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Explanation": "vidcam.explanation",
+    "Explanation": "vidcam.explaining.explanation",
     "Model": "vidcam.models.model",
-    "RegressionExplanation": "vidcam.explanation",
+    "RegressionExplanation": "vidcam.explaining.explanation",
     "VidcamError": "vidcam.errors",
     "cam": "vidcam.attribution.methods",
     "contact_sheet": "vidcam.rendering",
-    "explain": "vidcam.analysis",
-    "explain_regression": "vidcam.regression",
+    "explain": "vidcam.explaining.explain",
+    "explain_regression": "vidcam.explaining.regression",
     "load_model": "vidcam.models.loading",
     "open_video": "vidcam.media",
     "render": "vidcam.rendering",

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vidcam.training.fitting import train
+from vidcam.training.classifier.train import train
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

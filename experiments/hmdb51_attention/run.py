@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.data.manifest import read_manifest, write_manifest
-from vidcam.training.fitting import train
+from vidcam.training.classifier.train import train
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

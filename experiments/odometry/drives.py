@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from vidcam.data.drive import Drive, open_drive
+from vidcam.data.drives.drive import Drive, open_drive
+from vidcam.data.drives.trajectory import Trajectory, write_kitti
 from vidcam.data.synthetic import build_world, write_drives
-from vidcam.data.trajectory import Trajectory, write_kitti
 
 SIZE = (128, 416)
 FRAMES = 70

@@ -8,15 +8,15 @@ import torch
 from drives import true_path
 from networks import load, mirrored, stages
 
-from vidcam.data.drive import open_drive
-from vidcam.data.trajectory import Trajectory
-from vidcam.metrics.alignment import align
-from vidcam.metrics.baselines import baseline_paths, snippets
+from vidcam.data.drives.drive import open_drive
+from vidcam.data.drives.trajectory import Trajectory
 from vidcam.metrics.bootstrap import draw, mean_with_interval
-from vidcam.metrics.odometry import OdometryReport, evaluate, snippet_errors
 from vidcam.models.model import Model
-from vidcam.odometry import predict
-from vidcam.rendering.trajectory import trajectory_plot
+from vidcam.odometry.alignment import align
+from vidcam.odometry.baselines import baseline_paths, snippets
+from vidcam.odometry.errors import OdometryReport, evaluate, snippet_errors
+from vidcam.odometry.plots import trajectory_plot
+from vidcam.odometry.prediction import predict
 from vidcam.training.plots import draw_losses
 from vidcam.training.saving import LAST
 

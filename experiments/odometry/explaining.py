@@ -11,20 +11,20 @@ import torch
 from drives import true_path
 from networks import load
 
-from vidcam.data.drive import Drive, open_drive
+from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.data.synthetic import CLASSES, read_truth
-from vidcam.explanation import RegressionExplanation
+from vidcam.explaining.explanation import RegressionExplanation
+from vidcam.explaining.regression import explain_regression
 from vidcam.media import open_video, replacing
-from vidcam.metrics.agreement import map_agreement
-from vidcam.metrics.alignment import best_scale
 from vidcam.metrics.changes import Change, pose_changes
 from vidcam.metrics.deletion import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
+from vidcam.metrics.map_agreement import map_agreement
 from vidcam.metrics.regions import heat_shares
 from vidcam.models.model import Model
 from vidcam.models.sfmlearner.rotation import pose_matrix
-from vidcam.odometry import predict
-from vidcam.regression import explain_regression
+from vidcam.odometry.alignment import best_scale
+from vidcam.odometry.prediction import predict
 from vidcam.rendering import contact_sheet, render, render_drive
 from vidcam.rendering.deletion import deletion_plot
 

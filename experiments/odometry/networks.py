@@ -17,7 +17,7 @@ from vidcam.models.model import Model
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import Motion, SfMLearner
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
-from vidcam.training.odometry_fitting import train_odometry
+from vidcam.odometry.training.train import train_odometry
 
 SIZE = (64, 208)
 # per stage: learning rate and epochs; what some twenty and four minutes of a shared core allow

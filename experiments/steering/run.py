@@ -18,18 +18,18 @@ from pilotnet import SIZE, Floats, PilotNet, train
 from vidcam.attribution.scores import component
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import Window
-from vidcam.explanation import RegressionExplanation
+from vidcam.explaining.explanation import RegressionExplanation
+from vidcam.explaining.regression import explain_regression
+from vidcam.explaining.windows import Sample
 from vidcam.media import open_video, replacing
-from vidcam.metrics.agreement import loss_agreements
 from vidcam.metrics.changes import loss_rise, score_change
 from vidcam.metrics.deletion import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
+from vidcam.metrics.map_agreement import loss_agreements
 from vidcam.metrics.regions import heat_shares
 from vidcam.models.model import Model
-from vidcam.regression import explain_regression
 from vidcam.rendering import contact_sheet
 from vidcam.rendering.deletion import deletion_plot
-from vidcam.streaming import Sample
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("VIDCAM_TEST_DATA", HERE.parents[2] / "shared" / "data")) / "steering"

@@ -16,10 +16,10 @@ from vidcam.media import open_video
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
 from vidcam.training.batches import Batches
-from vidcam.training.classifier import Classifier
-from vidcam.training.fitting import starting_model
-from vidcam.training.running import build_trainer, quiet
+from vidcam.training.classifier.module import Classifier
+from vidcam.training.classifier.train import starting_model
 from vidcam.training.settings import Machine, Settings
+from vidcam.training.trainer import build_trainer, quiet
 
 
 class Features(LightningDataModule):

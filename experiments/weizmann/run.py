@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from cached import train_head
 
-from vidcam.training.fitting import train
+from vidcam.training.classifier.testing import test
+from vidcam.training.classifier.train import train
 from vidcam.training.settings import Settings
-from vidcam.training.testing import test
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

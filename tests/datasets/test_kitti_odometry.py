@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from vidcam.data.drive import find_drives
-from vidcam.data.drive_list import read_drives
+from vidcam.data.drives.drive import find_drives
+from vidcam.data.drives.listing import read_drives
 
 PROJECTIONS = "".join(f"P{camera}: 60 0 19 0 0 60 11 0 0 0 1 0\n" for camera in range(4))
 BLACK = b"P6\n8 6\n255\n" + bytes(8 * 6 * 3)

@@ -15,13 +15,13 @@ from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import component, minus
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.windows import Sample
 from vidcam.metrics.changes import loss_rise, pose_changes, score_change, score_drop
 from vidcam.metrics.deletion import deletion
 from vidcam.metrics.deletion_report import ORDERS
 from vidcam.metrics.erasing import erase, evenness, most, neighbors
 from vidcam.models.model import Model
-from vidcam.streaming import Sample
 
 SIDE, CELLS = 32, 4  # pixels; cells of 8 pixels
 PATCH = (slice(8, 16), slice(16, 24))  # cell (1, 2)

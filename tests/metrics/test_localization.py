@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidcam.errors import OptionError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.localization import hits
 
 W, H, F = 12, 8, 4

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vidcam.errors import OptionError, TargetError
-from vidcam.explanation import RegressionExplanation
-from vidcam.metrics.agreement import loss_agreements, map_agreement, pearson
+from vidcam.explaining.explanation import RegressionExplanation
+from vidcam.metrics.map_agreement import loss_agreements, map_agreement, pearson
 
 A = np.array([[[0.0, 1], [2, 3]]])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vidcam.errors import OptionError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.bootstrap import draw, mean_with_interval
 from vidcam.metrics.regions import heat_shares
 

@@ -11,7 +11,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from vidcam.analysis import explain
 from vidcam.attribution.capture import capture
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.methods import cam
@@ -19,6 +18,7 @@ from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.scores import class_score
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
+from vidcam.explaining.explain import explain
 from vidcam.media import VideoWriter
 from vidcam.models.image_backbone import image_backbone
 from vidcam.models.kinetics import UntrainedWarning

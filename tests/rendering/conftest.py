@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidcam.explanation import Explanation, RegressionExplanation, shown
+from vidcam.explaining.explanation import Explanation, RegressionExplanation, shown
 from vidcam.media import VideoWriter, open_video
 
 RATE = Fraction(30000, 1001)

@@ -1,4 +1,4 @@
-"""Videos of two motions and their manifest, and drives with their truth, small enough to train on in a second."""
+"""Videos of two motions and their manifest, small enough to train on in a second."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,10 +8,7 @@ import pytest
 
 from vidcam.data.manifest import Row, write_manifest
 from vidcam.data.synthetic import MOTIONS, motion_clip
-from vidcam.data.synthetic.driving import drive
-from vidcam.data.synthetic.writing import write_drives
 from vidcam.media import VideoWriter
-from vidcam.models.sfmlearner import disparity_net
 
 SPLITS = ("train", "train", "train", "validation", "test")
 
@@ -60,28 +57,3 @@ def recurrent(quick: dict[str, Any]) -> dict[str, Any]:
     """The same with a CNN-LSTM, with attention and a little dropout."""
     options = {"frames": 4, "frame_rate": 15.0, "size": [32, 32], "backbone": "squeezenet1_1", "hidden": 8}
     return quick | {"model": "cnn_lstm_attention", "options": options | {"dropout": 0.5}}
-
-
-@pytest.fixture(scope="session")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two drives of 24 frames in KITTI's layout."""
-    root = tmp_path_factory.mktemp("road")
-    write_drives(root, {name: drive(seed, frames=24, size=(32, 104)) for seed, name in enumerate(("00", "01"), 1)})
-    return root
-
-
-@pytest.fixture
-def driving(road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Arguments of `train_odometry` for a run of a second, with a depth network of few planes."""
-    monkeypatch.setattr(disparity_net, "PLANES", (8, 16, 16, 16, 16, 16, 16))
-    monkeypatch.setattr(disparity_net, "DECODED", (8, 8, 16, 16, 16, 16, 16))
-    return {
-        "data": road,
-        "output": tmp_path / "run",
-        "size": (32, 104),
-        "epochs": 1,
-        "skip_static": False,
-        "accelerator": "cpu",
-        "logger": "none",
-        "progress": False,
-    }

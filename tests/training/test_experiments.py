@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vidcam.models.loading import MODELS
-from vidcam.training.fitting import train
+from vidcam.training.classifier.train import train
 from vidcam.training.settings import Machine, Settings
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

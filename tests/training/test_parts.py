@@ -12,8 +12,8 @@ from torch.nn import functional
 from vidcam.models.demo import DemoNet
 from vidcam.models.model import Model
 from vidcam.models.recurrent import CnnRnn
-from vidcam.training.classifier import Classifier, class_weights
-from vidcam.training.fitting import train
+from vidcam.training.classifier.module import Classifier, class_weights
+from vidcam.training.classifier.train import train
 from vidcam.training.parts import frozen_parts, head_names, optimizer, renew_head, schedule
 from vidcam.training.settings import Settings
 

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vidcam.errors import OptionError, unknown
+from vidcam.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 Mode = Literal["linear", "nearest"]
 Placement = Literal["centers", "linear", "effective", "nearest", "ends"]
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcam.attribution.capture import untouched
-from vidcam.attribution.geometry import Axis, Floats
+from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError
+from vidcam.types import Floats
 
 LONGEST = 2048  # samples; the receptive field of a ResNet-152 has 1451
 ENOUGH = 9  # clear slots whose intervals, if still irregular, never become regular

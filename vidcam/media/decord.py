@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from vidcam.errors import MediaError
 from vidcam.media.indexed import IndexedVideo, Read
-from vidcam.media.video import Pixels
+from vidcam.types import Pixels
 
 
 class DecordVideo(IndexedVideo):

@@ -12,7 +12,8 @@ from av.video.frame import VideoFrame
 from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, exif_orientation, orientation
 from vidcam.media.source import DEFAULT_RATE, reason
-from vidcam.media.video import Frame, Pixels, Video, VideoInfo
+from vidcam.media.video import Frame, Video, VideoInfo
+from vidcam.types import Pixels
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from vidcam.errors import MediaError
 from vidcam.media.pyav import PyavVideo
-from vidcam.media.video import Frame, Pixels, Video
+from vidcam.media.video import Frame, Video
+from vidcam.types import Pixels
 
 Read = Callable[[int], Pixels]  # index -> (H, W, 3) uint8 RGB in memory of its own
 

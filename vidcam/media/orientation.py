@@ -8,7 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from vidcam.media.video import Pixels
+from vidcam.types import Pixels
 
 
 class Orientation(NamedTuple):

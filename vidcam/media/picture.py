@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from vidcam.media.formats import Codec
 from vidcam.media.source import Packets
-from vidcam.media.video import Pixels
+from vidcam.types import Pixels
 
 
 class YuvPicture:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidcam.errors import MediaError
 from vidcam.media.indexed import IndexedVideo, Read
-from vidcam.media.video import Pixels
+from vidcam.types import Pixels
 
 
 class TorchcodecVideo(IndexedVideo):

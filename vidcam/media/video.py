@@ -9,12 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vidcam.errors import MediaError
-
-Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+from vidcam.types import Pixels
 
 
 class Frame(NamedTuple):

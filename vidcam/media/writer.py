@@ -18,7 +18,7 @@ from vidcam.media.picture import GifPicture, YuvPicture
 from vidcam.media.sound import Sound
 from vidcam.media.source import Packets, reason
 from vidcam.media.timeline import Timeline
-from vidcam.media.video import Pixels
+from vidcam.types import Pixels
 
 GIF_TIME_BASE = Fraction(1, 100)
 FAILURES = (av.error.FFmpegError, OSError, ValueError)

@@ -1,13 +1,11 @@
 """Intervals of what was measured frame by frame, by drawing frames anew."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from vidcam.errors import OptionError
+from vidcam.types import Floats
 
-Floats = npt.NDArray[np.floating[Any]]
 ENDS = (0.025, 0.975)
 """Nineteen of twenty draws lie between these quantiles."""
 

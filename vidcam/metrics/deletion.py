@@ -16,13 +16,14 @@ from vidcam.attribution.geometry import interpolation_matrix
 from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
-from vidcam.explanation import Explanation, Floats
+from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.windows import Sample, Stream
 from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.erasing import Mask, centrality, edges, erase, evenness, most, neighbors
 from vidcam.models.model import Model
-from vidcam.streaming import Progress, Sample, Stream
+from vidcam.types import Floats, Progress
 
 FINEST, COARSEST = 4, 16  # pixels: smaller cells only change the texture, larger ones tell too little of where
 

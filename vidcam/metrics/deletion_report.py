@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from vidcam.errors import OptionError, unknown
 from vidcam.metrics.bootstrap import draw, mean_with_interval
-
-Floats = npt.NDArray[np.floating[Any]]
+from vidcam.types import Floats
 
 ORDERS = {
     "hottest": "the cells with the most heat, of a signed map with the most of either sign",

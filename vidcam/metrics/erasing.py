@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import ceil, sqrt
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-Floats = npt.NDArray[np.floating[Any]]
+from vidcam.types import Floats
+
 Mask = npt.NDArray[np.bool_]
 """(r, c) which cells are erased."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.errors import OptionError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 
 
 @dataclass(frozen=True)

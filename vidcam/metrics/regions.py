@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.errors import OptionError, unknown
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.bootstrap import ENDS, draw
+from vidcam.types import Floats
 
-Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 WIDTH_OF_CENTER = 0.25

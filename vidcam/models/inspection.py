@@ -1,7 +1,6 @@
 """What there is to choose: models by name, and the layers of a network that can be explained."""
 
 import warnings
-from collections.abc import Callable
 from math import isinf
 from typing import Any
 
@@ -13,6 +12,7 @@ from vidcam.errors import LayerError, ModelError
 from vidcam.models.kinetics import UntrainedWarning
 from vidcam.models.loading import MODELS, load_model
 from vidcam.models.model import Model
+from vidcam.types import Progress
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -20,9 +20,7 @@ def list_models() -> list[dict[str, Any]]:
     return [{"model": name, "what it is": recipe.about} for name, recipe in MODELS.items()]
 
 
-def list_layers(
-    model: str | Model, *, progress: Callable[[int, int | None], None] | None = None
-) -> list[dict[str, Any]]:
+def list_layers(model: str | Model, *, progress: Progress | None = None) -> list[dict[str, Any]]:
     """Return the main layers that can be explained: grid, strides, and what one cell can see.
 
     These are the layers whose geometry is known, or else the network's direct parts, which are measured.

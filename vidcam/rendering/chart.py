@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.rendering import plots
 from vidcam.rendering.coloring import check_finite
 from vidcam.rendering.curves import span

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.errors import OptionError, VidcamError, unknown
-from vidcam.explanation import Explanation, Floats
+from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.traits import is_signed
+from vidcam.types import Floats, Pixels
 
-Pixels = npt.NDArray[np.uint8]
 Scale = Literal["video", "frame"]
 
 LEVELS = 256

@@ -3,7 +3,8 @@
 import numpy as np
 
 from vidcam.errors import VidcamError
-from vidcam.explanation import Explanation, Floats, RegressionExplanation
+from vidcam.explaining.explanation import Explanation, RegressionExplanation
+from vidcam.types import Floats
 
 
 def share(values: Floats) -> Floats:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidcam.attribution.geometry import interpolation_matrix
-from vidcam.explanation import Floats
 from vidcam.media import Frame
-from vidcam.rendering.coloring import LEVELS, Pixels, Spread, colors
+from vidcam.rendering.coloring import LEVELS, Spread, colors
 from vidcam.rendering.tag import Ramp, draw_tag, stamp
+from vidcam.types import Floats, Pixels
 
 COLORMAP = "magma"
 NEAREST = 0.005

@@ -12,7 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from vidcam.media import replacing
-from vidcam.rendering.coloring import Pixels, check_choice
+from vidcam.rendering.coloring import check_choice
+from vidcam.types import Pixels
 
 POINTS_PER_INCH = 72
 PICTURES = ("png", "jpg", "pdf", "svg")

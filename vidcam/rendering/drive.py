@@ -1,19 +1,19 @@
 """The driving video: frame, heat, depth and the course so far, side by side."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from vidcam.explanation import Explanation, RegressionExplanation
+from vidcam.explaining.explanation import Explanation, RegressionExplanation
 from vidcam.rendering.coloring import Scale, overlay
-from vidcam.rendering.course import course, course_panel
 from vidcam.rendering.depth import depth_panel
+from vidcam.rendering.path import course, course_panel
 from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
 from vidcam.rendering.strips import draw_bar, type_size
 from vidcam.rendering.tag import draw_tag, heat_ramp
 from vidcam.rendering.traits import VANISHES, vanishing
 from vidcam.rendering.video import film
+from vidcam.types import Progress
 
 BAR_TYPE = 1.25
 """Height of the type in the strip below, in heights of that in the panels."""
@@ -29,7 +29,7 @@ def render_drive(
     scale: Scale = "video",
     audio: bool = True,
     force: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write a video of panels of the source's size, for every frame of the source, above the curves over time.
 

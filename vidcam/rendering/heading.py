@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.curves import kind, mean
 from vidcam.rendering.drawing import DAY, number, shorten, text_width, write
 from vidcam.rendering.traits import VANISHES, vanishing, with_unit

@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from vidcam.explanation import Explanation, Floats
+from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.curves import importance, kind, limits, name, output, runners_up
 from vidcam.rendering.drawing import (
     DAY,
@@ -19,6 +19,7 @@ from vidcam.rendering.drawing import (
     shorten,
 )
 from vidcam.rendering.traits import VANISHES, unit, vanishing, vanishing_spans
+from vidcam.types import Floats
 
 ASIDE = 196  # points at the right of a panel
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from vidcam.explanation import Explanation
-from vidcam.ranking import Ranking
+from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.ranking import Ranking
 from vidcam.rendering.sheet import contact_sheet
 
 

@@ -6,13 +6,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame
-from vidcam.rendering.coloring import Overlay, Pixels
+from vidcam.rendering.coloring import Overlay
 from vidcam.rendering.drawing import NIGHT
 from vidcam.rendering.strips import Bar
 from vidcam.rendering.tag import draw_tag, stamp
 from vidcam.rendering.traits import VANISHES, vanishing
+from vidcam.types import Pixels
 
 
 class Panel(Protocol):

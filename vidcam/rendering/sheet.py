@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from vidcam.errors import OptionError
-from vidcam.explanation import Explanation
-from vidcam.rendering.coloring import Pixels, Scale, colormap_of, overlay, peak
+from vidcam.explaining.explanation import Explanation
+from vidcam.rendering.coloring import Scale, colormap_of, overlay, peak
 from vidcam.rendering.curves import kind, outputs
 from vidcam.rendering.drawing import (
     DAY,
@@ -30,6 +30,7 @@ from vidcam.rendering.heading import MARGIN, write_heading
 from vidcam.rendering.source import open_source
 from vidcam.rendering.strips import color_marks, draw_ramp
 from vidcam.rendering.traits import VANISHES, directions, is_signed, vanishing, with_unit
+from vidcam.types import Pixels
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
 TILE_AREA = 260 * 195  # square points

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidcam.errors import MediaError, OptionError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame, Video, open_video
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from vidcam.explanation import Explanation
-from vidcam.rendering.coloring import Pixels, colors
+from vidcam.explaining.explanation import Explanation
+from vidcam.rendering.coloring import colors
 from vidcam.rendering.curves import importance, kind, limits, mean, output, share, span
 from vidcam.rendering.drawing import (
     NIGHT,
@@ -27,6 +27,7 @@ from vidcam.rendering.drawing import (
     write,
 )
 from vidcam.rendering.traits import VANISHES, gradient, loss, vanishing_spans, with_unit
+from vidcam.types import Pixels
 
 CURSOR = (255, 255, 255)
 

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidcam.explanation import Explanation
-from vidcam.rendering.coloring import Pixels, Scale, colormap_of, colors, peak
+from vidcam.explaining.explanation import Explanation
+from vidcam.rendering.coloring import Scale, colormap_of, colors, peak
 from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
 from vidcam.rendering.traits import directions, is_signed
+from vidcam.types import Pixels
 
 
 class Ramp(NamedTuple):

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from vidcam.explanation import Explanation, Floats, RegressionExplanation
+from vidcam.explaining.explanation import Explanation, RegressionExplanation
+from vidcam.types import Floats
 
 LOSS = "loss"
 VANISHES = "gradient vanishes"

@@ -1,6 +1,6 @@
 """Draw an explanation onto its video."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 
 from vidcam.errors import MediaError
-from vidcam.explanation import Explanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame, VideoWriter, prefetch
-from vidcam.rendering.coloring import Pixels, Scale, check_choice, colormap_of, overlay, peak
+from vidcam.rendering.coloring import Scale, check_choice, colormap_of, overlay, peak
 from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
 from vidcam.rendering.source import frames_of, open_source
 from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
 from vidcam.rendering.traits import directions, is_signed
+from vidcam.types import Pixels, Progress
 
 Layout = Literal["overlay", "side_by_side"]
 LAYOUTS = ("overlay", "side_by_side")
@@ -64,7 +65,7 @@ def render(
     colorbar: bool = False,
     audio: bool = True,
     force: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write the source with its heat laid over it: the same size, timestamps and sound.
 
@@ -105,7 +106,7 @@ def film(
     source: str | Path | None,
     audio: bool,
     force: bool,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> tuple[str, ...]:
     """Draw a scene for every frame of the source; the options are those of `render`, and so is what comes back."""
     with open_source(explanation, source) as video:
@@ -130,7 +131,7 @@ def _write(
     ready: Iterable[tuple[Pixels, float]],
     writer: VideoWriter,
     total: int,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> None:
     for done, (pixels, seconds) in enumerate(ready, start=1):
         writer.write(pixels, seconds)

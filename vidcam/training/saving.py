@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from vidcam.errors import ModelError
 from vidcam.models.checkpoint import write_checkpoint
-from vidcam.training.classifier import Classifier
+from vidcam.training.classifier.module import Classifier
 
 LAST = "last.ckpt"
 BEST = "checkpoint.safetensors"

@@ -8,9 +8,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcam.types import Floats
+
 MOTIONS = ("left", "right", "up", "down")
 
-Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 _DIRECTIONS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from vidcam.data.synthetic.casting import GROUND, SKY, Camera, Hits
 from vidcam.data.synthetic.road import PAVED, RoadMap
 from vidcam.data.synthetic.scenery import Solids
-from vidcam.data.synthetic.texture import Floats, Textures
+from vidcam.data.synthetic.texture import Textures
 from vidcam.data.synthetic.tiles import MATERIALS, METERS
+from vidcam.types import Floats
 
 _AMBIENT = 0.62
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from vidcam.types import Floats
 
 SIZE = 512  # texels along a tile's side
 _LEVELS = 10

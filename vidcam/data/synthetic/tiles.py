@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcam.data.synthetic.road import EDGE, PAVED
-from vidcam.data.synthetic.texture import SIZE, Floats, Textures, noise, stack
+from vidcam.data.synthetic.texture import SIZE, Textures, noise, stack
+from vidcam.types import Floats
 
 _ROW, _COLUMN = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 _DARK_GLASS = np.array((0.16, 0.2, 0.25), np.float32)

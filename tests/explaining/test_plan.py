@@ -1,0 +1,89 @@
+"""Laying slots on frames: what cannot be placed as asked is placed linearly, and that is said."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vidcam.explaining.explain import explain
+from vidcam.explaining.plan import make_plan
+from vidcam.media import VideoWriter
+from vidcam.models.loading import load_model
+from vidcam.models.model import Model
+
+
+@pytest.mark.parametrize("centroids", [[3.0, 2.0, 9.0, 12.0], [1.0, np.nan, 5.0, 9.0]])
+def test_centroids_out_of_order_fall_back_and_say_so(centroids: list[float]) -> None:
+    placement = ("effective", "linear")
+    plan = make_plan(load_model("demo"), method="grad_cam", layer=None, pooling="slot", when=None, placement=placement)
+    plan._effective = {"t": np.array(centroids)}
+    x = torch.zeros(1, 3, 32, 48, 64)
+    for _ in range(2):
+        positions, spread = plan._positions("t", 0, 4, 32, x)
+    np.testing.assert_allclose(positions, [3.5, 11.5, 19.5, 27.5])
+    assert spread == "linear" and len(plan.notes) == 1 and "'linear' places them instead" in plan.notes[0]
+    plan._effective = {"t": np.array([1.0, 4.0, 9.0, 20.0])}
+    np.testing.assert_allclose(plan._positions("t", 0, 4, 32, x)[0], [1, 4, 9, 20])
+
+
+class Colors(nn.Module):
+    """Red speaks for class 0 and against class 1; a layer in between that tells when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early = nn.AvgPool3d((1, 4, 4))
+        self.deep = nn.AvgPool3d((2, 2, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        red = self.deep(self.early(x)).mean(dim=(2, 3, 4))[:, 0]
+        return torch.stack([red, -red, 0 * red], dim=1)
+
+
+@pytest.fixture
+def red_clip(tmp_path: Path) -> Path:
+    """Black, but for a red square in frames 8 to 11 of 24."""
+    path = tmp_path / "red.mp4"
+    with VideoWriter(path, width=64, height=64, rate=Fraction(10)) as writer:
+        for i in range(24):
+            pixels = np.zeros((64, 64, 3), np.uint8)
+            pixels[16:32, 32:48, 0] = 255 * (8 <= i < 12)
+            writer.write(pixels)
+    return path
+
+
+def colors(net: nn.Module | None = None, *, frames: int = 24) -> Model:
+    labels = ["red", "blue", "none"]
+    return Model(net or Colors(), layer="deep", layout="b c t h w", frames=frames, when="early", labels=labels)
+
+
+@pytest.mark.parametrize(("method", "target"), [("grad_cam", "red"), ("counterfactual", "blue")])
+def test_when_is_that_of_the_score_whose_heat_it_is(red_clip: Path, method: str, target: str) -> None:
+    for when in (None, "early", "input"):
+        scores = explain(colors(), red_clip, method=method, target=target, when=when).frame_scores
+        assert scores[7:13].sum() > 0.8 * scores.sum() > 0
+
+
+def test_methods_without_a_class_say_the_same_of_every_class(red_clip: Path) -> None:
+    for method in ("eigen_cam", "fem"):
+        one, other = (explain(colors(), red_clip, method=method, target=target) for target in ("red", "blue"))
+        np.testing.assert_array_equal(one.heat, other.heat)
+        assert one.provenance["when"] is None
+
+
+def test_a_layer_that_tells_no_frame_from_another_is_said(red_clip: Path) -> None:
+    found = explain(colors(frames=4), red_clip, target="red")
+    assert any("tells no frame from another" in note for note in found.notes)  # windows of black frames
+    scores = found.frame_scores
+    assert scores[7:13].sum() > 0.8 * scores.sum() > 0
+
+
+def test_an_early_layer_that_a_window_silences_does_not_stop_the_video(red_clip: Path) -> None:
+    class Silenced(Colors):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * (x.amax() > 0.5)  # black windows have no gradient
+
+    scores = explain(colors(Silenced(), frames=4), red_clip, target="red").frame_scores
+    assert scores[7:13].sum() > 0.8 * scores.sum() > 0

@@ -1,0 +1,117 @@
+"""A run that is killed and resumed, or shared by two processes, ends with the weights of one that was left alone."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vidcam.errors import ModelError, OptionError
+from vidcam.training.classifier.train import train
+from vidcam.training.saving import BEST, LAST
+
+SCRIPT = """
+import json, os, signal, sys
+import torch
+torch.set_num_threads(1)
+from vidcam.training.classifier.train import train
+from vidcam.training.saving import Saving
+
+def dying(save):
+    def hook(self, trainer, *rest):
+        if trainer.global_step == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(self, trainer, *rest)
+    return hook
+
+if __name__ == "__main__":
+    Saving.on_train_batch_end = dying(Saving.on_train_batch_end)
+    train(**json.loads(sys.argv[2]))
+"""
+
+
+def start(folder: Path, arguments: dict[str, Any], *, kill_at: int = -1) -> int:
+    """Train in a process of its own, which kills itself before it saves anything of a step; return its exit code."""
+    script = folder / "run.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-W", "error", str(script), str(kill_at), json.dumps(arguments, default=str)]
+    return subprocess.run(command, check=False).returncode
+
+
+def states(path: Path) -> dict[str, Any]:
+    found = torch.load(path / LAST, weights_only=True)
+    return {"weights": found["state_dict"], "optimizer": found["optimizer_states"], "rates": found["lr_schedulers"]}
+
+
+def assert_same(one: Any, other: Any) -> None:
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_killed_in_an_epoch_and_resumed(tmp_path: Path, recurrent: dict[str, Any]) -> None:
+    """Three steps per epoch; last.ckpt is of step 4 when step 5 kills, in the second epoch."""
+    run = recurrent | {"epochs": 3, "save_every": 2, "schedule": "plateau", "class_balance": "sampling"}
+    train(**run | {"output": tmp_path / "whole"})
+    killed = run | {"output": tmp_path / "killed"}
+    assert start(tmp_path, killed, kill_at=5) == -signal.SIGKILL
+    assert torch.load(tmp_path / "killed" / LAST, weights_only=True)["global_step"] == 4
+    train(**killed | {"resume": True, "workers": 1})  # how many processes load is no matter
+    assert_same(states(tmp_path / "whole"), states(tmp_path / "killed"))
+    assert_same(load_file(tmp_path / "whole" / BEST), load_file(tmp_path / "killed" / BEST))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill_at", [1, 3, 4, 8])
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_killed_anywhere(tmp_path: Path, quick: dict[str, Any], kill_at: int, schedule: str) -> None:
+    """Nine steps; killed before anything is saved, in epochs, and at their ends."""
+    run = quick | {"epochs": 3, "save_every": 2, "schedule": schedule, "label_smoothing": 0.1}
+    train(**run | {"output": tmp_path / "whole"})
+    killed = run | {"output": tmp_path / "killed"}
+    assert start(tmp_path, killed, kill_at=kill_at) == -signal.SIGKILL
+    train(**killed | {"resume": True})
+    assert_same(states(tmp_path / "whole"), states(tmp_path / "killed"))
+
+
+def test_more_epochs_go_on_and_other_settings_do_not(quick: dict[str, Any]) -> None:
+    run = quick | {"schedule": "none"}
+    train(**run)
+    with pytest.raises(OptionError, match=r"last\.ckpt exists: --resume .* --force"):
+        train(**run)
+    with pytest.raises(OptionError, match=r"cannot resume: batch was 4, given 2"):
+        train(**run | {"resume": True, "batch": 2})
+    train(**run | {"resume": True, "epochs": 2})
+    assert torch.load(quick["output"] / LAST, weights_only=True)["global_step"] == 6
+    (quick["output"] / LAST).write_bytes(b"nothing")
+    with pytest.raises(ModelError, match=r"last\.ckpt is damaged"):
+        train(**run | {"resume": True})
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path, recurrent: dict[str, Any]) -> None:
+    """Batches of 2 in each of two processes (gloo) are batches of 4 in one; without dropout, which is each its own."""
+    run = recurrent | {"epochs": 2, "freeze": "backbone", "options": recurrent["options"] | {"dropout": 0.0}}
+    assert start(tmp_path, run | {"output": tmp_path / "one"}) == 0
+    two = run | {"output": tmp_path / "two", "batch": 2, "devices": 2, "strategy": "ddp"}
+    assert start(tmp_path, two) == 0
+    one, other = (load_file(tmp_path / name / BEST) for name in ("one", "two"))
+    for key in one:  # the means of two halves are added in another order; Adam makes more of it
+        torch.testing.assert_close(one[key], other[key], rtol=0, atol=2e-5)
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
+    assert reports[0]["confusion"] == reports[1]["confusion"]
+    assert reports[1]["per_clip"]["count"] == 8  # four test videos, two clips each, none of them twice

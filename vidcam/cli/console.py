@@ -1,0 +1,89 @@
+"""The terminal: results on stdout, progress, notes and warnings on stderr."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vidcam.types import Progress
+
+
+def say(message: str) -> None:
+    """Print a note for people on stderr."""
+    typer.echo(message, err=True)
+
+
+def show(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result on stdout: one JSON object per line, or lines for people."""
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        lines = [_shown(item) for item in value] if key == "outputs" or _holds_tables(value) else []
+        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
+
+
+def _holds_tables(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        between = "x" if all(isinstance(item, int | str) for item in value) else ", "
+        return between.join(map(_shown, value))
+    return str(value)
+
+
+def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows with the same keys on stdout, aligned for people or one JSON object per line."""
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator["Progress"]:
+    """Show progress on stderr, and nothing where stderr is no terminal."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with rich_progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show_progress(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=max(total, done) if total else None)
+
+        yield show_progress
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Print warnings as one line each on stderr."""
+    before = warnings.showwarning
+
+    def in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"warning: {' '.join(str(message).split())}")
+
+    warnings.showwarning = in_one_line
+    try:
+        yield
+    finally:
+        warnings.showwarning = before

@@ -1,0 +1,71 @@
+"""The demo: a clip whose truth is known, explained, and how well the heat hits it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vidcam.data.synthetic import MOTIONS, SyntheticClip, motion_clip
+from vidcam.explaining.explain import explain
+from vidcam.media import VideoWriter
+from vidcam.media.staging import check_free, staged
+from vidcam.metrics.localization import hits
+from vidcam.models.loading import load_model
+from vidcam.rendering.outputs import NAMES, describe, write_outputs
+from vidcam.types import Progress
+
+SEED = 20225
+SIZE = (640, 480)
+CLIP = "clip.mp4"
+
+
+def demonstrate(
+    directory: Path,
+    *,
+    seed: int = SEED,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make a clip in which one object moves during a part of the time, and show where the heat is.
+
+    Args:
+        directory: where the clip, the video and the pictures go.
+        seed: of the clip.
+        force: whether to replace files of an earlier demo.
+        progress: called after every frame that was read or drawn.
+
+    Returns:
+        What `describe` tells, with the truth and the shares of heat in the object's boxes and frames.
+    """
+    check_free(directory, (CLIP, *NAMES), force=force)
+    clip = motion_clip(seed, width=SIZE[0], height=SIZE[1])
+    with _whole_or_gone(directory):
+        with staged(directory, [CLIP], force=force) as part:
+            _write(clip, part / CLIP)
+        explanation = explain(load_model("demo"), directory / CLIP, progress=progress)
+        look = {"bar": True, "colorbar": False}
+        options = {"videos": [str((directory / CLIP).resolve())], "model": "demo"}
+        outputs, _ = write_outputs(explanation, directory, options=options, look=look, force=force, progress=progress)
+    facts = describe(explanation, str(directory / CLIP), [directory / CLIP, *outputs])
+    return facts | {"truth": MOTIONS[clip.label]} | hits(explanation, clip.boxes, clip.active).as_dict()
+
+
+@contextmanager
+def _whole_or_gone(directory: Path) -> Iterator[None]:
+    """After an exception take away the clip, and the folders that were made for it."""
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        (directory / CLIP).unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # it holds something of somebody else's
+                folder.rmdir()
+        raise
+
+
+def _write(clip: SyntheticClip, path: Path) -> None:
+    height, width = clip.pixels.shape[1:3]
+    with VideoWriter(path, width=width, height=height, rate=clip.rate) as writer:
+        for frame in clip.pixels:
+            writer.write(frame)

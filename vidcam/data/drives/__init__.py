@@ -1,0 +1,1 @@
+"""Drives: a camera's pictures with what is known of its motion."""

@@ -1,0 +1,190 @@
+"""Snippets: a few neighboring frames of a drive with the camera's intrinsics, to train on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import functional as F
+
+from vidcam.data.drives.augmentation import draw_change
+from vidcam.data.drives.drive import Drive, Ints
+from vidcam.data.drives.static_frames import gray_differences, read_static_frames, step_meters, within_snippets
+from vidcam.data.preprocessing import Size
+from vidcam.errors import MediaError, OptionError
+from vidcam.media import Video, open_video
+from vidcam.types import Pixels
+
+CACHE_BYTES = 512 * 2**20  # frames of 416x128 as bytes: some 3,300
+REASONS = ("gap", "listed", "static")
+
+
+class Snippet(NamedTuple):
+    """Which frames: the index of the drive and that of its first frame."""
+
+    drive: int
+    first: int
+
+
+class SnippetDataset(Dataset[dict[str, Any]]):
+    """Snippets as dictionaries: clip (3, T, H, W) in -1 to 1, intrinsics (3, 3) at (H, W), both float32, drive, first.
+
+    The target is frame T // 2. A sample depends on the seed, the epoch and its index alone, whichever process makes it.
+    No snippet crosses a gap in the numbers of the pictures' names.
+
+    Args:
+        drives: with intrinsics, see `vidcam.data.drives.drive`.
+        length: T, odd.
+        size: (H, W) of the network's frames; the source's are resized with antialiasing.
+        augment: whether to enlarge, crop and mirror at random, the same for all frames of a snippet; the intrinsics
+            follow exactly.
+        seed: of all chance.
+        skip_static: whether to leave out snippets in which the camera stands still: by the true poses where the drive
+            has them, else by the pictures, all of which are read for it.
+        min_step_meters: a camera that moves less from frame to frame, in the snippet's mean, stands still.
+        min_gray_difference: without poses: if gray changes less, in the mean over pixels and steps, in 0 to 255.
+        static_list: a file that names more frames to leave out as targets, see `read_static_frames`.
+        cache_bytes: how many bytes of resized frames each process keeps.
+
+    Raises:
+        MediaError: a drive is shorter than a snippet, or its pictures or the list cannot be read.
+        OptionError: no snippet is left, a drive has no intrinsics, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        drives: Sequence[Drive],
+        *,
+        length: int = 3,
+        size: Size = (128, 416),
+        augment: bool = False,
+        seed: int = 0,
+        skip_static: bool = True,
+        min_step_meters: float = 0.05,
+        min_gray_difference: float = 2.0,
+        static_list: str | Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        _check(drives, length, size)
+        self.drives, self.length, self.size = tuple(drives), length, size
+        self.augment, self.seed = augment, seed
+        self._intrinsics = [drive.intrinsics_at(*size) for drive in drives]
+        self._frames = _Frames(self.drives, size, cache_bytes)
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # with worker processes, also while they live on
+        self._thresholds = (min_step_meters, min_gray_difference) if skip_static else None
+        self.left_out: dict[str, int] = dict.fromkeys(REASONS, 0)
+        """How many snippets were left out: across a gap, with a listed target, or because the camera stands still."""
+        self.snippets = tuple(self._select(None if static_list is None else Path(static_list)))
+        if not self.snippets:
+            raise OptionError(f"no snippet is left: {self.left_out} were left out; lower the thresholds")
+
+    def __len__(self) -> int:
+        return len(self.snippets)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no snippet {index}; they are 0 to {len(self) - 1}")
+        drive, first = self.snippets[index]
+        frames = self._frames.read(drive, range(first, first + self.length))  # (T, 3, H, W)
+        intrinsics = self._intrinsics[drive]
+        if self.augment:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            frames, intrinsics = draw_change(self.size, rng)(frames, intrinsics)
+        clip = F.normalize(frames.float() / 255, [0.5] * 3, [0.5] * 3).transpose(0, 1).contiguous()
+        return {"clip": clip, "intrinsics": torch.from_numpy(intrinsics).float(), "drive": drive, "first": first}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that random changes are drawn for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other changes from now on, in worker processes too; call it before a loader starts on the epoch."""
+        self._epoch.fill_(epoch)
+
+    def _select(self, static_list: Path | None) -> Iterator[Snippet]:
+        """Yield the snippets to train on, and count the others."""
+        targets = [set[int]() for _ in self.drives]
+        if static_list is not None:
+            targets = read_static_frames(static_list, self.drives)
+        for index, drive in enumerate(self.drives):
+            reasons = np.zeros(drive.frames - self.length + 1, np.int64)
+            reasons[self._standing(index)] = 3
+            reasons[[first for first in range(len(reasons)) if first + self.length // 2 in targets[index]]] = 2
+            reasons[_across_gaps(drive.numbers, self.length)] = 1
+            for code, reason in enumerate(REASONS, start=1):
+                self.left_out[reason] += int((reasons == code).sum())
+            yield from (Snippet(index, int(first)) for first in np.flatnonzero(reasons == 0))
+
+    def _standing(self, index: int) -> Ints:
+        """Return the first frames of the snippets in which the camera stands still."""
+        if self._thresholds is None:
+            return np.empty(0, np.int64)
+        trajectory = self.drives[index].trajectory
+        if trajectory is not None:
+            steps, least = step_meters(trajectory), self._thresholds[0]
+        else:
+            steps, least = gray_differences(self._frames.all_of(index)), self._thresholds[1]
+        return np.flatnonzero(within_snippets(steps, self.length) < least)
+
+
+class _Frames:
+    """Resized frames (3, H, W) uint8 of drives, of which the first to be read are kept in memory."""
+
+    def __init__(self, drives: Sequence[Drive], size: Size, limit: int) -> None:
+        self._drives, self._size = drives, size
+        self._room = limit // (3 * size[0] * size[1])
+        self._videos: dict[int, Video] = {}
+        self._kept: dict[tuple[int, int], Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_videos": {}, "_kept": {}}
+
+    def read(self, drive: int, indices: Sequence[int]) -> Tensor:
+        """Return frames as (T, 3, H, W)."""
+        found = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
+        for frame in self._video(drive).frames_at([index for index in indices if index not in found]):
+            found[frame.index] = self._keep(drive, frame.index, frame.pixels)
+        return torch.stack([found[index] for index in indices])
+
+    def all_of(self, drive: int) -> Iterator[Tensor]:
+        """Read all frames of a drive once."""
+        return (self._keep(drive, frame.index, frame.pixels) for frame in self._video(drive))
+
+    def _keep(self, drive: int, index: int, pixels: Pixels) -> Tensor:
+        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        small: Tensor = F.resize(frame, list(self._size), antialias=True)
+        small = small.contiguous()
+        if len(self._kept) < self._room:
+            self._kept[drive, index] = small
+        return small
+
+    def _video(self, drive: int) -> Video:
+        if drive not in self._videos:
+            self._videos[drive] = open_video(self._drives[drive].source)
+        return self._videos[drive]
+
+
+def _across_gaps(numbers: Ints | None, length: int) -> Ints:
+    """Return the first frames of snippets whose pictures' numbers do not rise as they mostly do."""
+    if numbers is None:
+        return np.empty(0, np.int64)
+    steps = np.diff(numbers)
+    strange = (steps != np.median(steps)).astype(np.float64)
+    return np.flatnonzero(within_snippets(strange, length) > 0)
+
+
+def _check(drives: Sequence[Drive], length: int, size: Size) -> None:
+    if length < 3 or length % 2 == 0:
+        raise OptionError(f"a snippet has an odd number of frames, 3 or more, its target in the middle; given {length}")
+    if min(size) < 2:
+        raise OptionError(f"a size is (H, W), 2 pixels or more; given {size}")
+    if not drives:
+        raise OptionError("there are no drives to take snippets from")
+    for drive in drives:
+        if drive.frames < length:
+            raise MediaError(f"the drive {str(drive.source)!r} has {drive.frames} frames; a snippet needs {length}")

@@ -1,0 +1,205 @@
+"""Trajectories: where a camera was at every frame; pose files of KITTI and of the TUM benchmark."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vidcam.data.drives.intrinsics import numbers, read_text
+from vidcam.data.drives.quaternion import from_rotation, to_rotation
+from vidcam.errors import MediaError, OptionError
+from vidcam.media import replacing
+from vidcam.types import Floats
+
+Rows = list[tuple[int, list[str]]]  # line number and columns
+
+ROUNDING = 1e-3
+"""How far a file's rotation may be from one, in any entry of its product with its transpose: for a few digits only."""
+FARTHEST = 1e9
+"""Meters that a file's positions may be from zero; beyond, sums of squares and digits run out."""
+KITTI, NUMBERED, TUM = 12, 13, 8
+FORMS = f"{KITTI} (KITTI), {NUMBERED} (KITTI after the frame's number) or {TUM} (TUM: stamp tx ty tz qx qy qz qw)"
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A camera's pose at every frame, from the camera (x right, y down, z forward, in meters) to a fixed world.
+
+    Raises:
+        OptionError: arrays of other shapes.
+        MediaError: a pose or a time is NaN or infinite.
+    """
+
+    poses: Floats
+    """(F, 4, 4)."""
+    seconds: Floats | None = None
+    """(F,)."""
+
+    def __post_init__(self) -> None:
+        if self.poses.ndim != 3 or self.poses.shape[1:] != (4, 4) or not len(self.poses):
+            raise OptionError(f"a trajectory has poses of shape (F, 4, 4), F at least 1; given {self.poses.shape}")
+        if self.seconds is not None and self.seconds.shape != self.poses.shape[:1]:
+            raise OptionError(f"{len(self.poses)} poses need as many times; given {self.seconds.shape}")
+        for name, values in (("pose", self.poses), ("time", self.seconds)):
+            if values is not None and not np.isfinite(values).all():
+                first = int(np.argwhere(~np.isfinite(values))[0, 0])
+                raise MediaError(f"a trajectory's poses and times must be finite; the {name} of frame {first} is not")
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    @property
+    def positions(self) -> Floats:
+        """(F, 3) where the camera was, in meters."""
+        return self.poses[:, :3, 3]
+
+    @property
+    def steps(self) -> Floats:
+        """(F-1, 4, 4) the pose of each frame's successor, seen from the frame: inv(T_i) T_{i+1}."""
+        return np.linalg.inv(self.poses[:-1]) @ self.poses[1:]
+
+    @property
+    def distances(self) -> Floats:
+        """(F,) meters driven until each frame."""
+        lengths = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return np.concatenate([[0.0], np.cumsum(lengths)])
+
+    def rebased(self) -> "Trajectory":
+        """Take the first frame's camera for the world."""
+        return Trajectory(np.linalg.inv(self.poses[0]) @ self.poses, self.seconds)
+
+
+def chained(steps: Floats, seconds: Floats | None = None) -> Trajectory:
+    """Go from the identity along steps (F-1, 4, 4), the inverse of `Trajectory.steps`."""
+    poses = [np.eye(4)]
+    for step in steps:
+        poses.append(poses[-1] @ step)
+    return Trajectory(np.stack(poses), seconds)
+
+
+def read_trajectory(path: str | Path, *, times: npt.ArrayLike | str | Path | None = None) -> Trajectory:
+    """Read a pose file; the number of columns tells KITTI's from TUM's. Lines that begin with `#` are comments.
+
+    Args:
+        path: rows of 12 numbers [R|t], of 13 with the frame's number before them, or of 8: stamp, position, quaternion.
+        times: seconds of the frames, or a times.txt with one per line, in the place of the file's own.
+
+    Raises:
+        MediaError: the file cannot be read, holds no poses, or has a malformed row; the message names the line.
+    """
+    path = Path(path)
+    rows = _rows(path)
+    lines = [line for line, _ in rows]
+    values = _numbers(path, rows)
+    if values.shape[1] == TUM:
+        poses, seconds = _read_tum(path, lines, values)
+    else:
+        poses, seconds = _read_kitti(path, lines, values), None
+    far = np.abs(poses[:, :3, 3]).max(axis=1) > FARTHEST
+    _refuse(path, lines, far, f"a position is beyond {FARTHEST:.0e} m")
+    return Trajectory(poses, seconds if times is None else _times(path, times, len(poses)))
+
+
+def write_kitti(path: str | Path, trajectory: Trajectory, *, force: bool = False) -> None:
+    """Write rows of 12 numbers [R|t], with all their digits.
+
+    Raises:
+        MediaError: the file exists and `force` is not set, or it cannot be written.
+    """
+    _write(path, trajectory.poses[:, :3].reshape(-1, KITTI), force=force)
+
+
+def write_tum(path: str | Path, trajectory: Trajectory, *, force: bool = False) -> None:
+    """Write rows `stamp tx ty tz qx qy qz qw`, with all their digits.
+
+    Raises:
+        MediaError: the file exists and `force` is not set, or it cannot be written.
+        OptionError: the trajectory has no times.
+    """
+    if trajectory.seconds is None:
+        raise OptionError("TUM's pose files have times, and the trajectory has none; write KITTI's or give times")
+    quaternions = from_rotation(trajectory.poses[:, :3, :3])
+    _write(path, np.column_stack([trajectory.seconds, trajectory.positions, quaternions]), force=force)
+
+
+def _write(path: str | Path, rows: Floats, *, force: bool) -> None:
+    with replacing(path, force=force) as part:
+        # repr is the shortest text that reads back as the same number
+        part.write_text("".join(" ".join(map(repr, row)) + "\n" for row in rows.tolist()), encoding="utf-8")
+
+
+def _rows(path: Path) -> Rows:
+    """Split the file into columns; all rows have as many as the first one."""
+    split = ((line, text.split()) for line, text in enumerate(read_text(path).splitlines(), start=1))
+    rows = [(line, columns) for line, columns in split if columns and not columns[0].startswith("#")]
+    if not rows:
+        raise MediaError(f"{path} holds no poses; a row has {FORMS} columns")
+    wanted = len(rows[0][1])
+    if wanted not in (KITTI, NUMBERED, TUM):
+        raise MediaError(f"{path}, line {rows[0][0]}: a pose has {FORMS} columns; given {wanted}")
+    for line, columns in rows:
+        if len(columns) != wanted:
+            raise MediaError(f"{path}, line {line}: {wanted} columns are expected, as before; given {len(columns)}")
+    return rows
+
+
+def _numbers(path: Path, rows: Rows) -> Floats:
+    """(F, columns) finite numbers."""
+    values = np.array([[_number(path, line, column) for column in columns] for line, columns in rows])
+    _refuse(path, [line for line, _ in rows], ~np.isfinite(values).all(axis=1), "a number is NaN or infinite")
+    return values
+
+
+def _number(path: Path, line: int, column: str) -> float:
+    try:
+        return float(column)
+    except ValueError:
+        raise MediaError(f"{path}, line {line}: {column[:40]!r} is not a number") from None
+
+
+def _read_kitti(path: Path, lines: list[int], values: Floats) -> Floats:
+    if values.shape[1] == NUMBERED:
+        counted = values[:, 0] == values[0, 0] + np.arange(len(values))
+        _refuse(path, lines, ~counted, "the frames' numbers, the first of 13 columns, must count up by one")
+    upper = values[:, -KITTI:].reshape(-1, 3, 4)
+    rotations = upper[:, :, :3]
+    off = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+    wrong = (off > ROUNDING) | (np.linalg.det(rotations) <= 0)
+    _refuse(path, lines, wrong, "the first three of every four columns are no rotation matrix")
+    return _poses(rotations, upper[:, :, 3])
+
+
+def _read_tum(path: Path, lines: list[int], values: Floats) -> tuple[Floats, Floats]:
+    seconds, positions, quaternions = values[:, 0], values[:, 1:4], values[:, 4:]
+    _refuse(path, lines, np.diff(seconds, prepend=-np.inf) <= 0, "times, the first column, must increase")
+    wrong = np.abs(np.linalg.norm(quaternions, axis=1) - 1) > ROUNDING
+    _refuse(path, lines, wrong, "the last four columns are no quaternion of length one")
+    return _poses(to_rotation(quaternions), positions), seconds
+
+
+def _poses(rotations: Floats, positions: Floats) -> Floats:
+    """(F, 3, 3) and (F, 3) -> (F, 4, 4)"""
+    poses = np.tile(np.eye(4), (len(positions), 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = rotations, positions
+    return poses
+
+
+def _refuse(path: Path, lines: list[int], wrong: Iterable[np.bool_], why: str) -> None:
+    """Name the first row that is wrong."""
+    for line, bad in zip(lines, wrong, strict=True):
+        if bad:
+            raise MediaError(f"{path}, line {line}: {why}")
+
+
+def _times(path: Path, times: npt.ArrayLike | str | Path, frames: int) -> Floats:
+    if isinstance(times, str | Path):
+        found = numbers(read_text(Path(times)))
+        if found is None:
+            raise MediaError(f"{times}: one number of seconds per line is expected")
+    else:
+        found = np.array(times, dtype=np.float64)
+    if found.shape != (frames,):
+        raise MediaError(f"{path} has {frames} poses and needs as many times; given {found.size}")
+    return found

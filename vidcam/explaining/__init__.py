@@ -1,0 +1,1 @@
+"""The heart: a video through a network, and its heat laid on the source's frames."""

@@ -1,0 +1,260 @@
+"""rank(): which frames matter most, by the network's own attention and by what can be measured, side by side."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vidcam.attribution.attention import contribution, find_context
+from vidcam.attribution.scores import class_score
+from vidcam.data.sampling import Window
+from vidcam.errors import OptionError, unknown
+from vidcam.explaining.agreement import Agreement, agreements, verdict
+from vidcam.explaining.explain import explain
+from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.mapping import blend
+from vidcam.explaining.plan import AUTO
+from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
+from vidcam.explaining.windows import Sample, Stream
+from vidcam.media import open_video, replacing
+from vidcam.models.model import Model
+from vidcam.types import Floats, Progress
+
+RANKINGS = {
+    "attention": "the network's own weights a_t, which have neither class nor sign",
+    "contribution": "a_t (d score / d context) . h_t: what attention lets through for the class, signed",
+    "heat": "mass of the frame's map",
+    "leave_out": "drop in the score when the frame is replaced by its neighbor",
+}
+"""Every ranking's name and what it is."""
+
+
+class RankedFrame(NamedTuple):
+    """A frame of the source and its score."""
+
+    index: int  # type: ignore[assignment]  # it hides tuple.index, which nobody asks of a frame
+    seconds: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Frames in the order of their scores, by every ranking that the network allows."""
+
+    by: str
+    """The ranking that was asked for."""
+    scores: dict[str, Floats]
+    """(F,) score of every source frame, per ranking; those that the network did not see are interpolated."""
+    seen: npt.NDArray[np.bool_]
+    """(F,) which frames went through the network: only these are ranked."""
+    agreements: tuple[Agreement, ...]
+    """Rank correlations of every two rankings, over the seen frames."""
+    kept: Kept
+    """The score when only the first k frames are shown, against k random ones."""
+    explanation: Explanation
+    """Whose heat it is, and on which class all scores are."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: why a ranking is missing."""
+
+    @property
+    def frames(self) -> tuple[RankedFrame, ...]:
+        """All seen frames, the one that matters most first; ties take the earlier."""
+        scores, seconds = self.scores[self.by], self.explanation.seconds
+        order = sorted(np.flatnonzero(self.seen).tolist(), key=lambda i: (-scores[i], i))
+        return tuple(RankedFrame(i, float(seconds[i]), float(scores[i])) for i in order)
+
+    def top(self, k: int = 5) -> tuple[RankedFrame, ...]:
+        """Return the first k frames."""
+        if k < 1:
+            raise OptionError(f"top needs k of at least 1; given {k}")
+        return self.frames[:k]
+
+    @property
+    def verdict(self) -> str:
+        """How far the rankings agree, in a sentence."""
+        return verdict(self.agreements, claim="attention", factor_of=["contribution"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the explanation's arrays, as JSON knows it; undefined correlations are None."""
+        return {
+            "by": self.by,
+            "target": self.explanation.target_name,
+            "verdict": self.verdict,
+            "frames": [
+                {"index": f.index, "seconds": f.seconds} | {by: float(s[f.index]) for by, s in self.scores.items()}
+                for f in self.frames
+            ],
+            "agreements": [
+                {key: None if isinstance(x, float) and isnan(x) else x for key, x in pair._asdict().items()}
+                for pair in self.agreements
+            ],
+            "kept": self.kept.as_dict(),
+            "notes": list(self.notes),
+            "explanation": self.explanation.summary(),
+        }
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write `as_dict` as JSON, the first frame first; an existing file needs `force`."""
+        text = json.dumps(self.as_dict(), indent=2, default=str)
+        with replacing(path, force=force) as part:
+            part.write_text(text + "\n", encoding="utf-8")
+        return Path(path)
+
+
+def rank(
+    model: Model,
+    source: str | Path,
+    *,
+    by: str = "heat",
+    target: int | str | None = None,
+    method: str = "grad_cam",
+    layer: str | None = None,
+    pooling: str = "slot",
+    when: str | None = AUTO,
+    placement: tuple[str, str] = ("linear", "linear"),
+    hop_seconds: float | None = None,
+    batch: int | None = None,
+    backend: str = "auto",
+    shown: Sequence[int] = (1, 2, 4, 8),
+    draws: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Rank the frames of a video in every way that the network allows, and tell how far the ways agree.
+
+    The video is streamed three times: for the explanation, for contribution and leave_out, and for the scores that
+    are kept. Beside the explanation, a window of T frames costs T + 1 forwards for leave_out, one and a backward for
+    contribution, and (rankings + draws) times the numbers in `shown` for the kept scores, less those that are alike.
+
+    Args:
+        model: from `load_model`, or `Model(net, layer=...)`; it is left as it was found.
+        source: a video file, an animated GIF, or a folder of frames.
+        by: a name of `RANKINGS`; the others are computed as well.
+        target: as in `explain`, like method, layer, pooling, when, placement, hop_seconds and backend.
+        batch: clips per forward pass; by default 4 on a CPU and 16 on a GPU.
+        shown: how many frames of each window to show when measuring the score that is kept; numbers that leave
+            nothing out of a window are skipped.
+        draws: how often as many frames drawn at random are shown in comparison.
+        seed: of the draws.
+        progress: called after every frame that was read, in each of the three turns.
+
+    Raises:
+        OptionError: no such ranking, or the network does not allow it.
+        VidcamError: whatever `explain` raises.
+    """
+    _check(model, by, shown, draws, seed)
+    batch = (16 if model.device.type == "cuda" else 4) if batch is None else batch
+    with open_video(source, backend=backend) as video:
+        stream = Stream(video, model, hop_seconds, 1, progress)
+        context = _find_context(model, stream, by)
+        explanation = explain(
+            model,
+            source,
+            method=method,
+            target=target,
+            layer=layer,
+            pooling=pooling,
+            when=when,
+            placement=placement,
+            hop_seconds=hop_seconds,
+            batch=batch,
+            backend=backend,
+            progress=progress,
+        )
+        scores, seen = _score_frames(stream, explanation, context, batch, nearest=placement[0] == "nearest")
+        k = [n for n in shown if n < model.frames]
+        with _clips(stream, explanation.target) as clips:
+            kept = [measure_kept(model, clip, scores, k=k, draws=draws, seed=seed, batch=batch) for clip in clips]
+    return Ranking(
+        by=by,
+        scores=scores,
+        seen=seen,
+        agreements=agreements({name: values[seen] for name, values in scores.items()}),
+        kept=mean_kept(kept),
+        explanation=explanation,
+        notes=_notes(model, context),
+    )
+
+
+def _check(model: Model, by: str, shown: Sequence[int], draws: int, seed: int) -> None:
+    """Refuse what cannot be done before any network runs."""
+    if model.scores:
+        raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
+    if by not in RANKINGS:
+        raise OptionError(unknown("ranking", by, RANKINGS))
+    if by in ("attention", "contribution") and model.attention is None:
+        raise OptionError(f"{model.name} has no attention, so no ranking by {by}; possible: heat, leave_out")
+    if draws < 1 or min(shown, default=1) < 1:
+        raise OptionError(f"draws and the numbers of frames shown must be at least 1; given {draws} and {list(shown)}")
+    if seed < 0:
+        raise OptionError(f"the seed must not be negative; given {seed}")
+
+
+def _find_context(model: Model, stream: Stream, by: str) -> str | None:
+    """Name the module that returns the context, if there is attention and such a module."""
+    if model.attention is None:
+        return None
+    with _clips(stream, 0) as clips:
+        found = find_context(model.net, next(clips).batch(model), model.attention)
+    if found is None and by == "contribution":
+        possible = "attention, heat, leave_out"
+        raise OptionError(f"{_no_context(model)}, so no ranking by contribution; possible: {possible}")
+    return found
+
+
+def _no_context(model: Model) -> str:
+    return f"no module of {model.name} is given states and returns their sum weighted by attention"
+
+
+def _notes(model: Model, context: str | None) -> tuple[str, ...]:
+    if model.attention is None:
+        return (f"{model.name} has no attention: frames are ranked by heat and leave_out alone",)
+    return () if context is not None else (f"{_no_context(model)}: there is no ranking by contribution",)
+
+
+@contextmanager
+def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
+    """Give every window as a clip; the reading ends with the context."""
+    with closing(iter(stream)) as groups:
+        yield (_clip(window, target) for group in groups for window in group)
+
+
+def _clip(window: Window[Sample], target: int) -> Clip:
+    frames = tuple(item.index for item in window.items)
+    return Clip(window.start, frames, tuple(item.pixels for item in window.items), target)
+
+
+def _score_frames(
+    stream: Stream, explanation: Explanation, context: str | None, batch: int, *, nearest: bool
+) -> tuple[dict[str, Floats], npt.NDArray[np.bool_]]:
+    """Return every ranking's scores (F,), in the order of `RANKINGS`, and which frames were seen (F,)."""
+    model, target, seconds = stream.model, explanation.target, explanation.seconds
+    parts: dict[str, dict[int, Floats]] = {"contribution": {}, "leave_out": {}}
+    frames: dict[int, tuple[int, ...]] = {}
+    with _clips(stream, target) as clips:
+        for clip in clips:
+            frames[clip.start] = clip.frames
+            parts["leave_out"][clip.start] = leave_out(model, clip, batch=batch)
+            if context is not None:
+                parts["contribution"][clip.start] = _contribution(model, clip, context)
+    found = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
+    found["heat"] = explanation.frame_scores
+    if explanation.attention is not None:
+        found["attention"] = explanation.attention
+    seen = np.isin(np.arange(len(seconds)), [index for window in frames.values() for index in window])
+    return {name: found[name] for name in RANKINGS if name in found}, seen
+
+
+def _contribution(model: Model, clip: Clip, context: str) -> Floats:
+    """Return the signed contributions of a clip's samples, (T,)."""
+    assert model.attention is not None  # there is no context without
+    score, x = class_score(clip.target), clip.batch(model)
+    (found,) = contribution(model.net, x, layer=context, attention=model.attention, score=score)
+    numbers: Floats = found.float().cpu().numpy()
+    return numbers

@@ -1,0 +1,90 @@
+"""Where a pose network says the camera went."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vidcam.attribution.capture import untouched
+from vidcam.data.drives.drive import Drive
+from vidcam.data.drives.trajectory import Trajectory, chained
+from vidcam.data.sampling import Window
+from vidcam.errors import MediaError, ModelError
+from vidcam.explaining.windows import Sample, Stream
+from vidcam.media import open_video
+from vidcam.models.model import Model
+from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
+from vidcam.types import Floats, Progress
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network that sees T frames at once says of F frames; lengths are in the network's own unit."""
+
+    snippets: Floats
+    """(F - T + 1, T, 4, 4) camera poses of every snippet, seen from its first frame."""
+    frames_first: npt.NDArray[np.int64]
+    """(F - T + 1,) the first frame of each snippet."""
+    trajectory: Trajectory
+    """F poses from the first frame's camera on."""
+
+
+def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: Progress | None = None) -> Prediction:
+    """Run a pose network over every snippet of a drive, one pass with memory for a few snippets.
+
+    The trajectory goes from frame i to i + 1 by the snippet whose target is frame i. The frames before the first
+    target and after the last one have none: there the first and the last snippet tell.
+
+    Args:
+        model: a network whose output has `pose` (B, T - 1, 6), target to reference; it is left as it was.
+        drive: at least T frames.
+        batch: snippets in one forward pass; 8 by default.
+        progress: called with the number of frames read, and of all.
+
+    Raises:
+        MediaError: the drive has fewer frames than a snippet, or a frame cannot be read.
+        ModelError: the network predicts no poses, or some that are not finite.
+    """
+    if drive.frames < model.frames:
+        raise _too_short(drive, model, drive.frames)
+    with open_video(drive.source) as video, untouched(model.net), torch.no_grad():
+        one_frame = 1 / (model.frame_rate or float(video.info.rate))
+        stream = Stream(video, model, one_frame, BATCH if batch is None else batch, progress)
+        with closing(iter(stream)) as groups:
+            vectors = np.concatenate(list(_vectors(model, drive, groups)))
+    snippets = camera_poses(vectors, rotation=getattr(model.net, "rotation", "euler"))
+    seconds = np.array(stream.seconds) if drive.seconds is None else drive.seconds
+    return Prediction(snippets, np.arange(len(snippets)), chained(chosen_steps(snippets), seconds))
+
+
+def _vectors(model: Model, drive: Drive, groups: Iterable[list[Window[Sample]]]) -> Iterator[Floats]:
+    """Yield the pose vectors (B, n, 6) of every group of snippets."""
+    for group in groups:
+        if group[-1].padding:
+            raise _too_short(drive, model, model.frames - group[-1].padding)
+        pose = _pose(model, model.net(model.batch([[sample.pixels for sample in window.items] for window in group])))
+        if not torch.isfinite(pose).all():
+            first = group[0].start
+            raise ModelError(f"model {model.name!r} predicts a pose that is not finite near frame {first}")
+        yield pose.double().cpu().numpy()
+
+
+def _pose(model: Model, output: Any) -> Tensor:
+    pose = getattr(output, "pose", None)
+    if not isinstance(pose, Tensor) or pose.shape[1:] != (model.frames - 1, 6):
+        given = tuple(pose.shape) if isinstance(pose, Tensor) else type(output).__name__
+        raise ModelError(
+            f"model {model.name!r} predicts no camera poses (B, {model.frames - 1}, 6); its output is {given}"
+        )
+    return pose
+
+
+def _too_short(drive: Drive, model: Model, frames: int) -> MediaError:
+    return MediaError(f"{str(drive.source)!r} has {frames} frames; a snippet of {model.name!r} needs {model.frames}")

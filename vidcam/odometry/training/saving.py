@@ -1,0 +1,53 @@
+"""Saving of a training of odometry: its place, and both networks when they are the best so far."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from vidcam.odometry.training.module import Odometry
+from vidcam.odometry.training.networks import write_networks
+from vidcam.odometry.training.settings import OdometrySettings
+from vidcam.training.saving import Saving
+
+JUDGES = ("validation_photometric", "loss")
+"""What the best epoch is lowest in: the first of these that there is."""
+
+
+class OdometrySaving(Saving):
+    """Write `pose.safetensors` and `disp.safetensors` when the photometric loss of the validation is the lowest so far.
+
+    Without validation the loss of the training tells.
+
+    Args:
+        folder: where they go.
+        settings: of the run.
+        data: what a resumed run must find again.
+    """
+
+    def __init__(self, folder: Path, settings: OdometrySettings, data: Mapping[str, Any]) -> None:
+        super().__init__(folder, settings={**settings.as_json(), **data}, every=settings.save_every)
+        self.run = settings
+
+    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Return the loss that tells how good the epoch's networks are."""
+        assert isinstance(module, Odometry)
+        if trainer.enable_validation:
+            return {"epoch": trainer.current_epoch, JUDGES[0]: module.validated["photometric"]}
+        return {"epoch": trainer.current_epoch, JUDGES[1]: module.history[-1]["loss"]}
+
+    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return what is higher for the better of two."""
+        return (-next(found[name] for name in JUDGES if name in found),)
+
+    def write(self, module: LightningModule) -> None:
+        """Write both networks."""
+        assert isinstance(module, Odometry)
+        write_networks(module.net, self.folder, self.run, best=self.best)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the epoch before it is judged and saved."""
+        assert isinstance(pl_module, Odometry)
+        pl_module.close_epoch()
+        super().on_train_epoch_end(trainer, pl_module)

@@ -1,0 +1,152 @@
+"""Classifier: how a model learns from a batch and what is kept of its answers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from vidcam.attribution.scores import logits
+from vidcam.data.clips import ClipDataset
+from vidcam.errors import MediaError, ModelError
+from vidcam.models.model import Model
+from vidcam.training.classifier.predictions import Predictions, gather, merge
+from vidcam.training.parts import frozen_parts, optimizer, schedule
+from vidcam.training.settings import Settings
+
+
+class Classifier(LightningModule):
+    """A model's network with its loss, its optimizer and its answers.
+
+    All chance in a step, such as dropout, is a function of the seed, the epoch, the batch and the process alone, so
+    that a resumed run repeats what an uninterrupted one does.
+    """
+
+    def __init__(self, model: Model, settings: Settings | None = None, *, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.model, self.net, self.settings = model, model.net, settings
+        self.frozen = frozen_parts(model.net, settings.freeze if settings else ())
+        for part in self.frozen:
+            part.requires_grad_(False)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.keep_in: Path | None = None
+        """Where the answers of a test go: a `.npz`."""
+        self.tested: ClipDataset | None = None
+        self.measured: Predictions | None = None
+        """The answers of the last validation."""
+        self._answers: list[Predictions] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, K) logits."""
+        return logits(self.net(x if self.model.input_layout == "b c t h w" else x.transpose(1, 2)))
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set the mode; frozen parts stay in eval mode, so that their statistics do not drift."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the loader the epoch."""
+        self.trainer.datamodule.begin(self.current_epoch)  # type: ignore[attr-defined]
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed this step's chance."""
+        assert self.settings is not None
+        place = (self.settings.seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        if not len(batch["y"]):  # none of its videos can be read
+            return sum((p.sum() for p in self.parameters() if p.requires_grad), torch.zeros(())) * 0
+        values = self(batch["x"])
+        loss = self.loss(values, batch["y"])
+        if self.trainer.is_last_batch and not loss.isfinite():
+            raise ModelError(f"the loss is {loss.item()} in epoch {self.current_epoch}; lower the learning rate")
+        hits = (values.detach().argmax(dim=1) == batch["y"]).float().mean()
+        for name, value in (("loss", loss.detach()), ("accuracy", hits)):
+            self.log(name, value, prog_bar=True)
+            self.log(f"train_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch["y"]))
+        return loss
+
+    def loss(self, values: Tensor, y: Tensor) -> Tensor:
+        """(B, K) logits, (B,) classes -> the mean cross entropy; with class weights, the mean of the weighted ones."""
+        smoothing = self.settings.label_smoothing if self.settings else 0.0
+        each = functional.cross_entropy(values.float(), y, reduction="none", label_smoothing=smoothing)
+        return each.mean() if self.class_weights is None else (each * self.class_weights[y]).mean()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the answers."""
+        self._answer(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the answers of all processes, and let a plateau lower the rates."""
+        self.measured = self._collected(None)
+        loss, accuracy = self.measured.loss, self.measured.per_video.top(1)
+        self.log("validation_loss", loss, prog_bar=True, sync_dist=True)
+        self.log("validation_accuracy", accuracy, prog_bar=True, sync_dist=True)
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(loss)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the answers."""
+        self._answer(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Write the answers of all processes to `keep_in`, once where it is the same file for all."""
+        found = self._collected(self.tested)
+        assert self.keep_in is not None
+        if self.trainer.is_global_zero:
+            found.save(self.keep_in)
+        self.trainer.strategy.barrier()
+        if not self.keep_in.exists():
+            found.save(self.keep_in)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and its schedule."""
+        assert self.settings is not None
+        steps, epochs = int(self.trainer.estimated_stepping_batches), max(self.settings.epochs, 1)
+        chosen = optimizer(self.net, self.settings)
+        scheduler = schedule(chosen, self.settings, steps=steps, steps_per_epoch=steps / epochs)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return [chosen], [{"scheduler": scheduler, "monitor": "validation_loss", "strict": False}]
+        return [chosen], [{"scheduler": scheduler, "interval": "step"}]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step what depends on the step; a plateau was told already, before the epoch's checkpoint was saved."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def _answer(self, batch: dict[str, Tensor]) -> None:
+        if not len(batch["y"]):
+            return
+        said = self(batch["x"]).float().softmax(dim=1)
+        video, clip, truth = (batch[name].cpu().numpy() for name in ("video", "clip", "y"))
+        self._answers.append(Predictions(video, clip, truth, said.double().cpu().numpy()))
+
+    def _collected(self, dataset: ClipDataset | None) -> Predictions:
+        """Join the answers of all batches and processes, with the videos that this one could not read."""
+        empty = np.zeros(0, dtype=np.int64)
+        none = Predictions(
+            empty, empty, empty, np.zeros((0, len(self.model.labels))), dataset.broken() if dataset else {}
+        )
+        found = gather(merge([none, *self._answers]))
+        self._answers.clear()
+        if not len(found.video):
+            raise MediaError("none of the split's videos can be read")
+        return found
+
+
+def class_weights(classes: list[int], count: int) -> Tensor:
+    """Weigh each class by how rare it is, (K,); the mean over the samples is 1."""
+    counts = torch.bincount(torch.tensor(classes), minlength=count).float()
+    present = int((counts > 0).sum())
+    return torch.where(counts > 0, len(classes) / (present * counts.clamp(min=1)), 1.0)
