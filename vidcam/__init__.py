@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from vidcam.attribution.methods import cam
     from vidcam.errors import VidcamError
     from vidcam.explaining.explain import explain
-    from vidcam.explaining.explanation import Explanation, RegressionExplanation
-    from vidcam.explaining.regression import explain_regression
+    from vidcam.explaining.explanation import Explanation
     from vidcam.media import open_video
     from vidcam.models.loading import load_model
     from vidcam.models.model import Model
@@ -24,12 +23,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Explanation": "vidcam.explaining.explanation",
     "Model": "vidcam.models.model",
-    "RegressionExplanation": "vidcam.explaining.explanation",
     "VidcamError": "vidcam.errors",
     "cam": "vidcam.attribution.methods",
     "contact_sheet": "vidcam.rendering",
     "explain": "vidcam.explaining.explain",
-    "explain_regression": "vidcam.explaining.regression",
     "load_model": "vidcam.models.loading",
     "open_video": "vidcam.media",
     "render": "vidcam.rendering",
@@ -40,13 +37,11 @@ _HOMES = {
 __all__ = [
     "Explanation",
     "Model",
-    "RegressionExplanation",
     "VidcamError",
     "__version__",
     "cam",
     "contact_sheet",
     "explain",
-    "explain_regression",
     "load_model",
     "open_video",
     "render",

@@ -11,10 +11,10 @@ import torch
 from drives import true_path
 from networks import load
 
+import vidcam
 from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.data.synthetic import CLASSES, read_truth
-from vidcam.explaining.explanation import RegressionExplanation
-from vidcam.explaining.regression import explain_regression
+from vidcam.explaining.explanation import Explanation
 from vidcam.media import open_video, replacing
 from vidcam.metrics.changes import Change, pose_changes
 from vidcam.metrics.deletion import deletion
@@ -39,7 +39,7 @@ def explain(network: str, drives: list[Path], work: Path, output: Path, *, every
     trained, opened = load(network, work), [open_drive(path) for path in drives]
     found: dict[str, Any] = {"layers": {}, "untrained": {}}
     for layer in LAYERS:
-        maps = [explain_regression(trained, drive, layer=layer) for drive in opened]
+        maps = [vidcam.explain(trained, drive, layer=layer) for drive in opened]
         found["layers"][layer] = describe(maps, opened)
         if layer == ERASED_AT:
             found["deletion"] = erase(network, maps, opened, work, output, every=every)
@@ -47,13 +47,13 @@ def explain(network: str, drives: list[Path], work: Path, output: Path, *, every
     if opened[0].truth is not None:
         controls = {seed: load(None, work, seed=seed) for seed in range(CONTROLS)}
         found["untrained"] = {
-            seed: {"regions": regions([explain_regression(model, d, layer=ERASED_AT) for d in opened], opened)}
+            seed: {"regions": regions([vidcam.explain(model, d, layer=ERASED_AT) for d in opened], opened)}
             for seed, model in controls.items()
         }
     return found
 
 
-def describe(maps: list[RegressionExplanation], drives: list[Drive]) -> dict[str, Any]:
+def describe(maps: list[Explanation], drives: list[Drive]) -> dict[str, Any]:
     """Tell where the heat lies, how the maps agree, and where they vanish."""
     joined = join(maps)
     known = drives[0].truth is not None
@@ -69,22 +69,22 @@ def describe(maps: list[RegressionExplanation], drives: list[Drive]) -> dict[str
     }
 
 
-def join(maps: list[RegressionExplanation]) -> RegressionExplanation:
+def join(maps: list[Explanation]) -> Explanation:
     """Put the frames of several drives one after the other."""
     first = maps[0]
     parts = {name: np.concatenate([getattr(m, name) for m in maps], axis=1) for name in ("maps", "vanishing")}
-    return replace(first, heat=np.concatenate([m.heat for m in maps]), **parts)
+    return replace(first, **parts)
 
 
-def sized(explanation: RegressionExplanation, score: str) -> RegressionExplanation:
+def sized(explanation: Explanation, score: str) -> Explanation:
     """Return the loss's heat, or the size of a component's map."""
     if score == "loss":
         return explanation.of(score, signed=False)
     signed = explanation.of(score, signed=True)
-    return replace(signed, heat=np.abs(signed.heat), signed=False)
+    return replace(signed.with_heat(np.abs(signed.heat)), signed=False)
 
 
-def regions(maps: list[RegressionExplanation], drives: list[Drive]) -> dict[str, Any]:
+def regions(maps: list[Explanation], drives: list[Drive]) -> dict[str, Any]:
     """Return how dense each score's heat is on sky, road, static structure and moving vehicles."""
     classes = np.concatenate([true_classes(drive) for drive in drives])
     joined = join(maps)
@@ -98,7 +98,7 @@ def true_classes(drive: Drive) -> np.ndarray:
 
 
 def erase(
-    network: str, maps: list[RegressionExplanation], drives: list[Drive], work: Path, output: Path, *, every: int
+    network: str, maps: list[Explanation], drives: list[Drive], work: Path, output: Path, *, every: int
 ) -> dict[str, Any]:
     """Erase cells in the orders of several maps; the pose network alone runs."""
     model = load(network, work, depth=False)
@@ -165,7 +165,7 @@ def table(report: DeletionReport) -> Iterator[tuple[Any, ...]]:
                 yield (measure, order, share, n, cells, *(f"{value:.6f}" for value in values))
 
 
-def draw(network: str, explanation: RegressionExplanation, output: Path) -> None:
+def draw(network: str, explanation: Explanation, output: Path) -> None:
     """Draw some frames with the heat of the loss, and the size of the turn's map."""
     for score in ("loss", "ry"):
         path = output / f"sheet_{network}_{score}.jpg"
@@ -177,7 +177,7 @@ def film(network: str, sources: dict[str, Path], work: Path, output: Path) -> di
     model, facts = load(network, work), {}
     for name, source in sources.items():
         drive = open_drive(source)
-        explanation = explain_regression(model, drive, layer=ERASED_AT)
+        explanation = explain(model, drive, layer=ERASED_AT)
         paths = {kind: work / "videos" / f"{name}_{kind}.mp4" for kind in ("overlay", "drive")}
         paths["overlay"].parent.mkdir(exist_ok=True)
         notes = (

@@ -18,8 +18,8 @@ from pilotnet import SIZE, Floats, PilotNet, train
 from vidcam.attribution.scores import component
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import Window
-from vidcam.explaining.explanation import RegressionExplanation
-from vidcam.explaining.regression import explain_regression
+from vidcam.explaining.explain import explain
+from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.windows import Sample
 from vidcam.media import open_video, replacing
 from vidcam.metrics.changes import loss_rise, score_change
@@ -164,7 +164,7 @@ class Run:
         with torch.no_grad():
             self.predicted = self.net(frames[:, :, None])[:, 0].double().numpy()
         self.explanations = {
-            method: explain_regression(self.model, DATA / "frames", target=SCORE, truth=degrees, method=method)
+            method: explain(self.model, DATA / "frames", target=SCORE, truth=degrees, method=method)
             for method in options.methods
         }
         self.deletions = {
@@ -185,7 +185,7 @@ class Run:
             for part, where in {"train": TRAIN, **PARTS}.items()
         }
 
-    def erase(self, explanation: RegressionExplanation, every: int) -> DeletionReport:
+    def erase(self, explanation: Explanation, every: int) -> DeletionReport:
         """Erase in the test part."""
         indices = range(*TEST.indices(len(self.frames)))
         windows: Iterator[Window[Sample]] = (Window(i, (Sample(i, self.frames[i]),)) for i in indices)
@@ -227,16 +227,16 @@ def model_of(net: PilotNet, layer: str) -> Model:
     return Model(net, layer=layer, layout="b c h w", frames=1, preprocessing=preprocessing(), scores=scores)
 
 
-def views(explanation: RegressionExplanation) -> dict[str, RegressionExplanation]:
+def views(explanation: Explanation) -> dict[str, Explanation]:
     """Return what is erased by: the size of the component's map, and the loss's heat."""
     return {"steering": explanation.of(SCORE, signed=True), "loss": explanation.of("loss", signed=False)}
 
 
-def bands(explanation: RegressionExplanation) -> dict[str, Any]:
+def bands(explanation: Explanation) -> dict[str, Any]:
     """Return how dense the heat, of either sign, is in each band of the picture."""
     classes = np.digitize(np.arange(explanation.height), list(BANDS.values()))
     everywhere = np.broadcast_to(classes[:, None], (len(explanation.heat), explanation.height, explanation.width))
-    report = heat_shares(replace(explanation, heat=np.abs(explanation.heat)), everywhere, list(BANDS), block=BLOCK)
+    report = heat_shares(explanation.with_heat(np.abs(explanation.heat)), everywhere, list(BANDS), block=BLOCK)
     return {
         region.name: {
             name: round(float(getattr(region, name) or 0), 3) for name in ("area_share", "heat_share", "density")
@@ -254,17 +254,17 @@ def mean_errors(network: str, runs: list["Run"]) -> dict[str, dict[str, float]]:
     }
 
 
-def cut(explanation: RegressionExplanation) -> RegressionExplanation:
+def cut(explanation: Explanation) -> Explanation:
     """Keep the maps of the test part alone."""
     parts = {name: getattr(explanation, name)[:, TEST] for name in ("maps", "gradients", "vanishing")}
-    return replace(explanation, heat=explanation.heat[TEST], outputs=explanation.outputs[TEST], **parts)
+    return replace(explanation, outputs=explanation.outputs[TEST], **parts)
 
 
-def only(explanation: RegressionExplanation, frames: range) -> RegressionExplanation:
+def only(explanation: Explanation, frames: range) -> Explanation:
     """Take the heat from all other frames, so that these are drawn."""
     heat = np.zeros_like(explanation.heat)
     heat[frames] = explanation.heat[frames]
-    return replace(explanation, heat=heat)
+    return explanation.with_heat(heat)
 
 
 def write_deletions(runs: list[Run], path: Path) -> None:

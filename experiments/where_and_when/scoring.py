@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcam.attribution.cam import CAMS, frame_contribution, pooled
+from vidcam.attribution import cam as formulas
+from vidcam.attribution.cam import frame_contribution, pooled
 from vidcam.attribution.capture import INPUT, capture
 from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
@@ -98,7 +99,7 @@ def explain(
     a, g = captured.activations, captured.gradients[0]
     return Evidence(
         heat={
-            (layer, name): pooled(CAMS[name], "slot", 3)(a[layer], g[layer])[0].numpy()
+            (layer, name): pooled(getattr(formulas, name), "slot", 3)(a[layer], g[layer])[0].numpy()
             for layer in LAYERS[1:]
             for name in cams
         },

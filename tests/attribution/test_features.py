@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from vidcam.attribution.cam import pooled
-from vidcam.attribution.features import FEATURES, eigen_cam, fem
+from vidcam.attribution.features import METHODS, eigen_cam, fem
 
 ROOT5 = 5**0.5
+
+FEATURES = {"eigen_cam": eigen_cam, "fem": fem}
 
 
 def test_eigen_cam_by_hand() -> None:
@@ -69,6 +71,11 @@ def test_fem_by_loops(shape: tuple[int, ...], k: float) -> None:
         for p in itertools.product(*(range(n) for n in shape)):
             expected[(b, *p)] += mean if a[(b, c, *p)] >= mean + k * deviation else 0
     torch.testing.assert_close(fem(a, k=k), expected.clamp(min=0))
+
+
+def test_every_row_is_tested() -> None:
+    assert [row.name for row in METHODS] == list(FEATURES)
+    assert not any(row.uses_score or row.uses_gradient or row.pools_by_slot for row in METHODS)
 
 
 @pytest.mark.parametrize("name", FEATURES)

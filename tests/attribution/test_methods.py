@@ -8,14 +8,18 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video
 
-from vidcam.attribution.cam import CAMS
-from vidcam.attribution.capture import INPUT, capture
-from vidcam.attribution.features import FEATURES
-from vidcam.attribution.methods import METHODS, SMOOTH, cam, check_method, heat_of, read, smooth_grad_cam_pp
+from vidcam.attribution import cam as formulas
+from vidcam.attribution import features, smoothing
+from vidcam.attribution.capture import INPUT, Score, capture
+from vidcam.attribution.methods import METHODS, cam, find_method
+from vidcam.attribution.question import Question, read
 from vidcam.attribution.scores import class_score, component, minus, negative_loss
+from vidcam.attribution.smoothing import smooth_grad_cam_pp
 from vidcam.errors import LayerError, ModelError, OptionError, TargetError
 
 POOLINGS = ("slot", "clip")
+CAMS, FEATURES, SMOOTH = ([row.name for row in file.METHODS] for file in (formulas, features, smoothing))
+(SMOOTH,) = SMOOTH
 pooled_methods = pytest.mark.parametrize(("method", "pooling"), [(m, p) for m in METHODS for p in POOLINGS])
 
 
@@ -51,40 +55,27 @@ class ByHand(nn.Module):
 
 
 FREE, EQUAL = [[1.0, -1, 2, 0], [0, 2, -2, -4]], [[0.5] * 4, [-1.0] * 4]
-PP = {
-    "clip": [15 / 56 + 3 / 11, 30 / 56 + 2 / 11, 45 / 56 + 1 / 11, 4 / 11],
-    "slot": [0.7, 0.4 + 1 / 3, 0.75, 0],
-}
-NUMBERS: dict[tuple[str, str], list[float]] = {
-    ("cam", "clip"): [-10, -4, 2, -16],
-    ("cam", "slot"): [-10, -4, 2, -16],
-    ("grad_cam", "clip"): [0, 0, 0.5, 0],
-    ("grad_cam", "slot"): [3, 2, 0, 0],
-    ("counterfactual", "clip"): [2.5, 1, 0, 4],
-    ("counterfactual", "slot"): [0, 0, 0, 12],
-    ("sharpen_focus", "clip"): [2.25, 2.5, 2.75, 2],
-    ("sharpen_focus", "slot"): [3.5, 3, 3, 0],
-    **{("layer_cam", pooling): [1, 4, 6, 0] for pooling in POOLINGS},
-    **{("hires_cam", pooling): [1, 2, 4, 0] for pooling in POOLINGS},
-    ("x_grad_cam", "clip"): [0, 0, 1.1, 0],
-    ("x_grad_cam", "slot"): [2.4 - 1 / 3, 1.6 - 2 / 3, 2.4, 0],
-    **{("grad_cam_pp", pooling): numbers for pooling, numbers in PP.items()},
-    **{(SMOOTH, pooling): numbers for pooling, numbers in PP.items()},  # noise does not change a linear network
-}
 
 
-@pytest.mark.parametrize(("method", "pooling"), NUMBERS)
-def test_by_hand(method: str, pooling: str) -> None:
+def by_hand(method: str, pooling: str, numbers: list[float]) -> None:
     net, x = ByHand(EQUAL if method == "cam" else FREE), torch.tensor([1.0, 2, 3, 0]).reshape(1, 1, 2, 1, 2)
     heat = cam(net, x, layer="layer", target=0, method=method, pooling=pooling, layout="b c t h w")
-    torch.testing.assert_close(
-        heat, torch.tensor(NUMBERS[method, pooling], dtype=x.dtype).reshape(1, 2, 1, 2), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(heat, torch.tensor(numbers, dtype=x.dtype).reshape(1, 2, 1, 2), rtol=1e-5, atol=1e-6)
 
 
-def test_every_method_has_a_line_and_a_number() -> None:
-    assert set(METHODS) == {*CAMS, *FEATURES, SMOOTH} == {*(name for name, _ in NUMBERS), *FEATURES}
-    assert all(line.strip() and "\n" not in line for line in METHODS.values())
+def test_by_hand(worked_out: tuple[str, str, list[float]]) -> None:
+    by_hand(*worked_out)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_noise_does_not_change_a_linear_network(pooling: str, numbers: dict[tuple[str, str], list[float]]) -> None:
+    by_hand(SMOOTH, pooling, numbers["grad_cam_pp", pooling])
+
+
+def test_every_method_has_a_line_and_a_number(numbers: dict[tuple[str, str], list[float]]) -> None:
+    assert set(METHODS) == {*CAMS, *FEATURES, SMOOTH} == {*(name for name, _ in numbers), *FEATURES, SMOOTH}
+    assert all(row.name == name and row.about.strip() and "\n" not in row.about for name, row in METHODS.items())
+    assert all(row.paper.strip() for row in METHODS.values())
 
 
 @pooled_methods
@@ -184,8 +175,8 @@ def test_identities_behind_an_average_pool(build: Callable[..., nn.Module]) -> N
         for key in (("grad_cam", "clip"), *others):
             if layer == "layer3" and key[0] == "cam":
                 continue
-            options = {"method": key[0], "pooling": key[1]}
-            heats[layer, *key] = scaled(heat_of(net, x, captured, layer, class_score(2), **options)[0])
+            question = Question(net, x, layer, class_score(2), captured, pooling=key[1])
+            heats[layer, *key] = scaled(METHODS[key[0]].heat(question))
     for method, pooling in others:
         same = heats["layer4", method, pooling], heats["layer4", "grad_cam", "clip"]
         assert (same[0] - same[1]).abs().max() <= 1e-6
@@ -226,6 +217,10 @@ def test_a_constant_score_is_said_without_a_search() -> None:
     assert len(forwards) == 3  # the one above, the explanation, the input
 
 
+def ask(net: nn.Module, x: Tensor, score: Score, **ways: Any) -> Question:
+    return Question(net, x, "deep", score, capture(net, x, layers=["deep"], scores=[score]), **ways)
+
+
 @pytest.mark.parametrize("samples", [1, 3])
 def test_smooth_grad_cam_pp_by_its_own_sums(samples: int) -> None:
     net, x, noise, seed = Video().double().eval(), torch.randn(1, 3, 3, 4, 4).double(), 0.3, 11
@@ -244,9 +239,8 @@ def test_smooth_grad_cam_pp_by_its_own_sums(samples: int) -> None:
             d1, d2, d3 = (sum(float(g[(k, *p)]) ** n for g in gradients) / samples for n in (1, 2, 3))
             weight += d2 / (2 * d2 + d3 * float(a[k].sum())) * max(d1, 0)
         expected += weight * a[k]
-    heat = smooth_grad_cam_pp(
-        net, x, class_score(1), "deep", samples=samples, noise=noise, seed=seed, pooling="clip", layout="b c t h w"
-    )
+    asked = ask(net, x, class_score(1), pooling="clip", layout="b c t h w")
+    heat = smooth_grad_cam_pp(asked, samples=samples, noise=noise, seed=seed)
     torch.testing.assert_close(heat[0], expected.clamp(min=0))
 
 
@@ -254,7 +248,7 @@ def test_smooth_grad_cam_pp_refuses() -> None:
     net, x = Video(), torch.randn(1, 3, 4, 8, 8)
     for options in ({"samples": 0}, {"noise": -1.0}):
         with pytest.raises(OptionError, match="needs samples >= 1"):
-            smooth_grad_cam_pp(net, x, class_score(0), "deep", **options)
+            smooth_grad_cam_pp(ask(net, x, class_score(0)), **options)
     with pytest.raises(OptionError, match="one input tensor; given tuple"):
         cam(net, (x,), layer="deep", target=0, method=SMOOTH)
 
@@ -291,7 +285,7 @@ def test_targets() -> None:
 
 def test_unknown_method() -> None:
     with pytest.raises(OptionError, match="did you mean 'grad_cam'"):
-        check_method("gradcam")
+        find_method("gradcam")
 
 
 def test_input_as_a_layer_and_a_given_layout() -> None:

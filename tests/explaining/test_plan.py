@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vidcam.explaining.explain import explain
+from vidcam.explaining.mapping import Reading
 from vidcam.explaining.plan import make_plan
 from vidcam.media import VideoWriter
 from vidcam.models.loading import load_model
@@ -19,14 +20,15 @@ from vidcam.models.model import Model
 def test_centroids_out_of_order_fall_back_and_say_so(centroids: list[float]) -> None:
     placement = ("effective", "linear")
     plan = make_plan(load_model("demo"), method="grad_cam", layer=None, pooling="slot", when=None, placement=placement)
-    plan._effective = {"t": np.array(centroids)}
-    x = torch.zeros(1, 3, 32, 48, 64)
+    plan.placing._centroids = {"t": np.array(centroids)}
+    x, reading = torch.zeros(1, 3, 32, 48, 64), Reading("layer4", "b c t h w")
     for _ in range(2):
-        positions, spread = plan._positions("t", 0, 4, 32, x)
+        positions, spread = plan.placing.positions(reading, "t", 4, 32, x)
     np.testing.assert_allclose(positions, [3.5, 11.5, 19.5, 27.5])
-    assert spread == "linear" and len(plan.notes) == 1 and "'linear' places them instead" in plan.notes[0]
-    plan._effective = {"t": np.array([1.0, 4.0, 9.0, 20.0])}
-    np.testing.assert_allclose(plan._positions("t", 0, 4, 32, x)[0], [1, 4, 9, 20])
+    assert spread == "linear" and len(plan.placing.notes) == 1
+    assert "'linear' places them instead" in plan.placing.notes[0]
+    plan.placing._centroids = {"t": np.array([1.0, 4.0, 9.0, 20.0])}
+    np.testing.assert_allclose(plan.placing.positions(reading, "t", 4, 32, x)[0], [1, 4, 9, 20])
 
 
 class Colors(nn.Module):

@@ -16,7 +16,7 @@ from vidcam.attribution.scores import component, minus
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.windows import Sample
+from vidcam.explaining.windows import Fed
 from vidcam.metrics.changes import loss_rise, pose_changes, score_change, score_drop
 from vidcam.metrics.deletion import deletion
 from vidcam.metrics.deletion_report import ORDERS
@@ -61,7 +61,7 @@ def explanation(heat: np.ndarray, **changes: Any) -> Explanation:
         "target": 0,
         "labels": ("angle", "other"),
     }
-    return Explanation(**facts | changes)
+    return Explanation.from_heat(**facts | changes)
 
 
 def planted(frames: int) -> np.ndarray:
@@ -70,8 +70,8 @@ def planted(frames: int) -> np.ndarray:
     return heat
 
 
-def windows(pictures: Tensor, length: int = 1) -> list[Window[Sample]]:
-    samples = [Sample(i, picture) for i, picture in enumerate(pictures)]
+def windows(pictures: Tensor, length: int = 1) -> list[Window[Fed]]:
+    samples = [Fed(i, picture) for i, picture in enumerate(pictures)]
     return [Window(i, tuple(samples[i : i + length])) for i in range(len(samples) - length + 1)]
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from vidcam.errors import OptionError, TargetError
-from vidcam.explaining.explanation import RegressionExplanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.map_agreement import loss_agreements, map_agreement, pearson
 
 A = np.array([[[0.0, 1], [2, 3]]])
 
 
-def regression(maps: np.ndarray, vanishing: np.ndarray | None = None) -> RegressionExplanation:
+def regression(maps: np.ndarray, vanishing: np.ndarray | None = None) -> Explanation:
     scores, frames = maps.shape[:2]
-    return RegressionExplanation(
-        heat=maps[0].clip(min=0),
+    return Explanation(
+        explained=tuple(range(scores)),
         seconds=np.arange(frames) / 10,
         rows=np.array([0.0, 1]),
         columns=np.array([0.0, 1]),

@@ -31,7 +31,7 @@ def explanation(heat: np.ndarray, width: int, height: int, **changes: Any) -> Ex
         "probabilities": np.array([[1.0]]),
         "target": 0,
     }
-    return Explanation(**facts | changes)
+    return Explanation.from_heat(**facts | changes)
 
 
 def test_by_hand() -> None:

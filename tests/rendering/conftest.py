@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidcam.explaining.explanation import Explanation, RegressionExplanation, shown
+from vidcam.explaining.explanation import Explanation
 from vidcam.media import VideoWriter, open_video
 
 RATE = Fraction(30000, 1001)
@@ -64,7 +64,7 @@ def make_explanation() -> Callable[..., Explanation]:
             "target": 0,
             "labels": ("wave", "golf"),
         }
-        return Explanation(**facts | changes)
+        return Explanation.from_heat(**facts | changes)
 
     return make
 
@@ -73,10 +73,10 @@ VANISHED = [4, 5, 11]
 
 
 @pytest.fixture
-def make_regression(make_explanation: Callable[..., Explanation]) -> Callable[..., RegressionExplanation]:
+def make_regression(make_explanation: Callable[..., Explanation]) -> Callable[..., Explanation]:
     """Explain three scores of a drive: on frame 7, one cell raises `tz` and one lowers it; three frames are blind."""
 
-    def make(source: Path | tuple[int, int] = (64, 48), *, target: int = 1, **changes: Any) -> RegressionExplanation:
+    def make(source: Path | tuple[int, int] = (64, 48), *, target: int = 1, **changes: Any) -> Explanation:
         frame = make_explanation(source, labels=("loss", "tz", "ry"))
         n = len(frame.heat)
         maps = np.zeros((3, n, 4, 4), np.float32)
@@ -85,17 +85,20 @@ def make_regression(make_explanation: Callable[..., Explanation]) -> Callable[..
         vanishing[:, VANISHED] = True
         maps[:, VANISHED, 2, 2] = 9
         outputs = np.stack([np.linspace(0.3, 0.1, n), np.linspace(-1, 1.2, n), np.full(n, 0.25)], axis=1)
-        signed = changes.get("signed", True)
         facts = {field.name: getattr(frame, field.name) for field in fields(Explanation)} | {
-            "heat": shown(maps[target], vanishing[target], signed=signed),
             "target": target,
+            "explained": (0, 1, 2),
+            "classes": 0,
             "maps": maps,
             "gradients": np.where(vanishing, 1e-12, np.linspace(0.5, 2, n)),
             "vanishing": vanishing,
             "outputs": outputs,
             "probabilities": outputs[[2, 8]],
-            "signed": signed,
+            "signed": True,
         }
-        return RegressionExplanation(**facts | changes)
+        extras = {name: changes.pop(name) for name in ("poses", "true_poses", "depth") if name in changes}
+        heat = changes.pop("heat", None)
+        made = Explanation(**facts | changes | {"extras": {n: e for n, e in extras.items() if e is not None}})
+        return made if heat is None else made.with_heat(heat)
 
     return make

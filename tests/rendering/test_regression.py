@@ -14,7 +14,7 @@ from vidcam.rendering.chart import _draw
 from vidcam.rendering.curves import are_probabilities, limits, mean, output
 from vidcam.rendering.drawing import NIGHT, NIGHT_IMPORTANCE, NIGHT_LOSS, NIGHT_TARGET, NIGHT_VANISHING
 from vidcam.rendering.strips import draw_bar, draw_color_scale
-from vidcam.rendering.traits import directions, loss, vanishing, vanishing_spans
+from vidcam.rendering.traits import directions, vanishing_spans
 from vidcam.rendering.video import FLAT, scene
 
 RATE = 30000 / 1001
@@ -39,17 +39,17 @@ def test_frames_that_vanish_are_runs_in_seconds(make_regression):
 
 def test_a_classification_has_nothing_of_the_sort(make_explanation):
     explanation = make_explanation(labels=("loss", "golf"))
-    assert not vanishing(explanation).any() and loss(explanation) is None and vanishing_spans(explanation) == []
+    assert not explanation.is_vanishing.any() and explanation.loss is None and vanishing_spans(explanation) == []
 
 
 def test_the_values_are_those_of_the_frames_and_no_probabilities(make_regression):
     explanation = make_regression(target=2)
-    seconds, values = output(explanation, 1)
+    seconds, values = output(explanation.of("tz"))
     np.testing.assert_array_equal(seconds, explanation.seconds)
     np.testing.assert_allclose(values, np.linspace(-1, 1.2, 12))
     assert mean(make_regression()) == pytest.approx(0.1) and mean(explanation) == 0.25
     # 0.25 everywhere looks like a probability, and is none.
-    assert not are_probabilities(explanation) and limits(explanation, [2]) == pytest.approx((0.2, 0.3))
+    assert not are_probabilities(explanation) and limits(explanation) == pytest.approx((0.2, 0.3))
 
 
 def test_what_keeps_the_loss_low_lowers_it(make_regression):
@@ -183,6 +183,6 @@ def test_a_target_that_has_a_unit_is_given_in_it(make_regression):
 
 def test_heat_that_only_lowers_is_not_flat(make_source, make_regression, tmp_path):
     explanation = make_regression(make_source())
-    below = replace(explanation, heat=-np.abs(explanation.heat))
+    below = explanation.with_heat(-np.abs(explanation.heat))
     assert render(below, tmp_path / "out.mp4") == ()
     assert render(replace(below, signed=False), tmp_path / "flat.mp4") == (FLAT,)

@@ -1,14 +1,17 @@
 """Class activation maps as pure functions: activations and gradients of a layer -> heat.
 
-`A, G: (B, C, *S)` -> `(B, *S)`, where S has any number of axes. To add one, write the function and put its name into
-the tuple at the end. Sums over positions p run over all of S; `per_slot` lets them run over each slot alone.
+`A, G: (B, C, *S)` -> `(B, *S)`, where S has any number of axes. To add one, write the function, with the paper in
+brackets at the end of its first line, and put its name into the rows at the end. Sums over positions p run over all of
+S; `per_slot` lets them run over each slot alone.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vidcam.attribution.question import Method, Question, method
 from vidcam.errors import OptionError, unknown
 
 Formula = Callable[[Tensor, Tensor], Tensor]
@@ -108,12 +111,16 @@ def per_slot(formula: Formula) -> Formula:
 def pooled(formula: Formula, pooling: str, axes: int) -> Formula:
     """Choose how sums run over a grid with so many axes: over each "slot", or over the whole "clip".
 
-    They agree behind global average pooling and differ elsewhere. Grids without time have only one way, and so has
-    `cam`, whose weights are the classifier's.
+    They agree behind global average pooling and differ elsewhere. Grids without time have only one way.
     """
+    check_pooling(pooling)
+    return per_slot(formula) if pooling == "slot" and axes == 3 else formula
+
+
+def check_pooling(pooling: str) -> None:
+    """Raise an OptionError unless there is such a pooling."""
     if pooling not in POOLINGS:
         raise OptionError(unknown("pooling", pooling, POOLINGS))
-    return per_slot(formula) if pooling == "slot" and axes == 3 and formula is not cam else formula
 
 
 def frame_contribution(a: Tensor, g: Tensor, *, subtract_mean: bool = True) -> Tensor:
@@ -125,10 +132,18 @@ def frame_contribution(a: Tensor, g: Tensor, *, subtract_mean: bool = True) -> T
     return (g * change).flatten(3).sum(dim=(1, 3)).relu() if a.ndim > 3 else (g * change).sum(1).relu()
 
 
-CAMS: dict[str, Formula] = {
-    f.__name__: f
-    for f in (
-        *(cam, grad_cam, grad_cam_pp, x_grad_cam, layer_cam, hires_cam),
-        *(sharpen_focus, counterfactual),
-    )
-}
+def row(formula: Formula, **facts: Any) -> Method:
+    """Make a formula a method."""
+
+    def run(question: Question) -> Tensor:
+        a, g = question.activations, question.gradients
+        return pooled(formula, question.pooling, a.ndim - 2)(a, g)
+
+    return method(run, formula, **facts)
+
+
+METHODS: tuple[Method, ...] = (
+    row(cam, signed=True, pools_by_slot=False),
+    *map(row, (grad_cam, grad_cam_pp, x_grad_cam, layer_cam, hires_cam, sharpen_focus)),
+    row(counterfactual, against=True),
+)

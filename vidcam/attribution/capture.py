@@ -4,7 +4,7 @@ Nothing is recorded before the layer: the network's parameters are frozen, the l
 only what follows builds a graph. So an explanation costs one inference in time and memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vidcam.attribution.layers import find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.layers import call, find_layer, first_tensor, map_tensors, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError
 
 Score = Callable[[Any], Tensor]
@@ -43,7 +43,9 @@ class Captured:
     """(t, h, w) of the layers that return their grid beside their tokens."""
 
 
-def capture(net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[Score] = ()) -> Captured:
+def capture(
+    net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[Score] = (), gradients: bool = True
+) -> Captured:
     """Run the network once and differentiate every score with respect to every layer's output.
 
     Args:
@@ -52,29 +54,32 @@ def capture(net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[S
         x: what the network takes: a tensor (B, ...), a tuple of arguments, or a mapping of keyword arguments.
         layers: names as in `net.named_modules()`, or "input".
         scores: functions of the network's output; the batch's samples are taken to be independent.
+        gradients: whether to differentiate the scores; without, nothing is recorded and there are no gradients.
 
     Raises:
         LayerError: a layer does not exist, is not reached, returns no tensor, or its output is overwritten later.
         ModelError: a score or a gradient is not finite.
         OptionError: a score has not the shape (B,).
     """
+    differentiate = gradients and bool(scores)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(untouched(net))
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
-        stack.enter_context(torch.set_grad_enabled(bool(scores)))
+        stack.enter_context(torch.set_grad_enabled(differentiate))
         stack.enter_context(_cudnn_off_in_recurrent_modules(net))
-        recorder = _Recorder(net, layers, differentiate=bool(scores))
+        recorder = _Recorder(net, layers, differentiate=differentiate)
         stack.enter_context(recorder)
-        output = _call(net, recorder.record_input(map_tensors(x, _ordinary)))
+        output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
         recorder.check()
         values = [_checked(score(output), recorder.batch) for score in scores]
-        gradients = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(values, 1)]
+        differentiated = values if differentiate else []
+        slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
     return Captured(
         output=map_tensors(output, Tensor.detach),
         scores=tuple(value.detach() for value in values),
         activations={name: _join([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
-        gradients=tuple(gradients),
+        gradients=tuple(slopes),
         grids=recorder.grids,
     )
 
@@ -222,12 +227,6 @@ def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
             handle.remove()
         if flags:  # an exception came between the two hooks
             torch.backends.cudnn.enabled = flags[0]
-
-
-def _call(net: nn.Module, x: Any) -> Any:
-    if isinstance(x, Mapping):
-        return net(**x)
-    return net(*x) if isinstance(x, tuple) else net(x)
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

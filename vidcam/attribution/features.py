@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vidcam.attribution.question import Method, method
 from vidcam.errors import ModelError
 
 
@@ -45,4 +46,10 @@ def _check_finite(a: Tensor) -> None:
         raise ModelError("the layer's features are not finite (NaN or infinite); check the weights and the input")
 
 
-FEATURES: dict[str, Callable[[Tensor], Tensor]] = {f.__name__: f for f in (eigen_cam, fem)}
+def row(formula: Callable[[Tensor], Tensor]) -> Method:
+    """Make a formula of features alone a method."""
+    facts = {"uses_score": False, "uses_gradient": False, "pools_by_slot": False}
+    return method(lambda question: formula(question.activations), formula, **facts)
+
+
+METHODS: tuple[Method, ...] = (row(eigen_cam), row(fem))

@@ -1,6 +1,7 @@
 """Where a layer's slots lie in the input, and up-sampling that respects it; positions are 0-based input indices."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,8 +12,6 @@ from vidcam.errors import OptionError, unknown
 from vidcam.types import Floats
 
 Mode = Literal["linear", "nearest"]
-Placement = Literal["centers", "linear", "effective", "nearest", "ends"]
-PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,78 @@ class Axis:
         return min(max(first, 0), length - 1), max(min(last, length - 1), 0)
 
 
+@dataclass(frozen=True)
+class Along:
+    """One axis of an input of `length` samples, along which a layer's `slots` are to be laid."""
+
+    slots: int
+    length: int
+    axis: Callable[[], Axis] | None = None
+    """Tells the layer's nominal geometry, measured when it is asked for."""
+    centroids: Callable[[], ArrayLike] | None = None
+    """Tells (slots,) the centroids of gradient energy, measured when they are asked for."""
+
+
+def centers(along: Along) -> tuple[Floats, Mode]:
+    """Lay slots at the nominal centers of their receptive fields."""
+    if along.axis is None:
+        raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
+    return along.axis().centers(along.slots), "linear"
+
+
+def linear(along: Along) -> tuple[Floats, Mode]:
+    """Lay slots at the middles of equal bins, and fill in linearly."""
+    return (np.arange(along.slots) + 0.5) * along.length / along.slots - 0.5, "linear"
+
+
+def effective(along: Along) -> tuple[Floats, Mode]:
+    """Lay slots at the measured centroids of their gradient energy, with the actual weights on an actual input."""
+    if along.centroids is None:
+        raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
+    centroids = np.asarray(along.centroids(), dtype=float)
+    if centroids.ndim == 1 and len(centroids) != along.slots:
+        given = f"{along.slots} slots, not {len(centroids)}"
+        raise OptionError(f"placement 'effective' needs one centroid for each of {given}")
+    return centroids, "linear"
+
+
+def nearest(along: Along) -> tuple[Floats, Mode]:
+    """Give each sample the slot in whose equal bin it lies."""
+    return linear(along)[0], "nearest"
+
+
+def ends(along: Along) -> tuple[Floats, Mode]:
+    """Spread slots from the first sample to the last."""
+    if along.slots == 1:
+        return np.array([(along.length - 1) / 2]), "linear"
+    return np.linspace(0, along.length - 1, along.slots), "linear"
+
+
+PLACEMENTS: dict[str, Callable[[Along], tuple[Floats, Mode]]] = {
+    f.__name__: f for f in (centers, linear, effective, nearest, ends)
+}
+"""Every placement by its name: positions (slots,) of an axis's slots, and how to fill in between them. To add one,
+write the function and put its name here."""
+
+
+def find_placement(name: str) -> Callable[[Along], tuple[Floats, Mode]]:
+    """Return the placement of that name; an OptionError names near matches."""
+    if name not in PLACEMENTS:
+        raise OptionError(unknown("placement", name, PLACEMENTS))
+    return PLACEMENTS[name]
+
+
 def place(
     placement: str, *, slots: int, length: int, axis: Axis | None = None, effective: ArrayLike | None = None
 ) -> tuple[Floats, Mode]:
     """Give each of `slots` its position in an input of `length` samples, and how to fill in between.
 
-    `centers` are the nominal centers of the receptive fields; `linear` and `nearest` the middles of equal bins;
-    `ends` spreads the slots from the first sample to the last; `effective` are measured centroids.
+    Args:
+        placement: a name of `PLACEMENTS`.
+        slots: of the layer.
+        length: samples of the input.
+        axis: the layer's nominal geometry, which "centers" needs.
+        effective: (slots,) measured centroids, which "effective" needs.
 
     Returns:
         Increasing positions (slots,) and the mode for `interpolation_matrix`.
@@ -60,19 +124,12 @@ def place(
     Raises:
         OptionError: no such placement, or what it needs is missing or does not fit.
     """
-    if placement not in PLACEMENTS:
-        raise OptionError(unknown("placement", placement, PLACEMENTS))
+    lay = find_placement(placement)
     if slots < 1 or length < 1:
         raise OptionError(f"a placement needs at least one slot and one sample, not {slots} slots and {length} samples")
-    if placement == "centers":
-        if axis is None:
-            raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
-        return axis.centers(slots), "linear"
-    if placement == "effective":
-        return _centroids(effective, slots), "linear"
-    if placement == "ends":
-        return np.linspace(0, length - 1, slots) if slots > 1 else np.array([(length - 1) / 2]), "linear"
-    return (np.arange(slots) + 0.5) * length / slots - 0.5, "nearest" if placement == "nearest" else "linear"
+    told = None if axis is None else lambda: axis
+    positions, mode = lay(Along(slots, length, told, None if effective is None else lambda: effective))
+    return _increasing(positions, f"the positions of placement {placement!r}"), mode
 
 
 def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode = "linear") -> NDArray[np.float32]:
@@ -95,15 +152,6 @@ def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode
     # Interpolating the unit vectors gives the weights; np.interp clamps beyond the ends.
     columns = [np.interp(points, places, unit) for unit in np.eye(len(places))]
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _centroids(effective: ArrayLike | None, slots: int) -> Floats:
-    if effective is None:
-        raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
-    centroids = _increasing(effective, "effective centroids")
-    if len(centroids) != slots:
-        raise OptionError(f"placement 'effective' needs one centroid for each of {slots} slots, not {len(centroids)}")
-    return centroids
 
 
 def _increasing(values: ArrayLike, name: str) -> Floats:

@@ -5,13 +5,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.errors import OptionError, VidcamError, unknown
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.plan import AUTO
 from vidcam.explaining.ranking import rank
-from vidcam.explaining.regression import explain_regression
 from vidcam.media.staging import check_free, staged
 from vidcam.models.loading import load_model
 from vidcam.models.model import Model
@@ -93,21 +90,9 @@ def _explanation(model: Model, video: str, options: dict[str, Any], progress: Sh
     chosen: dict[str, Any] = {name: options[name] for name in ("method", "target", "layer", "pooling", "backend")}
     chosen |= {"placement": _placement(options["placement"]), "progress": progress}
     when = None if options["when"] == "none" else options["when"]
-    seen = {name: options.get(name) for name in ("camera", "intrinsics")}
-    if model.scores and (when not in (None, AUTO) or options["hop"] is not None):
-        raise OptionError(
-            f"--when and --hop are for classifiers; {model.name} is a regressor, explained frame by frame"
-        )
-    if not model.scores:
-        if given := [name for name, value in (seen | {"signed": options.get("signed")}).items() if value]:
-            raise OptionError(f"--{given[0]} is for regressors, and {model.name} is a classifier")
-        return explain(model, video, when=when, hop_seconds=options["hop"], **chosen)
-    source: str | Drive = video
-    if hasattr(model.net, "seeing"):
-        source = open_drive(video, **seen)
-    elif any(seen.values()):
-        raise OptionError(f"--camera and --intrinsics are for networks that see motion, and {model.name} does not")
-    return explain_regression(model, source, signed=bool(options.get("signed")), **chosen)
+    source = model.open(video, **{name: options.get(name) for name in ("camera", "intrinsics")})
+    signed = bool(options.get("signed"))
+    return explain(model, source, when=when, hop_seconds=options["hop"], signed=signed, **chosen)
 
 
 def rank_one(

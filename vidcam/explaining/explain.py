@@ -1,37 +1,41 @@
 """explain(): stream a video through a network, window by window, and lay the heat on the source's frames."""
 
-import operator
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, SupportsIndex
 
-import numpy as np
-from torch import Tensor
+import numpy.typing as npt
+import torch
 
 from vidcam.attribution.capture import capture
-from vidcam.attribution.scores import class_score, logits, probabilities, target_index
+from vidcam.attribution.question import Question
+from vidcam.attribution.scores import class_score
+from vidcam.data.drives.drive import Drive
 from vidcam.data.sampling import Window
-from vidcam.errors import ModelError, OptionError, TargetError
-from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.mapping import blend
-from vidcam.explaining.notes import notes, on_source
+from vidcam.errors import MediaError, OptionError
+from vidcam.explaining.explanation import LOSS, Explanation
+from vidcam.explaining.gathering import Gathered, assemble
 from vidcam.explaining.plan import AUTO, Plan, make_plan
-from vidcam.explaining.regression import explain_regression
-from vidcam.explaining.windows import Sample, Stream
-from vidcam.media import open_video
+from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
+from vidcam.explaining.windows import Fed, Stream
 from vidcam.models.model import Model
+from vidcam.models.source import Source
 from vidcam.types import Floats, Progress
+
+Group = Sequence[Window[Fed]]
 
 
 def explain(
     model: Model,
-    source: str | Path,
+    source: str | Path | Drive | Source,
     *,
+    target: Target | Sequence[Target] = None,
+    classes: int = 1,
+    truth: npt.ArrayLike | None = None,
+    loss: Loss | None = None,
+    signed: bool = False,
     method: str = "grad_cam",
-    target: int | str | None = None,
     layer: str | None = None,
     pooling: str = "slot",
     when: str | None = AUTO,
@@ -43,18 +47,30 @@ def explain(
 ) -> Explanation:
     """Explain what a network says of a video: heat for every frame of the source.
 
-    A regressor, a model with `scores`, is handed on to `vidcam.explain_regression`, which has more choices for it.
-
     The video is streamed through overlapping windows at the network's own frame rate; memory does not grow with its
-    length, but for the heat itself. Without a target, the class that leads so far is explained on the way, and only
-    the windows before the final winner led are run again.
+    length, but for the heat itself. All targets are explained in the same forwards; `Explanation.of` switches.
+
+    Of a classifier without a target, the classes that lead so far are explained on the way, and only the windows from
+    before the final winners led are run again. Of a regressor, a model with `scores`, all scores are explained at once.
+    A layer of a regressor that knows no time, as in networks that stack their frames, gives one map per window, which
+    is laid on the window's middle frame; the window then moves by one frame, and the first and last frames show the map
+    of the nearest frame that is in the middle of a window.
+
+    The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
+    are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
-        source: a video file, an animated GIF, or a folder of frames.
+        source: a video file, an animated GIF, or a folder of frames; for networks that see motion a KITTI sequence, or
+            what `open_drive` or `Model.open` returns.
+        target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, or several of
+            these, the one that is shown first. None takes the likeliest class by its mean probability over the video;
+            of a regressor the loss where there is one, or else the first score.
+        classes: without a target, how many of the likeliest classes are explained.
+        truth: (F, ...) a regressor's right answer for every frame of the source; then "loss" is one of the scores.
+        loss: `(output, truth) -> (B, ...)`, unreduced; half the squared error by default.
+        signed: whether the heat of a regressor keeps what lowers the score, below zero.
         method: a name of `vidcam.attribution.methods.METHODS`.
-        target: a class's index or name, or the name of a regressor's score; None takes the class with the highest mean
-            probability over the video.
         layer: where to look; None takes the model's own.
         pooling: whether channel weights are means over each "slot" or over the whole "clip".
         when: an earlier layer, or "input", that tells when; None explains by `layer` alone, at the price of inference;
@@ -66,148 +82,129 @@ def explain(
         progress: called after every frame that was read.
 
     Raises:
-        MediaError: the source cannot be read.
+        MediaError: the source cannot be read, or is shorter than what a network of stacked frames sees at once.
         LayerError: a layer does not exist or does not influence the score.
-        TargetError: no such class.
-        OptionError: no such method, pooling or placement.
+        TargetError: no such class or score.
+        OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
+    opened = _open(model, source)
+    targets = find_targets(opened, target, classes, truth, loss)
+    if targets.of_classes and signed:
+        raise OptionError(f"signed is for regressors, and {model.name} is a classifier")
+    if not targets.of_classes:
+        _refuse_choices_of_classes(model, when, hop_seconds)
+        when = None
+    plan = make_plan(opened.model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
+    if signed and not plan.method.uses_score:
+        raise OptionError(f"method {method!r} looks at no score, so its map has no sign; leave signed out")
+    with opened.video(backend) as video:
+        stream = Stream(video, opened.model, hop_seconds, batch, progress)
+        run = _Run(plan, targets, Gathered(alone=not targets.of_classes and _settle(plan, stream)))
+        run.all_windows(stream)
+        return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
+
+
+def _open(model: Model, source: str | Path | Drive | Source) -> Source:
     if not isinstance(model, Model):
         given = type(model).__name__
         raise OptionError(
             f"explain needs a vidcam.Model, as load_model returns or vidcam.Model(net, layer=...); given {given}"
         )
-    if model.scores:
-        _refuse_choices_of_classes(model, target, when, hop_seconds)
-        return explain_regression(
-            model,
-            source,
-            target=None if target is None else str(target),
-            layer=layer,
-            method=method,
-            pooling=pooling,
-            placement=placement,
-            batch=batch,
-            backend=backend,
-            progress=progress,
-        )
-    plan = make_plan(model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
-    fixed = None if target is None else _early_index(target, model.labels)
-    with open_video(source, backend=backend) as video:
-        stream = Stream(video, model, hop_seconds, batch, progress)
-        found = _Found()
-        _explain_windows(plan, stream, found, fixed)
-        winner = found.leader() if fixed is None else fixed
-        missing = found.probabilities.keys() - found.heat[winner].keys()
-        if missing:
-            _explain_windows(plan, stream, found, winner, only=missing)
-        return _assemble(plan, stream, found, winner)
+    return model.open(source)
 
 
-FLAT = "the map is flat: nothing in the layer speaks for this class, so there is nothing to draw"
-
-
-@dataclass
-class _Found:
-    """What the windows gave, each known by its first sample."""
-
-    heat: defaultdict[int, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
-    """Per target and window: (T, h, w)."""
-    probabilities: dict[int, Floats] = field(default_factory=dict)
-    """(K,) per window."""
-    attention: dict[int, Floats] = field(default_factory=dict)
-    """(T,) per window, from networks that have attention."""
-    frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """(T,) the source's frame of every sample, per window."""
-    padding: int = 0
-
-    def leader(self, more: Sequence[Floats] = ()) -> int:
-        """Return the class with the highest mean probability over all windows so far, and those."""
-        return int(np.mean([*self.probabilities.values(), *more], axis=0).argmax())
-
-
-def _explain_windows(
-    plan: Plan, stream: Stream, found: _Found, target: int | None, only: Iterable[int] | None = None
-) -> None:
-    """Run every window, or only those, and keep what they give; without a target explain the class that leads."""
-    wanted = None if only is None else set(only)
-    with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
-        for group in groups:
-            group = [window for window in group if wanted is None or window.start in wanted]
-            if group:
-                _explain_group(plan, found, group, target)
-
-
-def _explain_group(plan: Plan, found: _Found, group: Sequence[Window[Sample]], target: int | None) -> None:
-    """Run some windows in one forward and keep what they give."""
-    model = plan.model
-    x = model.batch([[item.pixels for item in window.items] for window in group])
-    chosen = [] if target is None else [target]
-
-    def leading(output: Any) -> Tensor:
-        """The score of the class that leads once this output is counted."""
-        shares = _shares(model, output)
-        if not chosen:
-            chosen.append(found.leader(list(shares)))
-        return class_score(chosen[0])(output)
-
-    captured = capture(model.net, x, layers=plan.layers, scores=[leading])
-    heat, zero = plan.lay(captured, x, class_score(chosen[0]))
-    if zero and not found.probabilities:
-        plan.refuse_blind_layer(plan.layer, x, class_score(chosen[0]))
-    shares = _shares(model, captured.output)
-    attention = None if model.attention is None else model.attention(captured.output).detach().cpu().float().numpy()
-    for i, window in enumerate(group):
-        found.heat[chosen[0]][window.start] = heat[i]
-        found.probabilities[window.start] = shares[i]
-        found.frames[window.start] = tuple(item.index for item in window.items)
-        found.padding = max(found.padding, window.padding)
-        if attention is not None:
-            found.attention[window.start] = attention[i]
-
-
-def _shares(model: Model, output: Any) -> Floats:
-    """(B, K) probabilities, after a check that there are classes and as many labels."""
-    values = logits(output)
-    if values.ndim != 2:
-        raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    shares: Floats = probabilities(output).detach().cpu().numpy()
-    if not np.isfinite(shares).all():
-        raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
-    if model.labels and len(model.labels) != shares.shape[1]:
-        raise ModelError(f"{model.name} has {shares.shape[1]} classes, but {len(model.labels)} labels were given")
-    return shares
-
-
-def _assemble(plan: Plan, stream: Stream, found: _Found, target: int) -> Explanation:
-    """Blend the windows and map everything back to the source."""
-    seconds, starts = np.array(stream.seconds), sorted(found.probabilities)
-    nearest = plan.placement[0] == "nearest"
-    heat = blend(found.heat[target], found.frames, seconds, nearest=nearest).astype(np.float32)
-    flat = [] if (heat > 0).any() else [FLAT]
-    return Explanation(
-        **on_source(plan, stream, [found.frames[start] for start in starts]),
-        heat=heat,
-        probabilities=np.stack([found.probabilities[s] for s in starts]),
-        target=target,
-        labels=tuple(plan.model.labels),
-        attention=blend(found.attention, found.frames, seconds, nearest=nearest) if found.attention else None,
-        notes=(*stream.video.notes, *notes(plan, stream, found.padding), *flat),
-    )
-
-
-def _refuse_choices_of_classes(model: Model, target: object, when: str | None, hop: float | None) -> None:
-    if not isinstance(target, str | None):
-        raise TargetError(f"{model.name} is a regressor: a target is the name of a score; given {target!r}")
+def _refuse_choices_of_classes(model: Model, when: str | None, hop: float | None) -> None:
     for name, given in (("when", when not in (AUTO, None)), ("hop_seconds", hop is not None)):
         if given:
             raise OptionError(f"{name} is for classifiers; {model.name} is a regressor, explained frame by frame")
 
 
-def _early_index(target: int | str, labels: Sequence[str]) -> int:
-    """Find the class before any network runs; without labels an index is checked by the first window."""
-    if not isinstance(target, str | SupportsIndex):
-        raise TargetError(f"a target is a class's index or name; given {target!r}")
-    target = target if isinstance(target, str) else operator.index(target)
-    if labels or not str(target).isdecimal():
-        return target_index(target, labels)
-    return int(target)
+def _settle(plan: Plan, stream: Stream) -> bool:
+    """Learn from a first window whether the layer knows time; if not, let the window move frame by frame."""
+    with closing(iter(stream)) as groups:
+        group = next(groups, None)
+    if group is None:
+        return False
+    x = plan.model.batch([[item.pixels for item in window.items] for window in group[:1]])
+    plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
+    if plan.has_time:
+        return False
+    if group[0].padding:
+        frames = plan.model.frames
+        raise MediaError(
+            f"{stream.video.info.path} has {frames - group[0].padding} frames, fewer than the {frames} that "
+            f"{plan.model.name} sees at once"
+        )
+    stream.hop = 1
+    return True
+
+
+class _Run:
+    """The windows of a video, one group after the other, and what they gave."""
+
+    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered) -> None:
+        self.plan, self.targets, self.gathered = plan, targets, gathered
+        self._last: Question | None = None
+        """The last question about a regressor's shown score."""
+
+    @property
+    def shown(self) -> Key:
+        """What is shown first: what was asked for, or the likeliest class."""
+        return self.targets.wanted[0] if self.targets.wanted else self._winners()[0]
+
+    def all_windows(self, stream: Stream) -> None:
+        """Run every window, and again those in which the final winners did not lead yet."""
+        self._windows(stream)
+        if not self.targets.keys:
+            self.targets = replace(self.targets, wanted=tuple(self._winners()))
+            missing = {start for key in self.targets.keys for start in self.gathered.missing(key)}
+            if missing:
+                self._windows(stream, only=missing)
+        if self._last is not None and not self.gathered.moves(self.shown):
+            self.plan.refuse_blind_layer(self._last)
+
+    def _winners(self) -> list[int]:
+        return leaders([*self.gathered.probabilities.values()], self.targets.likeliest)
+
+    def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
+        with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
+            for group in groups:
+                group = [window for window in group if only is None or window.start in only]
+                if group:
+                    self._group(group)
+
+    def _group(self, group: Group) -> None:
+        """Run some windows in one forward and keep what they give."""
+        model, classifies, is_first = self.plan.model, self.targets.of_classes, not self.gathered.samples
+        x = model.batch([[item.pixels for item in window.items] for window in group])
+        asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
+        chosen: list[int] = []
+        captured = self.plan.capture(
+            x, [*asked.values()] or self.targets.leading([*self.gathered.probabilities.values()], chosen)
+        )
+        self.gathered.note(group)
+        if classifies:
+            self.gathered.keep_probabilities(group, shares(model, captured.output))
+        for which, (key, score) in enumerate((asked or {key: class_score(key) for key in chosen}).items()):
+            question = self.plan.ask(captured, x, score, which)
+            heat = self.plan.heat(question, signed=not classifies)
+            if is_first and classifies and self.plan.method.uses_gradient and question.is_blind:
+                self.plan.refuse_blind_layer(question)
+            if not classifies and key == self.shown and self.plan.method.uses_gradient:
+                self._last = question
+            self.gathered.keep(key, group, heat, self._numbers(key, question))
+        self.gathered.keep_extras(model, group, captured.output)
+
+    def _numbers(self, key: Key, question: Question) -> Floats:
+        """(B, 4): value, size of the gradient, pull, and what the pull is compared with; see `Gathered.numbers`."""
+        value = question.captured.scores[question.which]
+        if key != LOSS or self.targets.of_classes:
+            reference = torch.zeros_like(value)
+        elif self.targets.truth is None:
+            value, reference = -value, value.abs()
+        else:
+            value, output = -value, question.captured.output
+            reference = self.targets.truth.of_knowing_nothing(output, question.score)
+        numbers = torch.stack([value, *self.plan.forces(question), reference], 1)
+        told: Floats = numbers.detach().cpu().double().numpy()
+        return told

@@ -1,9 +1,9 @@
 """Explanation: heat laid on the source's frames, and everything needed to draw, rank, check and repeat it."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -11,32 +11,52 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidcam.attribution.features import FEATURES
-from vidcam.attribution.geometry import interpolation_matrix
-from vidcam.errors import MediaError, OptionError, TargetError, unknown
-from vidcam.media import replacing
+from vidcam.attribution.geometry import Mode
+from vidcam.attribution.methods import METHODS
+from vidcam.attribution.scores import target_index
+from vidcam.errors import OptionError, TargetError, unknown
+from vidcam.explaining import saved
+from vidcam.explaining.mapping import spreading
 from vidcam.types import Floats
 
 LOSS = "loss"
 """The score whose value is shown with its sign turned: it is minus the loss that is explained."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """Heat per source frame, at the layer's resolution.
+    """What a network says of a video, and the heat of every score that was explained, on the source's frames.
 
-    Pixels count from 0 at the middle of the top left pixel, so that the left edge of the picture is -0.5.
+    `heat` is that of the `target`; `of` switches to another explained score without running the network. A classifier's
+    columns are its classes (and scores of one's own behind them); a regressor's are its scores, "loss" among them. The
+    value of "loss" is the loss itself, and its map is that of minus the loss: what keeps the loss low.
+
+    Pixels count from 0 at the middle of the top left pixel, so that the left edge of the picture is -0.5. S is the
+    number of explained scores, K of columns, F of the source's frames, N of windows.
+
+    Example:
+        >>> explanation = vidcam.explain(model, "clip.mp4", target=["wave", "clap"])  # doctest: +SKIP
+        >>> explanation.top_frames(3), explanation.of("clap").heat.shape  # doctest: +SKIP
     """
 
-    heat: Floats
-    """(F, h, w) float32, raw: not normalized, not up-sampled. F is the number of the source's frames."""
+    maps: Floats
+    """(S, F, h, w) float32, the raw map of every explained score: not normalized, not up-sampled. A regressor's have a
+    sign: above zero where a cell raises the score."""
+    explained: tuple[int, ...]
+    """(S,) the column that each map explains."""
+    target: int
+    """The column whose heat is shown."""
+    probabilities: Floats
+    """(N, K) probability of every class, and value of every other score, in every window."""
+    outputs: Floats
+    """(F, S) what the network says of every explained score at every frame of the source."""
     seconds: Floats
     """(F,) when each source frame is shown."""
     rows: Floats
     """(h,) where each row of cells lies in the source, in pixels from the top; increasing."""
     columns: Floats
     """(w,) where each column of cells lies in the source, in pixels from the left; increasing."""
-    spread: Literal["linear", "nearest"]
+    spread: Mode
     """How heat fills the pixels between the cells' positions."""
     region: tuple[float, float, float, float]
     """Left, top, right, bottom edge of what the network saw of the source, in pixels; outside, heat is unknown."""
@@ -47,28 +67,110 @@ class Explanation:
     """The source's frame rate, frames per second."""
     windows: Floats
     """(N, 2) start and end in seconds of every window that went through the network."""
-    probabilities: Floats
-    """(N, K) probability of every class in every window."""
-    target: int
-    """Index of the class, or output component, that is explained."""
+    gradients: Floats
+    """(S, F) size of the score's gradient at the layer, the root of the sum of squares; NaN where it is not known."""
+    vanishing: npt.NDArray[np.bool_]
+    """(S, F) whether a regressor's gradient is too small for its map to mean anything; `heat` is zero there."""
     labels: tuple[str, ...] = ()
-    """(K,) names of the classes."""
-    attention: Floats | None = None
-    """(F,) the network's own attention weight of every source frame, if it has any."""
+    """(K,) names of the columns; empty where classes have none."""
+    classes: int = 0
+    """How many of the columns are classes; a regressor has none."""
+    units: tuple[str, ...] = ()
+    """(K,) the scores' units, empty where they have none."""
+    signed: bool = False
+    """Whether `heat` keeps what lowers the score, below zero."""
+    extras: Mapping[str, Floats] = field(default_factory=dict)
+    """What the network tells beside its answer, and what is known beside the source, (F, ...) by name: "attention",
+    "poses", "true_poses", "depth"."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Source, digests, model, layer, method, options, versions: what is needed to repeat this."""
     notes: tuple[str, ...] = ()
     """What a reader must know: padding, cropping, flat maps."""
 
+    @classmethod
+    def from_heat(cls, heat: Floats, **fields: Any) -> "Explanation":
+        """Make an explanation of one class of a classifier from heat that is known already.
+
+        Args:
+            heat: (F, h, w) of the class `target`.
+            fields: the others, and `attention`; those that tell of other scores are worked out.
+        """
+        return cls(**saved.fields_of_heat({"heat": heat, **fields}))
+
+    @cached_property
+    def heat(self) -> Floats:
+        """(F, h, w) float32 heat of the target, raw."""
+        raw: Floats = self.maps[self._which]
+        if self.classes:
+            return raw
+        known: Floats = np.where(self.is_vanishing[:, None, None], 0, raw).astype(np.float32)
+        return known if self.signed else known.clip(min=0)
+
     @property
     def target_name(self) -> str:
-        """The explained class by its name, or by its index where the classes have no names."""
-        return self.labels[self.target] if self.target < len(self.labels) else str(self.target)
+        """The explained score by its name, or a class by its index where the classes have no names."""
+        return self.name(self.target)
+
+    @property
+    def is_class(self) -> bool:
+        """Whether the target is a class."""
+        return self.target < self.classes
 
     @property
     def probability(self) -> float:
         """Mean probability of the target over all windows."""
         return float(self.probabilities[:, self.target].mean())
+
+    @property
+    def values(self) -> Floats:
+        """(F,) the explained score at every source frame."""
+        return self.outputs[:, self._which]
+
+    @property
+    def unit(self) -> str:
+        """The unit of the target, or nothing where it has none."""
+        return self.units[self.target] if self.target < len(self.units) else ""
+
+    @property
+    def gradient(self) -> Floats | None:
+        """(F,) the size of the target's gradient; None for a class, and where it is not known."""
+        size = self.gradients[self._which]
+        return None if self.is_class or np.isnan(size).any() else size
+
+    @property
+    def loss(self) -> Floats | None:
+        """(F,) the loss where it was explained, and is not the target itself."""
+        names = [self.name(column) for column in self.explained]
+        if self.classes or LOSS not in names or self.target_name == LOSS:
+            return None
+        beside: Floats = self.outputs[:, names.index(LOSS)]
+        return beside
+
+    @property
+    def is_vanishing(self) -> npt.NDArray[np.bool_]:
+        """(F,) whether the target's gradient vanishes at a frame, so that nothing is known of where."""
+        vanishing: npt.NDArray[np.bool_] = self.vanishing[self._which].astype(bool)
+        return vanishing
+
+    @property
+    def attention(self) -> Floats | None:
+        """(F,) the network's own attention weight of every source frame, if it has any."""
+        return self.extras.get("attention")
+
+    @property
+    def poses(self) -> Floats | None:
+        """(F, 4, 4) camera to world, in the network's own unit of length, from networks that tell motion."""
+        return self.extras.get("poses")
+
+    @property
+    def true_poses(self) -> Floats | None:
+        """(F, 4, 4) camera to world in metres, where it is known."""
+        return self.extras.get("true_poses")
+
+    @property
+    def depth(self) -> Floats | None:
+        """(F, h', w') depth over the whole frame, in the network's own unit, from networks that tell it."""
+        return self.extras.get("depth")
 
     @property
     def duration_seconds(self) -> float:
@@ -77,14 +179,43 @@ class Explanation:
 
     @property
     def is_flat(self) -> bool:
-        """Whether no frame has any positive heat, so that there is nothing to show."""
+        """Whether no frame has any heat, so that there is nothing to show."""
         return not bool(self.frame_scores.any())
 
     @property
     def frame_scores(self) -> Floats:
-        """(F,) heat of each frame: the mean of its positive heat over the cells."""
-        scores: Floats = self.heat.clip(min=0).mean(axis=(1, 2))
+        """(F,) heat of each frame: the mean over the cells of its positive heat or, if signed, of its size."""
+        counted = np.abs(self.heat) if self.signed else self.heat.clip(min=0)
+        scores: Floats = counted.mean(axis=(1, 2))
         return scores
+
+    def name(self, column: int) -> str:
+        """Return a column by its name, or a class by its index where it has none."""
+        return self.labels[column] if column < len(self.labels) else str(column)
+
+    def of(self, target: str | int, *, signed: bool | None = None) -> "Explanation":
+        """Return the explanation of another explained score, or of the same one signed or not.
+
+        The network does not run.
+
+        Raises:
+            TargetError: there is no such score, or it was not explained.
+            OptionError: signed heat of a classifier, whose maps have no sign.
+        """
+        column = self._column(target)
+        signed = self.signed if signed is None else signed
+        if signed and self.classes:
+            raise OptionError("signed heat is for regressors: the maps of classes have no sign")
+        general = [note for note in self.notes if note not in self.score_notes]
+        other = replace(self, target=column, signed=signed)
+        return replace(other, notes=(*general, *other.score_notes))
+
+    def with_heat(self, heat: Floats) -> "Explanation":
+        """Return an explanation of the target alone with other heat (F, h, w) on the same frames and cells."""
+        which = slice(self._which, self._which + 1)
+        nowhere = np.zeros((1, len(heat)), bool)
+        parts: dict[str, Any] = {"maps": heat[None], "explained": (self.target,), "vanishing": nowhere}
+        return replace(self, outputs=self.outputs[:, which], gradients=self.gradients[which], **parts)
 
     def top_frames(self, k: int = 5) -> list[int]:
         """Indices of the k frames with the most heat, hottest first."""
@@ -107,13 +238,8 @@ class Explanation:
 
     def spreading(self) -> tuple[Floats, Floats]:
         """Return the matrices (H, h) and (w, W) with which `down @ heat @ across` is heat per source pixel."""
-        left, top, right, bottom = self.region
-        down = interpolation_matrix(self.rows, self.height, mode=self.spread)
-        across = interpolation_matrix(self.columns, self.width, mode=self.spread)
-        y, x = np.arange(self.height), np.arange(self.width)
-        down[(y < top) | (y > bottom)] = 0
-        across[(x < left) | (x > right)] = 0
-        return down, across.T
+        size = (self.height, self.width)
+        return spreading(self.rows, self.columns, size=size, region=self.region, mode=self.spread)
 
     def dense(self, frame: int) -> Floats:
         """Return one frame's raw heat per source pixel, (H, W) float32; zero where the network did not look."""
@@ -123,40 +249,65 @@ class Explanation:
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write everything to one `.npz` without pickled objects; an existing file needs `force`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        arrays: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        facts = {name: value for name, value in values.items() if name not in arrays}
-        facts["rate"] = [self.rate.numerator, self.rate.denominator]
-        with replacing(path, force=force) as part:
-            with part.open("wb") as file:
-                np.savez_compressed(file, facts=np.array(json.dumps(facts)), **arrays)
-        return Path(path)
+        return saved.write({name: getattr(self, name) for name in self.__dataclass_fields__}, path, force=force)
 
     @classmethod
     def load(cls, path: str | Path) -> "Explanation":
-        """Read what `save` wrote."""
-        try:
-            with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop("facts")))
-            facts["rate"] = Fraction(*facts["rate"])
-            for name in ("region", "labels", "notes", "units"):
-                facts |= {name: tuple(facts[name])} if name in facts else {}
-            kind = RegressionExplanation if "maps" in arrays else cls
-            return kind(**facts | arrays)
-        except OSError:
-            raise
-        except Exception as error:  # zipfile and numpy raise whatever they stumble upon in a damaged file
-            raise MediaError(f"{path} is no explanation saved by vidcam ({type(error).__name__})") from None
+        """Read what `save` wrote, with this or an earlier version of vidcam.
+
+        Raises:
+            MediaError: it is no such file.
+        """
+        make: Callable[..., Explanation] = cls
+        return saved.read(path, make)
 
     def summary(self) -> dict[str, Any]:
         """The facts without the arrays, for `run.json` and for people."""
-        return {k: v for k, v in asdict(self).items() if not isinstance(v, np.ndarray)} | {"rate": str(self.rate)}
+        facts = {k: v for k, v in asdict(self).items() if k != "extras" and not isinstance(v, np.ndarray)}
+        return facts | {"rate": str(self.rate)}
 
     @property
-    def _said(self) -> str:
-        """What the network says of the target."""
-        return f"with probability {self.probability:.3f}"
+    def score_notes(self) -> tuple[str, ...]:
+        """What a reader must know of the target's map."""
+        method = METHODS.get(self.provenance.get("method", ""))
+        if method is not None and not method.uses_score and (not self.classes or len(self.explained) > 1):
+            return (f"method {method.name!r} looks at no score: all scores have the same map",)
+        if self.classes:
+            return (_flat("nothing in the layer speaks for this class"),) if not (self.heat > 0).any() else ()
+        return tuple(self._notes_of_value(against=method is not None and method.against))
+
+    def _notes_of_value(self, *, against: bool) -> Sequence[str]:
+        name, notes = self.target_name, []
+        if name == LOSS:
+            kept = "raises it" if against else "keeps it low"
+            notes.append(f"the map of the loss shows what {kept}; it vanishes as the fit gets better")
+        if gone := int(self.is_vanishing.sum()):
+            frames = len(self.seconds)
+            notes.append(f"the gradient of {name!r} vanishes in {gone} of {frames} frames: no map is drawn there")
+        elif not self.maps[self._which].any():
+            notes.append(_flat(f"nothing in the layer moves {name!r}"))
+        return notes
+
+    @property
+    def _which(self) -> int:
+        """The place of the target among the explained scores."""
+        return self.explained.index(self.target)
+
+    def _column(self, target: str | int) -> int:
+        names = [self.name(column) for column in self.explained]
+        if self.classes == 0 and target not in names and target not in self.explained:
+            raise TargetError(unknown("score", target, names))
+        column = target_index(target, self.labels, self.probabilities.shape[1])
+        if column not in self.explained:
+            raise TargetError(f"{self.name(column)!r} was not explained; there are {', '.join(names)}")
+        return column
+
+    @property
+    def said(self) -> str:
+        """What the network says of the target, in words."""
+        if self.is_class:
+            return f"with probability {self.probability:.3f}"
+        return f"with mean {self.values.mean():.4g} {self.unit}".rstrip()
 
     def _repr_html_(self) -> str:
         """Show a notebook the target, the importance of the frames over time, and the notes."""
@@ -166,7 +317,7 @@ class Explanation:
         points = " ".join(f"{x:.1f},{60 - 56 * score:.1f}" for x, score in zip(across, scores[::step], strict=True))
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         return (
-            f"<b>{escape(self.target_name)}</b> {escape(self._said)}: {len(scores)} frames of "
+            f"<b>{escape(self.target_name)}</b> {escape(self.said)}: {len(scores)} frames of "
             f"{self.width}&times;{self.height}, {self.duration_seconds:.2f} s; hottest: {self.top_frames(5)}<br>"
             f'<svg width="600" height="62" style="background:#f6f7f9"><polyline points="{points}" fill="none" '
             f'stroke="#2080bf" stroke-width="1.5"/></svg><br>frame importance over time<ul>{notes}</ul>'
@@ -174,103 +325,12 @@ class Explanation:
 
     def __repr__(self) -> str:
         f, h, w = self.heat.shape
+        others = f", {len(self.explained)} scores" if len(self.explained) > 1 else ""
+        said = self.said.removeprefix("with ")
         return (
-            f"Explanation({self.target_name!r}, probability {self.probability:.3f}, {f} frames of "
-            f"{self.width}x{self.height}, heat {h}x{w})"
+            f"Explanation({self.target_name!r}, {said}, {f} frames of {self.width}x{self.height}, heat {h}x{w}{others})"
         )
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class RegressionExplanation(Explanation):
-    """Heat of a regressor, per source frame, for every score at once; `heat` is that of the target.
-
-    `labels` are the names of the scores ("loss", "tx", ...), `probabilities` their values per window, in their own
-    units. The value of "loss" is the loss itself, and its map is that of minus the loss: what keeps the loss low.
-    """
-
-    maps: Floats
-    """(K, F, h, w) float32, the raw signed map of every score: above zero where a cell raises the score."""
-    gradients: Floats
-    """(K, F) size of the score's gradient at the layer, the root of the sum of squares."""
-    vanishing: npt.NDArray[np.bool_]
-    """(K, F) whether the gradient is too small for its map to mean anything; `heat` is zero there."""
-    outputs: Floats
-    """(F, K) value of every score at every source frame."""
-    units: tuple[str, ...] = ()
-    """(K,) the scores' units, empty where they have none."""
-    signed: bool = False
-    """Whether `heat` keeps its negative values."""
-    poses: Floats | None = None
-    """(F, 4, 4) camera to world, in the network's own unit of length, from networks that tell motion."""
-    true_poses: Floats | None = None
-    """(F, 4, 4) camera to world in metres, where it is known."""
-    depth: Floats | None = None
-    """(F, h', w') depth over the whole frame, in the network's own unit, from networks that tell it."""
-
-    @property
-    def frame_scores(self) -> Floats:
-        """(F,) heat of each frame: the mean size of its heat over the cells."""
-        scores: Floats = np.abs(self.heat).mean(axis=(1, 2))
-        return scores
-
-    @property
-    def values(self) -> Floats:
-        """(F,) the explained score at every source frame."""
-        return self.outputs[:, self.target]
-
-    @property
-    def is_vanishing(self) -> npt.NDArray[np.bool_]:
-        """(F,) whether the target's gradient vanishes at a frame."""
-        found: npt.NDArray[np.bool_] = self.vanishing[self.target].astype(bool)
-        return found
-
-    @property
-    def _said(self) -> str:
-        unit = self.units[self.target] if self.units else ""
-        return f"with mean {self.values.mean():.4g} {unit}".rstrip()
-
-    def __repr__(self) -> str:
-        f, h, w = self.heat.shape
-        return (
-            f"RegressionExplanation({self.target_name!r}, mean {self.values.mean():.4g}, {f} frames of "
-            f"{self.width}x{self.height}, heat {h}x{w}, {len(self.labels)} scores)"
-        )
-
-    def of(self, target: str | int, *, signed: bool | None = None) -> "RegressionExplanation":
-        """Return the explanation of another score, or of the same one signed or not; the network does not run."""
-        index = score_index(target, self.labels)
-        signed = self.signed if signed is None else signed
-        heat = shown(self.maps[index], self.vanishing[index], signed=signed)
-        found = replace(self, target=index, signed=signed, heat=heat)
-        general = [note for note in self.notes if note not in self.score_notes]
-        return replace(found, notes=(*general, *found.score_notes))
-
-    @property
-    def score_notes(self) -> tuple[str, ...]:
-        """What a reader must know of the target's map."""
-        name, frames, notes = self.target_name, len(self.heat), []
-        if self.provenance.get("method") in FEATURES:
-            return (f"method {self.provenance['method']!r} looks at no score: all scores have the same map",)
-        if name == LOSS:
-            kept = "raises it" if self.provenance.get("method") == "counterfactual" else "keeps it low"
-            notes.append(f"the map of the loss shows what {kept}; it vanishes as the fit gets better")
-        if gone := int(self.is_vanishing.sum()):
-            notes.append(f"the gradient of {name!r} vanishes in {gone} of {frames} frames: no map is drawn there")
-        elif not self.maps[self.target].any():
-            notes.append(f"the map is flat: nothing in the layer moves {name!r}, so there is nothing to draw")
-        return tuple(notes)
-
-
-def score_index(target: str | int, labels: Sequence[str]) -> int:
-    """Find a score by its name or its index; a TargetError names near matches."""
-    if isinstance(target, int) and 0 <= target < len(labels):
-        return target
-    if target not in labels:
-        raise TargetError(unknown("score", target, labels))
-    return list(labels).index(str(target))
-
-
-def shown(maps: Floats, vanishing: npt.NDArray[np.bool_], *, signed: bool) -> Floats:
-    """(F, h, w), (F,) -> (F, h, w): a map as heat, zero where its gradient vanishes and, unless signed, below zero."""
-    heat = np.where(vanishing[:, None, None], 0, maps).astype(np.float32)
-    return heat if signed else heat.clip(min=0)
+def _flat(why: str) -> str:
+    return f"the map is flat: {why}, so there is nothing to draw"

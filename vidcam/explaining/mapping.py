@@ -1,10 +1,136 @@
-"""Blending overlapping windows, and filling in the frames between their samples."""
+"""Where heat lies: a layer's slots on a window's frames, windows on the source's frames, cells on its pixels.
+
+This is the one place. A layer's slots and cells are placed on what the network was fed with (`Placing`), overlapping
+windows are blended on the source's frames (`blend`, `fill`), and positions in the network's frame become the source's
+pixels (`vidcam.data.preprocessing.View`), between which heat is spread (`spreading`).
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
+from vidcam.attribution.capture import INPUT
+from vidcam.attribution.geometry import (
+    PLACEMENTS,
+    Along,
+    Axis,
+    Mode,
+    interpolation_matrix,
+    linear,
+)
+from vidcam.attribution.layers import grid_axes
+from vidcam.attribution.receptive_field import effective_centers
+from vidcam.errors import OptionError
+from vidcam.models.model import Model
 from vidcam.types import Floats
+
+Cells = Literal["layer", "input"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a layer's output reads."""
+
+    layer: str
+    layout: str
+    """Einops pattern."""
+    grid: tuple[int, ...] | None = None
+    """(t, h, w) of a layer that returns tokens."""
+
+    @property
+    def axes(self) -> list[str]:
+        """Which of t, h, w the layer has."""
+        return grid_axes(self.layout).split()
+
+
+@dataclass
+class Placing:
+    """Where the slots and cells of the explained layer lie; known after a first window."""
+
+    model: Model
+    placement: tuple[str, str]
+    """Names of `PLACEMENTS`, for time and for space."""
+    cells: Cells = "layer"
+    """Whether maps have the layer's own cells, or equal bins of the network's input."""
+    rows: Floats | None = None
+    """(h,) where the rows of cells lie in the network's frame, in pixels."""
+    columns: Floats | None = None
+    spread: Mode = "linear"
+    axes: dict[str, Axis] = field(default_factory=dict)
+    """Geometry of the layer, by t, h, w, as far as it was asked for."""
+    notes: list[str] = field(default_factory=list)
+    """What had to be done otherwise than asked."""
+    _centroids: dict[str, Floats] | None = None
+
+    def lay(self, cells: Floats, reading: Reading, x: Any) -> Floats:
+        """(B, t, h, w) -> (B, T, h, w): lay slots on the window's frames; notes where its cells lie as well."""
+        _, length, height, width = self.model.seen_by(reading.layer, x).shape[1:]
+        if self.cells == "layer" and not self.axes:  # what a slot can see is always told
+            known = reading.layer in self.model.axes
+            self.axes = self.axes_of(reading, x, "thw" if known else "t")
+        if self.rows is None:
+            self.rows, self.spread = self.positions(reading, "h", cells.shape[2], height, x)
+            self.columns, _ = self.positions(reading, "w", cells.shape[3], width, x)
+        positions, mode = self.positions(reading, "t", cells.shape[1], length, x)
+        laid: Floats = np.einsum("Tt,bthw->bThw", self._on_window(positions, mode, reading, length), cells)
+        return laid
+
+    def positions(self, reading: Reading, axis: str, slots: int, length: int, x: Any) -> tuple[Floats, Mode]:
+        """Place the explained layer's slots along one axis of the network's input."""
+
+        def geometry() -> Axis:
+            if axis not in self.axes:
+                self.axes |= self.axes_of(reading, x, axis)
+            return self.axes[axis]
+
+        along = Along(slots, length, geometry, lambda: self._measured(reading, x)[axis])
+        if slots == 1:  # one slot is the whole axis, wherever it is put
+            return np.array([(length - 1) / 2]), "linear"
+        if self.cells == "input":
+            return linear(along)
+        kind = self.placement[0 if axis == "t" else 1]
+        positions, mode = PLACEMENTS[kind](along)
+        if not (np.diff(positions) > 0).all():  # NaN is not greater either
+            note = f"the {kind} centers along {axis} are not in order for this clip: 'linear' places them instead"
+            self.notes += [] if note in self.notes else [note]
+            return linear(along)
+        return positions, mode
+
+    def moments(self, share: Floats, reading: Reading, x: Any) -> Floats:
+        """(B, t) -> (B, T): lay what an earlier layer's slots tell on the window's frames."""
+        length = self.model.seen_by(reading.layer, x).shape[2]
+        along = Along(share.shape[1], length, lambda: self.axes_of(reading, x, "t")["t"])
+        try:
+            positions, mode = PLACEMENTS[self.placement[0]](along)
+        except OptionError:  # centroids are measured for the explained layer alone
+            positions, mode = linear(along)
+        laid: Floats = np.einsum("Tt,bt->bT", self._on_window(positions, mode, reading, length), share)
+        return laid
+
+    def axes_of(self, reading: Reading, x: Any, wanted: str) -> dict[str, Axis]:
+        """Return the geometry of a layer by the names of its axes."""
+        if reading.layer == INPUT:
+            return {axis: Axis(1, 0, 1) for axis in "thw"}
+        shape = self.model.clip_shape(x)
+        axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, axes=wanted)
+        return dict(zip([axis for axis in reading.axes if axis in wanted], axes, strict=True))
+
+    def _on_window(self, positions: Floats, mode: Mode, reading: Reading, length: int) -> Floats:
+        """(T, t) weights for slots at positions among the frames of the layer's own input."""
+        own = self.model.positions_of(reading.layer, length)  # one of several inputs may take every other frame only
+        step = own[1] - own[0] if length > 1 else 1
+        return interpolation_matrix(own[0] + step * positions, self.model.frames, mode=mode)
+
+    def _measured(self, reading: Reading, x: Any) -> dict[str, Floats]:
+        """Return where gradient energy is centered, per axis, for the first window."""
+        if self._centroids is None:
+            net, layer = self.model.channels_first(reading.layer, x)
+            clip = self.model.seen_by(reading.layer, x)[:1]
+            centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
+            self._centroids = dict(zip(reading.axes, centers, strict=True))
+        return self._centroids
 
 
 def blend(
@@ -46,3 +172,29 @@ def fill(values: Floats, known: Floats, wanted: Floats, *, nearest: bool) -> Flo
 def _beside(weights: Floats, values: Floats) -> Floats:
     """(n,) -> (n, 1, ...) with as many axes as the values."""
     return weights.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def spreading(
+    rows: Floats,
+    columns: Floats,
+    *,
+    size: tuple[int, int],
+    region: tuple[float, float, float, float],
+    mode: Mode,
+) -> tuple[Floats, Floats]:
+    """Return the matrices (H, h) and (w, W) with which `down @ heat @ across` is heat per source pixel.
+
+    Args:
+        rows: (h,) where the rows of cells lie in the source, in pixels.
+        columns: (w,) likewise.
+        size: (H, W) of the source.
+        region: left, top, right, bottom edge of what the network saw; zero outside.
+        mode: how heat fills the pixels between the cells.
+    """
+    left, top, right, bottom = region
+    down = interpolation_matrix(rows, size[0], mode=mode)
+    across = interpolation_matrix(columns, size[1], mode=mode)
+    y, x = np.arange(size[0]), np.arange(size[1])
+    down[(y < top) | (y > bottom)] = 0
+    across[(x < left) | (x > right)] = 0
+    return down, across.T

@@ -1,50 +1,38 @@
-"""What an explanation tells besides its heat: where its cells lie in the source, what to know, how to repeat it."""
+"""What an explanation tells besides its heat: what a reader must know, and how to repeat it."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from math import isinf
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from vidcam.explaining.plan import Plan
+from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
+from vidcam.models.model import Model
+
+if TYPE_CHECKING:
+    from vidcam.explaining.gathering import Gathered
 from vidcam.media.digest import digest
 
 FEW = 4
 """A map of so few cells is said to be coarse."""
 
 
-def on_source(plan: Plan, stream: Stream, frames: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return the fields of an explanation that say how its heat lies in the source, and where it came from.
-
-    Args:
-        plan: after a first window was laid.
-        stream: after it was read to its end.
-        frames: the source's frame of every sample, per window, in the order of time.
-    """
-    assert plan.rows is not None and plan.columns is not None  # at least one window was explained
-    info, view, seconds = stream.video.info, stream.view, np.array(stream.seconds)
-    return {
-        "seconds": seconds,
-        "rows": view.to_source(plan.rows, 0),
-        "columns": view.to_source(plan.columns, 1),
-        "spread": plan.spread,
-        "region": view.region,
-        "width": info.width,
-        "height": info.height,
-        "rate": info.rate,
-        "windows": np.array([(seconds[own[0]], seconds[own[-1]] + 1 / stream.rate) for own in frames]),
-        "provenance": _provenance(plan, stream),
-    }
+def notes(plan: Plan, stream: Stream, gathered: "Gathered", targets: Targets) -> Iterator[str]:
+    """Say what a reader of the pictures must know, whatever the score."""
+    yield from stream.video.notes
+    yield from plan.placing.notes
+    yield from _of_the_source(plan, stream, gathered.padding)
+    yield from _of_the_layer(plan)
+    if not targets.of_classes:
+        yield from _of_frames(plan.model, gathered, targets, len(stream.seconds))
+    yield from plan.model.notes
 
 
-def notes(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
-    """Say what a reader of the picture must know."""
-    frames, view, time = plan.model.frames, stream.view, plan.axes.get("t")
-    yield from plan.notes
+def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
+    frames, view = plan.model.frames, plan.view(stream.video.info)
     if padding:
         yield (
             f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
@@ -59,6 +47,10 @@ def notes(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
             f"the network sees pixels {left} to {right} of {view.source[1]} across and {top} to {bottom} of "
             f"{view.source[0]} down (its own crop); outside there is no heat"
         )
+
+
+def _of_the_layer(plan: Plan) -> Iterator[str]:
+    frames, placing, time = plan.model.frames, plan.placing, plan.placing.axes.get("t")
     if time is not None and time.extent > max(2 * time.stride, 2):
         sees = f"{time.extent:g}" if time.extent < frames else "all"
         yield (
@@ -70,17 +62,34 @@ def notes(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
             f"in {plan.silent} window(s) {plan.when!r} tells no frame from another; there the heat of {plan.layer!r} "
             "stands alone"
         )
-    if plan.rows is not None and plan.columns is not None and (cells := len(plan.rows) * len(plan.columns)) <= FEW:
+    assert placing.rows is not None and placing.columns is not None  # a window was explained
+    if (cells := len(placing.rows) * len(placing.columns)) <= FEW:
         say = "one cell: its heat says nothing of where" if cells == 1 else f"{cells} cells: its heat is very coarse"
         yield f"layer {plan.layer!r} has {say}"
 
 
-def _provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
+def _of_frames(model: Model, gathered: "Gathered", targets: Targets, frames: int) -> Iterator[str]:
+    """Say which frames a regressor told of."""
+    known = sorted({index for own in gathered.frames.values() for index in own})
+    if gathered.alone and model.frames > 1:
+        yield (
+            f"the network stacks {model.frames} frames; the map lies on number {model.frames // 2 + 1} of them. The "
+            f"first {known[0]} and last {frames - 1 - known[-1]} frames show the map of the nearest frame that has one"
+        )
+        if any(len(set(own)) < len(own) for own in gathered.samples.values()):
+            yield "at the network's frame rate, frames of the source are repeated: what it says of motion is too little"
+    if len(known) < known[-1] - known[0] + 1:
+        yield f"the network saw {len(known)} of {frames} frames; what is said of the others is interpolated"
+    if targets.truth is not None and not gathered.alone and model.frames > 1:
+        yield "the loss of a window is against the truth of its middle frame"
+
+
+def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
     """Collect what is needed to repeat the run."""
     model, info = plan.model, stream.video.info
     geometry = {
         axis: {"stride": a.stride, "center": a.center, "extent": None if isinf(a.extent) else a.extent}
-        for axis, a in plan.axes.items()
+        for axis, a in plan.placing.axes.items()
     }
     packages = ("vidcam", "torch", "torchvision", "av", "numpy")
     return {
@@ -92,9 +101,9 @@ def _provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "model_digest": model.digest,
         "layer": plan.layer,
         "when": plan.when,
-        "method": plan.method,
+        "method": plan.method.name,
         "pooling": plan.pooling,
-        "placement": list(plan.placement),
+        "placement": list(plan.placing.placement),
         "geometry": geometry,
         "window_frames": model.frames,
         "frame_rate": stream.rate,

@@ -21,7 +21,7 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend
 from vidcam.explaining.plan import AUTO
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
-from vidcam.explaining.windows import Sample, Stream
+from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video, replacing
 from vidcam.models.model import Model
 from vidcam.types import Floats, Progress
@@ -225,7 +225,7 @@ def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
         yield (_clip(window, target) for group in groups for window in group)
 
 
-def _clip(window: Window[Sample], target: int) -> Clip:
+def _clip(window: Window[Fed], target: int) -> Clip:
     frames = tuple(item.index for item in window.items)
     return Clip(window.start, frames, tuple(item.pixels for item in window.items), target)
 

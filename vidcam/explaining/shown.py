@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from vidcam.attribution.capture import capture
 from vidcam.attribution.scores import class_score
@@ -28,11 +27,11 @@ class Clip:
     """Number of the window's first sample."""
     frames: tuple[int, ...]
     """(T,) the source's frame of every sample; one that comes several times is shown or hidden as a whole."""
-    pixels: tuple[Tensor, ...]
-    """T preprocessed frames (C, H, W)."""
+    pixels: tuple[Any, ...]
+    """T preprocessed frames (C, H, W); of several inputs by name."""
     target: int
 
-    def batch(self, model: Model, takes: Sequence[Take] | None = None) -> Tensor:
+    def batch(self, model: Model, takes: Sequence[Take] | None = None) -> Any:
         """Return what the network takes: one clip per take, or the clip as it is."""
         takes = [tuple(range(len(self.pixels)))] if takes is None else takes
         return model.batch([[self.pixels[place] for place in take] for take in takes])

@@ -7,7 +7,6 @@ from math import isfinite
 
 from torch import Tensor
 
-from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window, sample, windows
 from vidcam.errors import OptionError
 from vidcam.media import Frame, Video, prefetch
@@ -16,12 +15,12 @@ from vidcam.types import Progress
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A preprocessed frame of the source."""
+class Fed:
+    """A frame of the source as the network is fed with it."""
 
     index: int
-    pixels: Tensor
-    """(C, H, W)"""
+    pixels: Tensor | dict[str, Tensor]
+    """(C, H, W); of several inputs one by each name."""
 
 
 class Stream:
@@ -42,22 +41,17 @@ class Stream:
         self.hop = max(1, model.frames // 2) if hop is None else _hop(hop, self.rate, model.frames)
         self._progress = progress
 
-    def __iter__(self) -> Generator[list[Window[Sample]], None, None]:
+    def __iter__(self) -> Generator[list[Window[Fed]], None, None]:
         self.seconds = []
         cut = windows(prefetch(self._samples()), length=self.model.frames, hop=self.hop)
         while group := list(islice(cut, self.batch)):
             yield group
 
-    @property
-    def view(self) -> View:
-        """Where the network's pixels lie in the source."""
-        return self.model.preprocessing.view(self.video.info.height, self.video.info.width)
-
-    def _samples(self) -> Iterator[Sample]:
-        last: Sample | None = None
+    def _samples(self) -> Iterator[Fed]:
+        last: Fed | None = None
         for frame in sample(self._noted(self.video), self.model.frame_rate):
             if last is None or last.index != frame.index:
-                last = Sample(frame.index, self.model.preprocessing(frame.pixels))
+                last = Fed(frame.index, self.model.prepare(frame.pixels))
             yield last
 
     def _noted(self, frames: Iterable[Frame]) -> Iterator[Frame]:

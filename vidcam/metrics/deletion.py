@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike
 
 from vidcam.attribution.capture import untouched
 from vidcam.attribution.geometry import interpolation_matrix
+from vidcam.attribution.layers import call
 from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.windows import Sample, Stream
+from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.metrics.erasing import Mask, centrality, edges, erase, evenness, most, neighbors
+from vidcam.metrics.erasing import Mask, centrality, edges, erased, evenness, most, neighbors
 from vidcam.models.model import Model
 from vidcam.types import Floats, Progress
 
@@ -30,7 +31,7 @@ FINEST, COARSEST = 4, 16  # pixels: smaller cells only change the texture, large
 
 def deletion(
     model: Model,
-    source: str | Path | Iterable[Window[Sample]],
+    source: str | Path | Iterable[Window[Fed]],
     explanation: Explanation,
     *,
     measures: Mapping[str, Change] | None = None,
@@ -124,7 +125,7 @@ class _Eraser:
         self.alone = "t" not in self.explanation.provenance.get("geometry", {"t": None})
         self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
 
-    def measure(self, windows: Iterable[Window[Sample]]) -> None:
+    def measure(self, windows: Iterable[Window[Fed]]) -> None:
         with untouched(self.model.net), torch.no_grad():
             for window in windows:
                 frames = tuple(sample.index for sample in window.items)
@@ -139,14 +140,14 @@ class _Eraser:
                 else:
                     self.flat += 1
 
-    def _changes(self, window: Window[Sample], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
+    def _changes(self, window: Window[Fed], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
         """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
-        pixels = torch.stack([sample.pixels for sample in window.items])
+        clip = [sample.pixels for sample in window.items]
         masks = torch.from_numpy(np.stack(list(self._masks(heat, np.random.default_rng([self.seed, window.start])))))
         found: dict[str, list[Floats]] = {name: [] for name in self.measures}
         for part in torch.split(masks, self.batch - 1):
-            versions = torch.cat([pixels[None], erase(pixels, part)])  # the whole window is the first of each batch
-            output = self.model.net(self.model.batch(list(versions)))
+            versions = [clip, *erased(clip, part)]  # the whole window is the first of each batch
+            output = call(self.model.net, self.model.batch(versions))
             for name, measure in self.measures.items():
                 found[name].append(_finite(measure(output, frames), len(versions), name)[1:])
         return {name: np.concatenate(parts) for name, parts in found.items()}

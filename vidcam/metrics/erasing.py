@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,22 @@ def erase(frames: Tensor, masks: Tensor) -> Tensor:
     spread = colors.repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1).to(frames.dtype)
     erased = masks.to(frames.device).repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1)
     return torch.where(erased[:, None, None], spread, frames)
+
+
+def erased(clip: Sequence[Any], masks: Tensor) -> list[Any]:
+    """Return a clip's T frames with the cells of each of M masks erased; of several inputs, in each of them alike.
+
+    Args:
+        clip: frames as `Model.prepare` returns them: (C, H, W), or such by name.
+        masks: (M, r, c) bool.
+    """
+    if isinstance(clip[0], Tensor):
+        return list(erase(torch.stack(list(clip)), masks))
+    parts = {name: erase(torch.stack([frame[name] for frame in clip]), masks) for name in clip[0]}
+    return [
+        [{name: part[mask, frame] for name, part in parts.items()} for frame in range(len(clip))]
+        for mask in range(len(masks))
+    ]
 
 
 def _lengths(edges: list[int]) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 from vidcam.attribution.scores import target_index
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import spearman
-from vidcam.explaining.explanation import RegressionExplanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.bootstrap import draw, mean_with_interval
 from vidcam.types import Floats
 
@@ -57,7 +57,7 @@ def map_agreement(
 
 
 def loss_agreements(
-    explanation: RegressionExplanation,
+    explanation: Explanation,
     *,
     loss: str = "loss",
     resamples: int = 1000,

@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.methods import Grid
+from vidcam.attribution.question import TokenGrid as Grid
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into

@@ -15,7 +15,7 @@ from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.data.sampling import Window
 from vidcam.errors import MediaError, ModelError
-from vidcam.explaining.windows import Sample, Stream
+from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video
 from vidcam.models.model import Model
 from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
@@ -64,7 +64,7 @@ def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: P
     return Prediction(snippets, np.arange(len(snippets)), chained(chosen_steps(snippets), seconds))
 
 
-def _vectors(model: Model, drive: Drive, groups: Iterable[list[Window[Sample]]]) -> Iterator[Floats]:
+def _vectors(model: Model, drive: Drive, groups: Iterable[list[Window[Fed]]]) -> Iterator[Floats]:
     """Yield the pose vectors (B, n, 6) of every group of snippets."""
     for group in groups:
         if group[-1].padding:

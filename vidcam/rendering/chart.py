@@ -13,7 +13,6 @@ from vidcam.rendering.curves import span
 from vidcam.rendering.drawing import DAY, axes_at, clean, figure_of_pixels, save_figure
 from vidcam.rendering.heading import HEIGHT as HEAD
 from vidcam.rendering.heading import write_heading
-from vidcam.rendering.traits import gradient, loss
 
 LEFT, PLOT = 56, 620  # points
 WIDTH = LEFT + PLOT + plots.ASIDE + 28
@@ -53,7 +52,7 @@ def _draw(explanation: Explanation, k: int, others: int) -> Figure:
 
 def _drawings(explanation: Explanation, k: int, others: int) -> list[Callable[[Axes], None]]:
     """Return what to draw into each panel, from the top."""
-    slope, beside, attention = gradient(explanation), loss(explanation), explanation.attention
+    slope, beside, attention = explanation.gradient, explanation.loss, explanation.attention
     drawings: list[Callable[[Axes], None]] = [lambda axes: plots.draw_importance(axes, explanation, k)]
     if slope is None:
         drawings.append(lambda axes: plots.draw_classes(axes, explanation, others))

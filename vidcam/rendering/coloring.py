@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from vidcam.errors import OptionError, VidcamError, unknown
 from vidcam.explaining.explanation import Explanation
-from vidcam.rendering.traits import is_signed
 from vidcam.types import Floats, Pixels
 
 Scale = Literal["video", "frame"]
@@ -67,18 +66,18 @@ def colors(colormap: str, warmth: Floats) -> Floats:
 
 def colormap_of(explanation: Explanation, colormap: str | None) -> str:
     """Return the colormap asked for, or the one that suits the heat: with a sign it needs two hues."""
-    return colormap or (SIGNED_COLORMAP if is_signed(explanation) else COLORMAP)
+    return colormap or (SIGNED_COLORMAP if explanation.signed else COLORMAP)
 
 
 def peak(explanation: Explanation) -> float:
     """Return the heat of the hottest cell of all frames; of both signs, if heat has one."""
     heat = explanation.heat
-    return float(np.abs(heat).max()) if is_signed(explanation) else max(float(heat.max()), 0.0)
+    return float(np.abs(heat).max()) if explanation.signed else max(float(heat.max()), 0.0)
 
 
 def relative(explanation: Explanation, scale: Scale = "video") -> Floats:
     """Return heat as a share of the peak, (F, h, w): 0 to 1, or -1 to 1 if it has a sign; flat maps stay zero."""
-    if not is_signed(explanation):
+    if not explanation.signed:
         return explanation.normalize(scale)
     size = np.abs(explanation.heat)
     highest = size.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
@@ -176,7 +175,7 @@ def overlay(
         VidcamError: heat that is not finite.
     """
     check_choice("scale", scale, ("video", "frame"))
-    brush = palette(colormap_of(explanation, colormap), opacity, signed=is_signed(explanation))
+    brush = palette(colormap_of(explanation, colormap), opacity, signed=explanation.signed)
     check_finite(explanation)
     down, across = explanation.spreading()
     levels = relative(explanation, scale) * (LEVELS - 1 - brush.neutral)

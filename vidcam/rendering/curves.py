@@ -1,9 +1,9 @@
-"""What is plotted over time: frame importance and the network's outputs, per window or per frame."""
+"""What is plotted over time: frame importance and what the network says, per window or per frame."""
 
 import numpy as np
 
 from vidcam.errors import VidcamError
-from vidcam.explaining.explanation import Explanation, RegressionExplanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.types import Floats
 
 
@@ -18,22 +18,19 @@ def importance(explanation: Explanation) -> Floats:
     return share(explanation.frame_scores)
 
 
-def outputs(explanation: Explanation) -> Floats:
-    """Return all that the network said: (N, K) per window, or (F, K) per frame for a regression."""
-    return explanation.outputs if isinstance(explanation, RegressionExplanation) else explanation.probabilities
+def output(explanation: Explanation, column: int | None = None) -> tuple[Floats, Floats]:
+    """Return the curve, seconds and values, of a class, by default of the target, whatever it is.
 
-
-def output(explanation: Explanation, component: int) -> tuple[Floats, Floats]:
-    """Return the curve, seconds and values, of one class or output component.
-
-    A regression has a value at every frame. Else the curve is linear between the windows' middles and constant before
-    the first and after the last.
+    A score that is no class has a value at every frame. That of a class is linear between the windows' middles and
+    constant before the first and after the last.
     """
-    if isinstance(explanation, RegressionExplanation):
-        return explanation.seconds, explanation.outputs[:, component]
+    if column is None:
+        if not explanation.is_class:
+            return explanation.seconds, explanation.values
+        column = explanation.target
     middles = explanation.windows.mean(axis=1)
     order = np.argsort(middles, kind="stable")
-    values = explanation.probabilities[order, component]
+    values = explanation.probabilities[order, column]
     start, end = span(explanation)
     seconds = np.concatenate([[start], middles[order], [end]])
     return seconds.clip(start, end), np.concatenate([values[:1], values, values[-1:]])
@@ -46,36 +43,35 @@ def span(explanation: Explanation) -> tuple[float, float]:
 
 
 def kind(explanation: Explanation) -> str:
-    """Say what the outputs are: `probability`, `output`, or `value` for a regression."""
-    if isinstance(explanation, RegressionExplanation):
+    """Say what the target's outputs are: `probability`, `output` of a class that has none, or `value` of a score."""
+    if not explanation.is_class:
         return "value"
     return "probability" if are_probabilities(explanation) else "output"
 
 
 def mean(explanation: Explanation) -> float:
-    """Return the target's mean output, over the windows or, for a regression, over the frames."""
-    return float(outputs(explanation)[:, explanation.target].mean())
+    """Return the target's mean output, over the windows or, if it is no class, over the frames."""
+    return explanation.probability if explanation.is_class else float(explanation.values.mean())
 
 
 def are_probabilities(explanation: Explanation) -> bool:
-    """Whether the outputs can be read as probabilities; those of networks that are no classifiers leave 0 to 1."""
-    if isinstance(explanation, RegressionExplanation):
-        return False
-    said = explanation.probabilities
-    return bool((said >= -1e-6).all() and (said <= 1 + 1e-6).all())
+    """Whether what the windows say of the classes can be read as probabilities; some networks' leave 0 to 1."""
+    said = explanation.probabilities[:, : explanation.classes]
+    return explanation.is_class and bool((said >= -1e-6).all() and (said <= 1 + 1e-6).all())
 
 
-def limits(explanation: Explanation, components: list[int]) -> tuple[float, float]:
-    """Return the range of the axis for some outputs: 0 to 1 for probabilities, else what they span.
+def limits(explanation: Explanation, classes: list[int] | None = None) -> tuple[float, float]:
+    """Return the range of the axis for some classes, or for the target: 0 to 1 for probabilities, else what they span.
 
     Raises:
         VidcamError: outputs that are not finite.
     """
     if are_probabilities(explanation):
         return 0.0, 1.0
-    values = outputs(explanation)[:, components]
+    of_frames = not explanation.is_class
+    values = explanation.values if of_frames else explanation.probabilities[:, classes or [explanation.target]]
     if not np.isfinite(values).all():
-        where = "at some frames" if isinstance(explanation, RegressionExplanation) else "in some windows"
+        where = "at some frames" if of_frames else "in some windows"
         raise VidcamError(f"the network's outputs are NaN or infinite {where}; they cannot be drawn")
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
@@ -84,10 +80,5 @@ def limits(explanation: Explanation, components: list[int]) -> tuple[float, floa
 
 def runners_up(explanation: Explanation, n: int) -> list[int]:
     """Return the `n` other classes with the highest mean probability, the highest first."""
-    order = np.argsort(-explanation.probabilities.mean(axis=0), kind="stable")
-    return [int(k) for k in order if k != explanation.target][:n]
-
-
-def name(explanation: Explanation, component: int) -> str:
-    """Return a class by its name, or by its index where it has none."""
-    return explanation.labels[component] if component < len(explanation.labels) else str(component)
+    means = explanation.probabilities[:, : explanation.classes].mean(axis=0)
+    return [int(k) for k in np.argsort(-means, kind="stable") if k != explanation.target][:n]

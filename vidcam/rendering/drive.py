@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vidcam.explaining.explanation import Explanation, RegressionExplanation
+from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import Scale, overlay
 from vidcam.rendering.depth import depth_panel
 from vidcam.rendering.path import course, course_panel
 from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
 from vidcam.rendering.strips import draw_bar, type_size
 from vidcam.rendering.tag import draw_tag, heat_ramp
-from vidcam.rendering.traits import VANISHES, vanishing
+from vidcam.rendering.traits import VANISHES
 from vidcam.rendering.video import film
 from vidcam.types import Progress
 
@@ -20,7 +20,7 @@ BAR_TYPE = 1.25
 
 
 def render_drive(
-    explanation: RegressionExplanation,
+    explanation: Explanation,
     path: str | Path,
     *,
     source: str | Path | None = None,
@@ -63,7 +63,7 @@ def render_drive(
 
 
 def drive_scene(
-    explanation: RegressionExplanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
+    explanation: Explanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
 ) -> Scene:
     """Draw what stays the same in all frames; the options are those of `render_drive`."""
     size = type_size(explanation.width)
@@ -83,7 +83,7 @@ def _heat(explanation: Explanation, colormap: str | None, opacity: float, scale:
     layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
     name, width = f"heat for {explanation.target_name}", explanation.width
     title = draw_tag(name, size, width, ramp=heat_ramp(explanation, colormap, scale))
-    return HeatPanel(layer, vanishing(explanation), draw_tag(f"{name}: {VANISHES}", size, width), title)
+    return HeatPanel(layer, explanation.is_vanishing, draw_tag(f"{name}: {VANISHES}", size, width), title)
 
 
 SHAPE = 16 / 9

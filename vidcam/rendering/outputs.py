@@ -1,20 +1,90 @@
-"""What a run leaves behind: the explanation, its pictures and video, and how to repeat it."""
+"""What a run leaves behind: one table of files, written together or not at all."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from vidcam.errors import MediaError
-from vidcam.explaining.explanation import Explanation, RegressionExplanation
-from vidcam.media.staging import staged
-from vidcam.rendering import contact_sheet, render, render_drive, timeline
+from vidcam.explaining.explanation import Explanation
+from vidcam.media.staging import check_free, staged
+from vidcam.rendering.chart import timeline
+from vidcam.rendering.drive import render_drive
+from vidcam.rendering.sheet import contact_sheet
+from vidcam.rendering.video import render
 from vidcam.types import Progress
 
-NAMES = ("explanation.npz", "overlay.mp4", "frames.png", "timeline.png", "run.json")
-DRIVE = "drive.mp4"
-"""The driving video, of networks that tell motion or depth."""
 APART_SECONDS = 0.25
 """Between the frames of the sheet: neighbors look alike and would fill it."""
+
+
+@dataclass
+class Run:
+    """What the files of a run are made of."""
+
+    explanation: Explanation
+    options: dict[str, Any]
+    """Those of the run, for `run.json`."""
+    look: dict[str, Any] = field(default_factory=dict)
+    """Options of `render`."""
+    progress: Progress | None = None
+    said: list[str] = field(default_factory=list)
+    """What a viewer must know of the files so far."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a run writes."""
+
+    name: str
+    about: str
+    write: Callable[[Run, Path], Sequence[str] | None]
+    """Writes it to a path, and returns what a viewer must know."""
+    wanted: Callable[[Explanation], bool] = lambda explanation: True
+    """Whether there is anything to write."""
+
+
+def _npz(run: Run, path: Path) -> None:
+    run.explanation.save(path)
+
+
+def _overlay(run: Run, path: Path) -> Sequence[str]:
+    return render(run.explanation, path, progress=run.progress, **run.look)
+
+
+def _drive(run: Run, path: Path) -> Sequence[str]:
+    return render_drive(run.explanation, path)
+
+
+def _frames(run: Run, path: Path) -> None:
+    contact_sheet(run.explanation, path, apart_seconds=APART_SECONDS)
+
+
+def _timeline(run: Run, path: Path) -> None:
+    timeline(run.explanation, path)
+
+
+def _json(run: Run, path: Path) -> None:
+    notes = [*run.explanation.notes, *run.said]
+    facts = {"options": run.options, "explanation": run.explanation.summary(), "notes": notes}
+    path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def _tells_motion(explanation: Explanation) -> bool:
+    return explanation.poses is not None or explanation.depth is not None
+
+
+OUTPUTS: tuple[Output, ...] = (
+    Output("explanation.npz", "the heat, raw, and all that is needed to draw it again", _npz),
+    Output("overlay.mp4", "the source with its heat, at its own size, frame rate and sound", _overlay),
+    Output("drive.mp4", "frame, heat, depth and the way so far, of networks that tell them", _drive, _tells_motion),
+    Output("frames.png", "the hottest frames", _frames),
+    Output("timeline.png", "frame importance and what the network says, over time", _timeline),
+    Output("run.json", "how to repeat the run, and what a reader must know", _json),
+)
+"""Every file of a run, in the order in which they are written. To add one, write its function and its row."""
+NAMES = tuple(output.name for output in OUTPUTS)
 
 
 def write_outputs(
@@ -37,31 +107,22 @@ def write_outputs(
         progress: called after every frame that was drawn.
     """
     _check_apart(explanation.provenance.get("source"), directory)
-    names = (*NAMES, DRIVE) if _drives(explanation) else NAMES
-    with staged(directory, names, force=force) as part:
-        explanation.save(part / "explanation.npz")
-        said = render(explanation, part / "overlay.mp4", progress=progress, **look or {})
-        if _drives(explanation):
-            said = (*said, *render_drive(explanation, part / DRIVE))
-        contact_sheet(explanation, part / "frames.png", apart_seconds=APART_SECONDS)
-        timeline(explanation, part / "timeline.png")
-        run = {"options": options, "explanation": explanation.summary(), "notes": [*explanation.notes, *said]}
-        (part / "run.json").write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
-    return [directory / name for name in names], said
-
-
-def _drives(explanation: Explanation) -> TypeGuard[RegressionExplanation]:
-    """Tell whether there is a way or a depth to draw."""
-    if not isinstance(explanation, RegressionExplanation):
-        return False
-    return explanation.poses is not None or explanation.depth is not None
+    run = Run(explanation, options, look or {}, progress)
+    check_free(directory, NAMES, force=force)
+    chosen = [output for output in OUTPUTS if output.wanted(explanation)]
+    with staged(directory, [output.name for output in chosen], force=force) as part:
+        for output in chosen:
+            run.said += output.write(run, part / output.name) or ()
+    for name in set(NAMES) - {output.name for output in chosen}:  # of an earlier run, which `force` replaces
+        (directory / name).unlink(missing_ok=True)
+    return [directory / output.name for output in chosen], tuple(run.said)
 
 
 def _check_apart(source: str | None, directory: Path) -> None:
     """Never write over the source, nor among its frames, whatever `force` says."""
     if source is not None and directory.exists() and Path(source).is_dir() and directory.samefile(source):
         raise MediaError(f"{directory} is the folder of frames itself; choose another directory for the results")
-    for path in (directory / name for name in (*NAMES, DRIVE)):
+    for path in (directory / name for name in NAMES):
         if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
             raise MediaError(f"{path} is the source itself; choose another directory for the results")
 
@@ -69,7 +130,7 @@ def _check_apart(source: str | None, directory: Path) -> None:
 def describe(explanation: Explanation, video: str, outputs: list[Path]) -> dict[str, Any]:
     """Return the facts of a run that a program wants."""
     says: dict[str, Any] = {"probability": round(explanation.probability, 6)}
-    if isinstance(explanation, RegressionExplanation):
+    if not explanation.is_class:
         says = {"mean": float(explanation.values.mean()), "vanishing_frames": int(explanation.is_vanishing.sum())}
     return {
         "video": video,

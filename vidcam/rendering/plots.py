@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from vidcam.explaining.explanation import Explanation
-from vidcam.rendering.curves import importance, kind, limits, name, output, runners_up
+from vidcam.rendering.curves import importance, kind, limits, output, runners_up
 from vidcam.rendering.drawing import (
     DAY,
     DAY_ATTENTION,
@@ -18,7 +18,7 @@ from vidcam.rendering.drawing import (
     number,
     shorten,
 )
-from vidcam.rendering.traits import VANISHES, unit, vanishing, vanishing_spans
+from vidcam.rendering.traits import VANISHES, vanishing_spans
 from vidcam.types import Floats
 
 ASIDE = 196  # points at the right of a panel
@@ -57,14 +57,14 @@ def draw_classes(axes: Axes, explanation: Explanation, others: int) -> None:
         axes.plot(*output(explanation, component), color=color, linewidth=1.3)
     values = explanation.probabilities[:, explanation.target]
     axes.hlines(values, *explanation.windows.T, color=DAY_TARGET, alpha=0.3, linewidth=3.5 if n < 40 else 2)
-    axes.plot(*output(explanation, explanation.target), color=DAY_TARGET, linewidth=2.2)
+    axes.plot(*output(explanation), color=DAY_TARGET, linewidth=2.2)
     axes.plot(explanation.windows.mean(axis=1), values, "o", color=DAY_TARGET, ms=4 if n < 40 else 0)
     axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     if (low, high) == (0, 1):
         axes.set_yticks((0, 0.5, 1))
     means = explanation.probabilities.mean(axis=0)
     tints = (DAY_TARGET, *DAY_OTHERS * len(rivals))
-    aside(axes, [(f"{number(means[c])} {name(explanation, c)}", t) for c, t in zip(shown, tints, strict=False)])
+    aside(axes, [(f"{number(means[c])} {explanation.name(c)}", t) for c, t in zip(shown, tints, strict=False)])
 
 
 def draw_attention(axes: Axes, explanation: Explanation, attention: Floats) -> None:
@@ -77,9 +77,9 @@ def draw_attention(axes: Axes, explanation: Explanation, attention: Floats) -> N
 
 def draw_target(axes: Axes, explanation: Explanation) -> None:
     """Draw the value of a regression at every frame, in its own unit."""
-    title = ", ".join(filter(None, [explanation.target_name, unit(explanation)]))
-    _draw_values(axes, explanation, output(explanation, explanation.target)[1], f"{title}, at every frame", DAY_TARGET)
-    axes.set_ylim(*limits(explanation, [explanation.target]))
+    title = ", ".join(filter(None, [explanation.target_name, explanation.unit]))
+    _draw_values(axes, explanation, explanation.values, f"{title}, at every frame", DAY_TARGET)
+    axes.set_ylim(*limits(explanation))
 
 
 def draw_loss(axes: Axes, explanation: Explanation, loss: Floats) -> None:
@@ -113,7 +113,7 @@ def draw_gradient(axes: Axes, explanation: Explanation, size: Floats) -> None:
     axes.set_ylim(floor, top)
     axes.plot(explanation.seconds, size.clip(min=floor), color=DAY_IMPORTANCE, linewidth=1.6)
     axes.minorticks_off()
-    gaps = int(vanishing(explanation).sum())
+    gaps = int(explanation.is_vanishing.sum())
     vanished = [(f"{VANISHES} at {gaps} of {len(size)} frames", DAY_VANISHING_INK)] if gaps else []
     aside(axes, [(f"mean {number(float(size.mean()))}", DAY_IMPORTANCE), *vanished])
 

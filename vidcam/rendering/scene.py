@@ -12,7 +12,7 @@ from vidcam.rendering.coloring import Overlay
 from vidcam.rendering.drawing import NIGHT
 from vidcam.rendering.strips import Bar
 from vidcam.rendering.tag import draw_tag, stamp
-from vidcam.rendering.traits import VANISHES, vanishing
+from vidcam.rendering.traits import VANISHES
 from vidcam.types import Pixels
 
 
@@ -53,7 +53,7 @@ class HeatPanel:
 
 def heat_panel(explanation: Explanation, layer: Overlay, size: int) -> HeatPanel:
     """Prepare a panel without a title, whose mark has type of `size` pixels."""
-    return HeatPanel(layer, vanishing(explanation), draw_tag(VANISHES, size, explanation.width))
+    return HeatPanel(layer, explanation.is_vanishing, draw_tag(VANISHES, size, explanation.width))
 
 
 @dataclass(frozen=True)

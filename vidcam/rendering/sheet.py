@@ -1,5 +1,6 @@
 """The contact sheet: the frames that count, with their heat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -13,7 +14,7 @@ from matplotlib.patches import Rectangle
 from vidcam.errors import OptionError
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import Scale, colormap_of, overlay, peak
-from vidcam.rendering.curves import kind, outputs
+from vidcam.rendering.curves import kind
 from vidcam.rendering.drawing import (
     DAY,
     DAY_TARGET,
@@ -29,7 +30,7 @@ from vidcam.rendering.heading import HEIGHT as HEAD
 from vidcam.rendering.heading import MARGIN, write_heading
 from vidcam.rendering.source import open_source
 from vidcam.rendering.strips import color_marks, draw_ramp
-from vidcam.rendering.traits import VANISHES, directions, is_signed, vanishing, with_unit
+from vidcam.rendering.traits import VANISHES, directions, with_unit
 from vidcam.types import Pixels
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
@@ -47,6 +48,8 @@ def contact_sheet(
     colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
+    order: Sequence[int] | None = None,
+    how: str = "",
     force: bool = False,
 ) -> None:
     """Write a picture of the k frames with the most heat; the options are those of `figure`.
@@ -54,7 +57,7 @@ def contact_sheet(
     Raises:
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
     """
-    style: dict[str, Any] = {"colormap": colormap, "opacity": opacity, "scale": scale}
+    style: dict[str, Any] = {"colormap": colormap, "opacity": opacity, "scale": scale, "order": order, "how": how}
     save_figure(figure(explanation, k, source=source, apart_seconds=apart_seconds, **style), path, dpi=DPI, force=force)
 
 
@@ -67,6 +70,8 @@ def figure(
     colormap: str | None = None,
     opacity: float = 0.6,
     scale: Scale = "video",
+    order: Sequence[int] | None = None,
+    how: str = "",
 ) -> Figure:
     """Return a matplotlib figure of the k frames with the most heat, in the order of time.
 
@@ -78,18 +83,20 @@ def figure(
         colormap: Any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
         opacity: Of the hottest cell, 0 to 1.
         scale: `video` has one scale for all frames; `frame` gives every frame its own.
+        order: All frames, the one that matters most first; None takes them by their heat.
+        how: What the order is, for the heading.
 
     Raises:
         OptionError: an unknown colormap or scale, an opacity outside 0 to 1, k below 1, or no source known.
         MediaError: the source is gone or has changed.
     """
     layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
-    ranks = pick(explanation, k, apart_seconds=apart_seconds)
+    ranks = pick(explanation, k, apart_seconds=apart_seconds, order=order)
     with open_source(explanation, source) as video:
         frames = video.frames_at(sorted(ranks))
     grid = _grid(explanation, len(frames))
     sheet = figure_of_pixels(grid.width, grid.height, paper=DAY["paper"])
-    write_heading(sheet, explanation, grid.width)
+    write_heading(sheet, explanation, grid.width, how=how)
     for place, frame in enumerate(frames):
         axes = axes_at(sheet, *grid.corner(place), grid.tile_width, grid.tile_height)
         _picture(axes, layer.draw(frame.index, frame.pixels), explanation)
@@ -102,13 +109,15 @@ COLD = 0.05
 """Share of the hottest frame's heat below which a frame is not picked to fill the sheet."""
 
 
-def pick(explanation: Explanation, k: int, *, apart_seconds: float = 0.0) -> dict[int, int]:
-    """Return the rank, from 1, of each of the k hottest frames that lie at least so far apart."""
+def pick(
+    explanation: Explanation, k: int, *, apart_seconds: float = 0.0, order: Sequence[int] | None = None
+) -> dict[int, int]:
+    """Return the rank, from 1, of each of the k first frames that lie at least so far apart."""
     if k < 1:
         raise OptionError(f"a contact sheet needs k of at least 1; given {k}")
     ranks: dict[int, int] = {}
     scores = explanation.frame_scores
-    for rank, frame in enumerate(explanation.top_frames(len(explanation.heat)), start=1):
+    for rank, frame in enumerate(order or explanation.top_frames(len(explanation.heat)), start=1):
         if apart_seconds > 0 and ranks and scores[frame] < COLD * scores.max():
             break
         gaps = np.abs(explanation.seconds[list(ranks)] - explanation.seconds[frame])
@@ -181,10 +190,10 @@ def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ra
 
 def _facts(explanation: Explanation, frame: int) -> list[str]:
     """Say which frame it is and how hot, or that nothing is known of it, and what a regression says there."""
-    blind = vanishing(explanation)[frame]
+    blind = explanation.is_vanishing[frame]
     facts = [f"frame {frame}", VANISHES if blind else f"heat {number(explanation.frame_scores[frame])}"]
     if kind(explanation) == "value":
-        value = number(float(outputs(explanation)[frame, explanation.target]))
+        value = number(float(explanation.values[frame]))
         facts.append(with_unit(explanation, f"{explanation.target_name} {value}"))
     return facts
 
@@ -194,7 +203,7 @@ def _legend(sheet: Figure, grid: Grid, explanation: Explanation, colormap: str |
     _, top = grid.corner(0)
     left = MARGIN + grid.columns * (grid.tile_width + GAP) + 6
     axes = axes_at(sheet, left, top, 11, grid.tile_height)
-    ends = directions(explanation) if is_signed(explanation) else None
+    ends = directions(explanation) if explanation.signed else None
     marks = color_marks(None if scale == "frame" else peak(explanation), ends, most="frame's\nmaximum")
     draw_ramp(axes, colormap_of(explanation, colormap), marks, inside=ends is not None)
     axes.tick_params(length=0, labelsize=9, colors=DAY["faint"], pad=4)

@@ -26,7 +26,7 @@ from vidcam.rendering.drawing import (
     text_width,
     write,
 )
-from vidcam.rendering.traits import VANISHES, gradient, loss, vanishing_spans, with_unit
+from vidcam.rendering.traits import VANISHES, vanishing_spans, with_unit
 from vidcam.types import Pixels
 
 CURSOR = (255, 255, 255)
@@ -80,7 +80,7 @@ def draw_bar(explanation: Explanation, width: int, *, size: int | None = None) -
     figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
     for caption in captions:
         write(figure, caption.edge, caption.top, caption.text, size=size, color=caption.color, ha=caption.side)
-    low, high = limits(explanation, [explanation.target])
+    low, high = limits(explanation)
     gutter = max(text_width(number(v), size * 0.85) for v in (low, high))
     left = min(round(size * 1.3 + gutter), width // 2)
     right = max(round(width - size * 1.8), left + 2)
@@ -124,9 +124,9 @@ def _ending(explanation: Explanation, *, short: bool) -> str:
 
 def _asides(explanation: Explanation) -> list[tuple[str, str]]:
     """Return text and color of what is said of all but the target."""
-    if gradient(explanation) is None:
+    if explanation.gradient is None:
         return [("frame importance", NIGHT_IMPORTANCE)]
-    beside, spans = loss(explanation), vanishing_spans(explanation)
+    beside, spans = explanation.loss, vanishing_spans(explanation)
     return [
         *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT_LOSS)]),
         ("size of the gradient", NIGHT_IMPORTANCE),
@@ -140,14 +140,14 @@ def _plot(axes: Axes, explanation: Explanation, range_: tuple[float, float], siz
     clean(axes, NIGHT, size=size * 0.85)
     for start, end in vanishing_spans(explanation):
         axes.axvspan(start, end, color=NIGHT_VANISHING, linewidth=0)
-    slope, beside = gradient(explanation), loss(explanation)
+    slope, beside = explanation.gradient, explanation.loss
     area = low + (importance(explanation) if slope is None else share(slope)) * (high - low)
     axes.fill_between(explanation.seconds, low, area, color=NIGHT_IMPORTANCE, alpha=0.45, linewidth=0)
     axes.plot(explanation.seconds, area, color=NIGHT_IMPORTANCE, linewidth=max(1, size / 12))
     if beside is not None:
         across = low + (beside - beside.min()) / (np.ptp(beside) or 1) * (high - low)
         axes.plot(explanation.seconds, across, color=NIGHT_LOSS, linewidth=max(1, size / 10))
-    axes.plot(*output(explanation, explanation.target), color=NIGHT_TARGET, linewidth=max(1.2, size / 7))
+    axes.plot(*output(explanation), color=NIGHT_TARGET, linewidth=max(1.2, size / 7))
     axes.set(xlim=span(explanation), ylim=(low, high), yticks=(low, high), yticklabels=(number(low), number(high)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=max(1, round(axes.bbox.width / (6 * size))), min_n_ticks=1))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")

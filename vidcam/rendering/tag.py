@@ -7,7 +7,7 @@ import numpy as np
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import Scale, colormap_of, colors, peak
 from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
-from vidcam.rendering.traits import directions, is_signed
+from vidcam.rendering.traits import directions
 from vidcam.types import Pixels
 
 
@@ -48,7 +48,7 @@ def _width(text: str, size: int, ramp: Ramp | None) -> float:
 def heat_ramp(explanation: Explanation, colormap: str | None, scale: Scale) -> Ramp:
     """Say what the colors of heat stand for."""
     name = colormap_of(explanation, colormap)
-    if is_signed(explanation):
+    if explanation.signed:
         above, below = directions(explanation)
         return Ramp(name, below, above)
     return Ramp(name, "0", "frame's maximum" if scale == "frame" else number(peak(explanation)))

@@ -14,7 +14,7 @@ from vidcam.rendering.coloring import Scale, check_choice, colormap_of, overlay,
 from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
 from vidcam.rendering.source import frames_of, open_source
 from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
-from vidcam.rendering.traits import directions, is_signed
+from vidcam.rendering.traits import directions
 from vidcam.types import Pixels, Progress
 
 Layout = Literal["overlay", "side_by_side"]
@@ -42,7 +42,7 @@ def scene(
     size = type_size(blank.shape[1])
     if colorbar:
         highest = None if scale == "frame" else peak(explanation)
-        ends = directions(explanation) if is_signed(explanation) else None
+        ends = directions(explanation) if explanation.signed else None
         legend = draw_color_scale(explanation.height, size, colormap_of(explanation, colormap), highest, ends=ends)
         blank = np.concatenate([blank, legend], axis=1)
     strip = draw_bar(explanation, blank.shape[1]) if bar else None

@@ -1,0 +1,133 @@
+"""What a method is asked, and the record of a method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vidcam.attribution.capture import INPUT, Captured, Score, capture
+from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.scores import minus
+
+TokenGrid = tuple[int, int, int] | Callable[[int], tuple[int, int, int]]
+"""(t, h, w) of a layer that returns tokens, or a function that tells it from the number of tokens."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a score depends on a layer, for one batch of inputs: what every method is asked."""
+
+    net: nn.Module
+    x: Any
+    """The network's input: a tensor, a tuple of arguments or a mapping of keyword arguments."""
+    layer: str
+    score: Score
+    captured: Captured
+    """What one forward gave: outputs of the layer and, if the method uses gradients, those too."""
+    which: int = 0
+    """Index of the score among the captured ones."""
+    pooling: str = "slot"
+    """Whether sums over positions run over each "slot" or over the whole "clip"."""
+    layout: str | None = None
+    """Einops pattern of the layer's output; None tells it from the shape where it can."""
+    grid: TokenGrid | None = None
+    turned: bool = False
+    """Whether it asks for minus the captured score."""
+
+    @cached_property
+    def activations(self) -> Tensor:
+        """The layer's output as (B, C, *S), in float32 or finer."""
+        return self.read(self.captured.activations[self.layer])
+
+    @cached_property
+    def gradients(self) -> Tensor:
+        """The score's gradient with respect to the layer's output, as (B, C, *S)."""
+        gradients = self.read(self.captured.gradients[self.which][self.layer])
+        return -gradients if self.turned else gradients
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the gradient is zero everywhere."""
+        return self.gradients.numel() > 0 and not bool(self.gradients.any())
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """Read a captured activation or gradient of the layer as (B, C, *S)."""
+        return read(self.captured, tensor, self.layer, self.x, layout=self.layout, grid=self.grid)
+
+    def against(self) -> "Question":
+        """Ask for minus the score."""
+        return replace(self, score=minus(self.score), turned=not self.turned)
+
+    def about(self, x: Any, *, gradients: bool = True) -> "Question":
+        """Ask the same about another input of the same shape: one forward, and a backward with `gradients`."""
+        captured = capture(self.net, x, layers=[self.layer], scores=[self.score], gradients=gradients)
+        return replace(self, x=x, captured=captured, which=0, turned=False)
+
+    def scores(self, x: Any) -> Tensor:
+        """Return the score of other inputs, (B,): one forward, no gradient."""
+        return capture(self.net, x, layers=(), scores=[self.score], gradients=False).scores[0]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to compute heat; the rest of the house knows a method by these facts alone, never by its name."""
+
+    name: str
+    about: str
+    """What it does, in a line."""
+    paper: str
+    run: Callable[[Question], Tensor]
+    """Heat (B, *S) of a question; S are the axes t, h, w of the layer, or of the input, see `cells`."""
+    uses_score: bool = True
+    """Whether the map depends on the score; if not, all classes have the same one."""
+    uses_gradient: bool = True
+    """Whether it reads `Question.gradients`; a layer without any is an error then."""
+    pools_by_slot: bool = True
+    """Whether `pooling` makes a difference; if not, "clip" is what it is asked with."""
+    signed: bool = False
+    """Whether its maps tell what lowers the score by negative heat."""
+    against: bool = False
+    """Whether it shows what speaks against the score."""
+    forwards: int = 0
+    """Forward passes that a map costs beside the one that is captured."""
+    cells: Literal["layer", "input"] = "layer"
+    """Where its cells lie: at the layer's own, or at equal bins of the input's frames and pixels, all three axes."""
+
+    def heat(self, question: Question, *, signed: bool = False) -> Tensor:
+        """Return heat (B, *S); if signed, less that of minus the score, for methods that do not tell it by a sign."""
+        asked = question if self.pools_by_slot else replace(question, pooling="clip")
+        if signed and self.uses_score and not self.signed:
+            return self.run(asked) - self.run(asked.against())
+        return self.run(asked)
+
+
+def method(run: Callable[[Question], Tensor], told: Callable[..., Any], **facts: Any) -> Method:
+    """Make the record of a method whose function `told` says in the first line of its docstring what it is, and ends
+    that line with the paper in brackets."""
+    line = (told.__doc__ or "").partition("\n")[0]
+    about, _, paper = line.rpartition(" (")
+    return Method(told.__name__, f"{about}.", paper.rstrip(".)"), run, **facts)
+
+
+def read(
+    captured: Captured,
+    tensor: Tensor,
+    layer: str,
+    x: Any,
+    *,
+    layout: str | None = None,
+    grid: TokenGrid | None = None,
+) -> Tensor:
+    """Read a captured activation or gradient as (B, C, *S), in float32 or finer."""
+    given = first_tensor(x)
+    assert given is not None  # capture has refused inputs without a tensor
+    sizes: tuple[int, ...] | None = None
+    if tensor.ndim == 3:  # only tokens need to be told
+        sizes = captured.grids.get(layer) or (grid(tensor.shape[1]) if callable(grid) else grid)
+    if layout is None:
+        layout = input_layout(given) if layer == INPUT else infer_layout(tensor.shape, given, grid=sizes)
+    tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+    return read_grid(tensor, layout, batch=given.shape[0], grid=sizes)

@@ -1,0 +1,199 @@
+"""Targets: which scores of a network are explained; a class is one kind of score."""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vidcam.attribution.capture import Score
+from vidcam.attribution.scores import class_score, logits, negative_loss, probabilities, target_index
+from vidcam.errors import ModelError, OptionError, TargetError, unknown
+from vidcam.explaining.explanation import LOSS
+from vidcam.models.model import Model
+from vidcam.models.source import Source
+from vidcam.types import Floats
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Key = int | str
+"""A class by its index, another score by its name."""
+Target = int | str | Score | None
+
+
+@dataclass
+class Targets:
+    """The scores that are explained: those asked for, or the classes that are likeliest so far."""
+
+    model: Model
+    wanted: tuple[Key, ...]
+    """What was asked for, the one that is shown first; empty: the likeliest classes."""
+    likeliest: int = 1
+    """How many classes, if none was asked for."""
+    named: Mapping[str, Score] = field(default_factory=dict)
+    """All scores by name: a regressor's own, and those that the user gave."""
+    truth: "Truth | None" = None
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the network is a classifier; a regressor's scores are all explained at once."""
+        return not self.model.scores and self.truth is None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """What is explained as far as it is known before the network runs."""
+        if self.of_classes:
+            return self.wanted
+        return tuple(self.named) if self.truth is None else (LOSS, *self.named)
+
+    def scores(self, middles: Sequence[int]) -> dict[Key, Score]:
+        """Return the scores of a group of windows whose middle frames are given."""
+        named: dict[str, Score] = dict(self.named)
+        if self.truth is not None:
+            named = {LOSS: self.truth.score(middles), **named}
+        return {key: named[key] if isinstance(key, str) else class_score(key) for key in self.keys}
+
+    def leading(self, shares_so_far: Sequence[Floats], chosen: list[int]) -> list[Score]:
+        """Return the scores of the classes that lead once a forward's output is counted.
+
+        The first of them that is asked fills `chosen` with the classes.
+        """
+
+        def choose(output: Any) -> None:
+            if not chosen:
+                chosen.extend(leaders([*shares_so_far, *shares(self.model, output)], self.likeliest))
+
+        def score(place: int) -> Score:
+            def of_output(output: Any) -> Tensor:
+                choose(output)
+                return class_score(chosen[place])(output)
+
+            return of_output
+
+        return [score(place) for place in range(self.likeliest)]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The right answers, a row per frame of the source, and the loss against them."""
+
+    rows: Tensor
+    loss: Loss | None
+
+    def score(self, frames: Sequence[int]) -> Score:
+        """Return minus the loss against the answers of some frames, one per sample of a batch."""
+        if max(frames) >= len(self.rows):
+            raise OptionError(f"truth has {len(self.rows)} rows, but the source has more than {max(frames)} frames")
+        rows = self.rows[list(frames)]
+
+        def score(output: Any) -> Tensor:
+            values = logits(output)
+            answer = rows.reshape(values.shape) if rows.numel() == values.numel() else rows
+            return negative_loss(answer, self.loss)(values)
+
+        return score
+
+    def check_length(self, frames: int) -> None:
+        """Raise an OptionError unless there is a row for every frame of the source."""
+        if len(self.rows) != frames:
+            raise OptionError(f"truth has {len(self.rows)} rows, but the source has {frames} frames")
+
+    def of_knowing_nothing(self, output: Any, score: Score) -> Tensor:
+        """Return the loss of an answer that does not look, (B,): the mean of the truth, or zero."""
+        values = logits(output)
+        if self.rows[:1].numel() != values[:1].numel():  # as class indices: no output is their mean
+            return -score(torch.zeros_like(values))
+        mean = self.rows.to(values).mean(0).reshape(1, *values.shape[1:]).expand_as(values)
+        return -torch.minimum(score(mean), score(torch.zeros_like(values)))
+
+
+def find_targets(
+    source: Source, target: Target | Sequence[Target], classes: int, truth: npt.ArrayLike | None, loss: Loss | None
+) -> Targets:
+    """Find what is asked for before any network runs; without labels an index is checked by the first window.
+
+    Raises:
+        TargetError: no such class or score.
+        OptionError: a truth that does not fit, or a number of classes below one.
+    """
+    model = source.model
+    several = list(target) if isinstance(target, list | tuple) else [] if target is None else [target]
+    own = {_name(score): score for score in several if callable(score)}
+    answers = None if truth is None else Truth(_rows(truth, whole=loss is not None), loss)
+    if answers is not None and LOSS in model.scores:
+        raise OptionError(f"{model.name} has a loss of its own; give no truth")
+    if classes < 1 or (several and classes != 1):
+        given = f"{classes} beside {len(several)} targets" if several else classes
+        raise OptionError(f"classes is how many of the likeliest are explained without a target; given {given}")
+    named = {**model.scores, **own}
+    if model.scores or answers is not None:
+        names = [*([] if answers is None else [LOSS]), *named]
+        wanted: tuple[Key, ...] = tuple(_value(each, names, source) for each in several or [None])
+    else:
+        wanted = tuple(_name(each) if callable(each) else _class(each, model.labels) for each in several)
+    return Targets(model, wanted, classes, named, answers)
+
+
+def leaders(per_window: Sequence[Floats], count: int) -> list[int]:
+    """Return the classes with the highest mean probability, (K,) per window, the likeliest first."""
+    mean = np.mean(per_window, axis=0)
+    if count == 1:
+        return [int(mean.argmax())]
+    if count > len(mean):
+        raise OptionError(f"classes must be at most {len(mean)}, as many as the network has; given {count}")
+    return [int(index) for index in np.argsort(-mean, kind="stable")[:count]]
+
+
+def shares(model: Model, output: Any) -> Floats:
+    """(B, K) probabilities, after a check that there are classes and as many labels."""
+    values = logits(output)
+    if values.ndim != 2:
+        raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
+    per_class: Floats = probabilities(output).detach().cpu().numpy()
+    if not np.isfinite(per_class).all():
+        raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
+    if model.labels and len(model.labels) != per_class.shape[1]:
+        raise ModelError(f"{model.name} has {per_class.shape[1]} classes, but {len(model.labels)} labels were given")
+    return per_class
+
+
+def _name(score: Any) -> str:
+    return str(getattr(score, "__name__", type(score).__name__))
+
+
+def _class(target: Any, labels: Sequence[str]) -> int:
+    if not isinstance(target, str | SupportsIndex):
+        raise TargetError(f"a target is a class's index or name; given {target!r}")
+    target = target if isinstance(target, str) else operator.index(target)
+    if labels or not str(target).isdecimal():
+        return target_index(target, labels)
+    return int(target)
+
+
+def _value(target: Any, names: Sequence[str], source: Source) -> str:
+    """Find a score by its name; the loss comes first."""
+    if callable(target):
+        return _name(target)
+    if not isinstance(target, str | None):
+        raise TargetError(f"{source.model.name} is a regressor: a target is the name of a score; given {target!r}")
+    if target is None:
+        return LOSS if LOSS in names else names[0]
+    if target not in names and (lacks := ({LOSS: "truth="} | dict(source.lacks)).get(target)):
+        raise TargetError(f"there is no {target} to explain: it needs {lacks}; possible: {', '.join(names)}")
+    if target not in names:
+        raise TargetError(unknown("score", target, names))
+    return target
+
+
+def _rows(truth: npt.ArrayLike, *, whole: bool) -> Tensor:
+    """Return the truth as a tensor; whole numbers stay so if asked for, as losses of classes take them."""
+    try:
+        values = truth.detach().cpu() if isinstance(truth, Tensor) else torch.from_numpy(np.array(truth))
+    except (TypeError, ValueError, RuntimeError):
+        raise OptionError("truth must be (F, ...) numbers, a row per frame of the source") from None
+    if values.ndim == 0 or values.is_complex() or not values.isfinite().all():
+        raise OptionError("truth must be (F, ...) finite numbers, a row per frame of the source")
+    return values if values.is_floating_point() or whole else values.float()
