@@ -4,7 +4,7 @@ Nothing is recorded before the layer: the network's parameters are frozen, the l
 only what follows builds a graph. So an explanation costs one inference in time and memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vidcam.attribution.layers import find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.layers import call, find_layer, first_tensor, map_tensors, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError
 
 Score = Callable[[Any], Tensor]
@@ -66,7 +66,7 @@ def capture(net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[S
         stack.enter_context(_cudnn_off_in_recurrent_modules(net))
         recorder = _Recorder(net, layers, differentiate=bool(scores))
         stack.enter_context(recorder)
-        output = _call(net, recorder.record_input(map_tensors(x, _ordinary)))
+        output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
         recorder.check()
         values = [_checked(score(output), recorder.batch) for score in scores]
         gradients = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(values, 1)]
@@ -222,12 +222,6 @@ def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
             handle.remove()
         if flags:  # an exception came between the two hooks
             torch.backends.cudnn.enabled = flags[0]
-
-
-def _call(net: nn.Module, x: Any) -> Any:
-    if isinstance(x, Mapping):
-        return net(**x)
-    return net(*x) if isinstance(x, tuple) else net(x)
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

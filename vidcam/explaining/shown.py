@@ -32,7 +32,7 @@ class Clip:
     """T preprocessed frames (C, H, W)."""
     target: int
 
-    def batch(self, model: Model, takes: Sequence[Take] | None = None) -> Tensor:
+    def batch(self, model: Model, takes: Sequence[Take] | None = None) -> Any:
         """Return what the network takes: one clip per take, or the clip as it is."""
         takes = [tuple(range(len(self.pixels)))] if takes is None else takes
         return model.batch([[self.pixels[place] for place in take] for take in takes])
