@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vidcam.explaining.explanation import Explanation, RegressionExplanation
     from vidcam.explaining.regression import explain_regression
     from vidcam.media import open_video
-    from vidcam.models.loading import load_model
+    from vidcam.models.build import load_model
     from vidcam.models.model import Model
     from vidcam.rendering import contact_sheet, render, render_drive, timeline
 
@@ -30,7 +30,7 @@ _HOMES = {
     "contact_sheet": "vidcam.rendering",
     "explain": "vidcam.explaining.explain",
     "explain_regression": "vidcam.explaining.regression",
-    "load_model": "vidcam.models.loading",
+    "load_model": "vidcam.models.build",
     "open_video": "vidcam.media",
     "render": "vidcam.rendering",
     "render_drive": "vidcam.rendering",

@@ -11,7 +11,7 @@ from torch import nn
 from vidcam.explaining.explain import explain
 from vidcam.explaining.plan import make_plan
 from vidcam.media import VideoWriter
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.models.model import Model
 
 

@@ -13,7 +13,7 @@ from vidcam.explaining.plan import AUTO
 from vidcam.explaining.ranking import rank
 from vidcam.explaining.regression import explain_regression
 from vidcam.media.staging import check_free, staged
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.models.model import Model
 from vidcam.rendering.outputs import NAMES, describe, write_outputs
 from vidcam.rendering.ranked import rank_sheet

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -322,32 +322,3 @@ class Model:
 def _count(number: int, what: str) -> str:
     plural = f"{what}es" if what.endswith("s") else f"{what}s"
     return f"{number} {what if number == 1 else plural}"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model that has a name is built."""
-
-    about: str
-    """What it is, its input and its paper, in a line."""
-    build: Callable[..., Model]
-    """`(weights=, checkpoint=, options=) -> Model`"""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options that it takes, with their defaults."""
-
-    def choose(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options, those given and the defaults; an OptionError names near matches of unknown ones."""
-        for option in given:
-            if option not in self.options:
-                raise OptionError(unknown(f"option of {name}", option, self.options))
-        return {**self.options, **given}
-
-
-def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:
-    """Resize the whole frame to (H, W), or to a square, and crop nothing; without a size change nothing."""
-    if size is None:
-        return preprocessing
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2:
-        raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
-    return replace(preprocessing, resize=(int(sides[0]), int(sides[1])), crop=None)
