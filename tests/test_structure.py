@@ -162,7 +162,7 @@ def test_the_readme_names_every_command(readme: str) -> None:
 
 
 def test_the_readme_names_every_model(readme: str) -> None:
-    from vidcam.models.loading import MODELS
+    from vidcam.models.build import MODELS
 
     assert not [name for name in MODELS if not re.search(rf"\b{name}\b", readme)]
 

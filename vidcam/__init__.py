@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vidcam.explaining.explain import explain
     from vidcam.explaining.explanation import Explanation
     from vidcam.media import open_video
-    from vidcam.models.loading import load_model
+    from vidcam.models.build import load_model
     from vidcam.models.model import Model
     from vidcam.rendering import contact_sheet, render, render_drive, timeline
 
@@ -27,7 +27,7 @@ _HOMES = {
     "cam": "vidcam.attribution.methods",
     "contact_sheet": "vidcam.rendering",
     "explain": "vidcam.explaining.explain",
-    "load_model": "vidcam.models.loading",
+    "load_model": "vidcam.models.build",
     "open_video": "vidcam.media",
     "render": "vidcam.rendering",
     "render_drive": "vidcam.rendering",

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torchvision.transforms.v2.functional import resize
 
 from vidcam.data.synthetic import MOTIONS, motion_clip
-from vidcam.models.demo import FRAMES, MEAN, RATE, SIZE, STD, WEIGHTS, DemoNet
+from vidcam.models.mini import FRAMES, MEAN, RATE, SIZE, STD, WEIGHTS, MiniNet
 
 Pixels = NDArray[np.uint8]
 
@@ -66,11 +66,11 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def train(steps: int, seed: int) -> tuple[DemoNet, list[float], float]:
+def train(steps: int, seed: int) -> tuple[MiniNet, list[float], float]:
     """Fit a fresh network; give it in eval mode, the loss averaged over each twentieth, and the seconds it took."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = DemoNet().to(memory_format=torch.channels_last_3d)
+    net = MiniNet().to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE_OF_LEARNING, steps)
     losses, start = [], time.perf_counter()
@@ -124,7 +124,7 @@ def preprocess(pixels: Pixels) -> Tensor:
 
 
 @torch.inference_mode()
-def evaluate(net: DemoNet, clips: int, *, disturb: Callable[[Pixels], Pixels] = lambda x: x) -> dict[str, object]:
+def evaluate(net: MiniNet, clips: int, *, disturb: Callable[[Pixels], Pixels] = lambda x: x) -> dict[str, object]:
     """Count hits on clips at 160 x 120 and 30 frames per second, every second of which the network sees."""
     confusion = np.zeros((len(MOTIONS), len(MOTIONS)), int)
     for i in range(clips):

@@ -18,7 +18,7 @@ from vidcam.data.extraction import Source
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.media import BACKENDS, open_video
-from vidcam.models.demo import DemoNet
+from vidcam.models.mini import MiniNet
 
 FRAMES, RATE, SIZE = 16, 12.5, (96, 112)
 BATCH, BATCHES, RUNS, REPEATS = 8, 4, 3, 8
@@ -52,7 +52,7 @@ def loaded(manifest: Manifest, backend: str, workers: int) -> float:
 
 def trained(classes: int) -> float:
     """Clips per second of the training step of a small R(2+1)D alone."""
-    net = DemoNet(classes)
+    net = MiniNet(classes)
     optimizer = torch.optim.AdamW(net.parameters())
     x, y = torch.rand(BATCH, 3, FRAMES, *SIZE), torch.zeros(BATCH, dtype=torch.int64)
 

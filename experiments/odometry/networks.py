@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import load_model
 from vidcam.models.model import Model
+from vidcam.models.recipe import UntrainedWarning
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import Motion, SfMLearner
 from vidcam.models.sfmlearner.pose_net import PoseExpNet

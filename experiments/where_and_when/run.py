@@ -41,7 +41,7 @@ from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import class_score
 from vidcam.data.preprocessing import View
 from vidcam.data.synthetic import MOTIONS, SyntheticClip, motion_clip
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.models.model import Model
 
 HERE = Path(__file__).parent

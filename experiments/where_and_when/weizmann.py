@@ -36,7 +36,7 @@ from torchvision.transforms.v2.functional import resize
 from vidcam.attribution.scores import class_score
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.media import open_video
-from vidcam.models.demo import FRAMES, MEAN, SIZE, STD, DemoNet, demo_net
+from vidcam.models.mini import FRAMES, MEAN, SIZE, STD, MiniNet, demo_net
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("VIDCAM_TEST_DATA", HERE.parents[2] / "shared" / "data")) / "weizmann"
@@ -108,7 +108,7 @@ def trained(clips: Clips, actions: list[str], options: argparse.Namespace, numbe
     """Train, or take what an earlier run trained."""
     path = options.weights / f"weizmann_{number}.safetensors"
     if options.reuse and path.exists():
-        net = DemoNet(len(actions))
+        net = MiniNet(len(actions))
         net.load_state_dict(load_file(path))
         return net.eval()
     net = fit(clips, actions, options.steps, number)
@@ -121,7 +121,7 @@ def fit(clips: Clips, actions: list[str], steps: int, seed: int) -> nn.Module:
     """Tune the demo's network, which knows motion already, to ten actions."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = DemoNet(len(actions))
+    net = MiniNet(len(actions))
     net.load_state_dict({k: v for k, v in demo_net().state_dict().items() if not k.startswith("fc.")}, strict=False)
     net.train().to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.05)

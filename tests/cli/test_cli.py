@@ -361,7 +361,7 @@ def test_render_draws_again(cli: Cli, movie: Path) -> None:
 
 def test_models_and_methods(cli: Cli) -> None:
     from vidcam.attribution.methods import METHODS
-    from vidcam.models.loading import MODELS
+    from vidcam.models.build import MODELS
 
     code, out, _ = cli("models", "--json")
     assert code == 0 and [json.loads(line)["model"] for line in out.splitlines()] == list(MODELS)

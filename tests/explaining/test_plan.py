@@ -12,7 +12,7 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.mapping import Reading
 from vidcam.explaining.plan import make_plan
 from vidcam.media import VideoWriter
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.models.model import Model
 
 

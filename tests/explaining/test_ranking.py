@@ -18,8 +18,8 @@ from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.agreement import spearman
 from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import RANKINGS, RankedFrame, Ranking, rank
+from vidcam.models.cnn_rnn import AdditiveAttention, CnnRnn, RecurrentOutput
 from vidcam.models.model import Model
-from vidcam.models.recurrent import AdditiveAttention, CnnRnn, RecurrentOutput
 from vidcam.rendering.ranked import rank_sheet
 from vidcam.rendering.sheet import pick
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from vidcam.data.synthetic import SyntheticClip, motion_clip
-from vidcam.models.demo import FRAMES, LABELS, MEAN, RATE, SIZE, STD, WEIGHTS, DemoNet, demo_net
+from vidcam.models.mini import FRAMES, LABELS, MEAN, RATE, SIZE, STD, WEIGHTS, MiniNet, demo_net
 
 FIRST_SEED = 2 * 10**9  # neither trained nor evaluated on
 
 
 @pytest.fixture(scope="module")
-def net() -> DemoNet:
+def net() -> MiniNet:
     return demo_net()
 
 
@@ -24,7 +24,7 @@ def clips() -> list[SyntheticClip]:
     return [motion_clip(FIRST_SEED + i, label=i % len(LABELS)) for i in range(60)]
 
 
-def say(net: DemoNet, clips: list[SyntheticClip], change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+def say(net: MiniNet, clips: list[SyntheticClip], change: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
     """`(clips, classes)` probabilities, `change` done to each `(3, T, H, W)` input."""
     times = np.arange(FRAMES) / float(RATE)
     inputs = []

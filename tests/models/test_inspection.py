@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vidcam import Model
 from vidcam.data.preprocessing import Preprocessing
+from vidcam.models.build import MODELS
 from vidcam.models.inspection import list_layers, list_models
-from vidcam.models.loading import MODELS
 
 
 def test_every_model_is_listed() -> None:

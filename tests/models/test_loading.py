@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from vidcam.errors import ModelError, TargetError
-from vidcam.models import demo
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import MODELS, load_model, read_labels
+from vidcam.models import mini
+from vidcam.models.build import MODELS, load_model
+from vidcam.models.labels import read_labels
+from vidcam.models.recipe import UntrainedWarning
 
 
 @pytest.mark.parametrize("name", ["r3d18", "R3D_18", "demos", ""])
@@ -25,8 +26,8 @@ def test_an_unknown_model(name: str) -> None:
 def test_the_demo_is_as_it_is_shipped() -> None:
     model = load_model("demo")
     assert model.weights == "shipped" and not model.net.training
-    assert model.labels == demo.LABELS
-    for one, other in zip(model.net.parameters(), demo.demo_net().parameters(), strict=True):
+    assert model.labels == mini.LABELS
+    for one, other in zip(model.net.parameters(), mini.demo_net().parameters(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -55,7 +56,7 @@ def test_without_a_network_it_is_one_line(monkeypatch: pytest.MonkeyPatch, error
 
 
 def test_another_number_of_classes(tmp_path: Path) -> None:
-    net = demo.DemoNet(7)
+    net = mini.MiniNet(7)
     torch.save({"state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}, tmp_path / "a.pth")
     model = load_model("demo", checkpoint=tmp_path / "a.pth")
     assert model.net.fc.out_features == 7 and model.labels == ()

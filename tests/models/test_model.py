@@ -1,6 +1,8 @@
 """Model: checks of what it is given, its digest, and its geometry."""
 
+import re
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.geometry import Axis
 from vidcam.errors import LayerError, OptionError, TargetError
+from vidcam.models.inputs import Input
 from vidcam.models.model import Model
 
 
@@ -99,3 +102,33 @@ def test_axes_where_time_comes_before_channels() -> None:
     model = Model(TimeFirst(), layer="conv", input_layout="b t c h w")
     assert model.axes_of("conv", (3, 8, 20, 21), "b c t h w") == (Axis(1, 0, 3), Axis(2, 0, 5), Axis(3, 0, 7))
     assert model.channels_first("conv")[1] == "net.conv"
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        ({}, "Model(custom, 0, 16 frames, weights custom)"),
+        (
+            {"name": "r3d_18", "frame_rate": 7.5, "labels": ["a", "b"], "weights": "none"},
+            "Model(r3d_18, 0, 16 frames at 7.5 per second, 2 classes, weights none)",
+        ),
+        ({"frames": 1, "labels": ["a"]}, "Model(custom, 0, 1 frame, 1 class, weights custom)"),
+        ({"options": {"classes": 51}}, "Model(custom, 0, 16 frames, 51 classes, weights custom)"),
+        ({"scores": {"speed": len}}, "Model(custom, 0, 16 frames, 1 score, weights custom)"),
+        (
+            {"inputs": {"rgb": Input(), "flow": Input()}},
+            "Model(custom, 0, 16 frames, inputs rgb and flow, weights custom)",
+        ),
+    ],
+)
+def test_it_says_in_a_line_what_it_is(slots: dict[str, Any], said: str) -> None:
+    assert repr(Model(net(), "0", **slots)) == said
+
+
+def test_help_tells_every_slot() -> None:
+    told = Model.__doc__ or ""
+    assert not [
+        field.name
+        for field in fields(Model)
+        if field.name[0] != "_" and not re.search(rf"^ +{field.name}: ", told, re.M)
+    ]

@@ -20,11 +20,11 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.explaining.explain import explain
 from vidcam.media import VideoWriter
+from vidcam.models.build import load_model
+from vidcam.models.cnn_rnn import CnnRnn, RecurrentOutput
 from vidcam.models.image_backbone import image_backbone
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import load_model
 from vidcam.models.model import Model
-from vidcam.models.recurrent import CnnRnn, RecurrentOutput
+from vidcam.models.recipe import UntrainedWarning
 
 LAYER = "backbone.layer4"
 LAYOUT = "(b t) c h w"

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vidcam.errors import MediaError, ModelError, OptionError
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint, write_checkpoint
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import load_model
 from vidcam.models.model import Model
+from vidcam.models.recipe import UntrainedWarning
 
 SMALL: dict[str, Any] = {"classes": 5, "frames": 6, "frame_rate": 12.5, "size": [40, 48], "seed": 3}
 RECURRENT = {
@@ -100,7 +100,7 @@ def test_weights_that_share_memory(tmp_path):
 def test_another_number_of_classes_renews_the_head(monkeypatch):
     """Kinetics weights with a user's classes: all but the head is kept."""
     full = changed_kinetics()
-    monkeypatch.setattr("vidcam.models.kinetics.trained", lambda *_: full)
+    monkeypatch.setattr("vidcam.models.torchvision_video.trained", lambda *_: full)
     kept = {key: value.clone() for key, value in full.state_dict().items() if not key.startswith("fc.")}
     with pytest.warns(UntrainedWarning, match="mc3_18 has a new head for 5 classes"):
         model = load_model("mc3_18", options={"classes": 5})

@@ -9,10 +9,10 @@ from torch import nn
 from vidcam.attribution.capture import capture
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.errors import ModelError, OptionError
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import write_checkpoint
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import load_model
 from vidcam.models.model import Model
+from vidcam.models.recipe import UntrainedWarning
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 

@@ -10,9 +10,9 @@ from vidcam.attribution.capture import capture, untouched
 from vidcam.attribution.layers import output_shapes, read_grid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.scores import class_score
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import MODELS, load_model
+from vidcam.models.build import MODELS, load_model
 from vidcam.models.model import Model
+from vidcam.models.recipe import UntrainedWarning
 
 NAMES = [name for name in MODELS if name in torchvision.models.list_models(torchvision.models.video)]
 SMALL = ["r3d_18", "mc3_18", "r2plus1d_18", "s3d"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.errors import MediaError, ModelError
+from vidcam.models.extra import Extra
 from vidcam.models.model import Model
 from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
 from vidcam.models.sfmlearner.rotation import pose_matrix
@@ -76,7 +77,8 @@ def drive(tmp_path: Path) -> Drive:
 
 
 def oracle(truth: Trajectory, frames: int, scales: Floats | None = None) -> Model:
-    return Model(Oracle(truth, scales), layer="layer", frames=frames)
+    extras = {"poses": Extra(lambda output: torch.from_numpy(camera_poses(output.pose.numpy())))}
+    return Model(Oracle(truth, scales), layer="layer", frames=frames, extras=extras)
 
 
 def test_pose_vectors_become_camera_poses() -> None:
@@ -138,7 +140,7 @@ def test_fewer_frames_than_a_snippet(truth: Trajectory, drive: Drive) -> None:
 
 
 def test_networks_without_poses(truth: Trajectory, drive: Drive) -> None:
-    with pytest.raises(ModelError, match=r"predicts no camera poses \(B, 2, 6\); its output is Tensor"):
+    with pytest.raises(ModelError, match=r"predicts no camera poses \(B, 3, 4, 4\); it tells Tensor"):
         predict(Model(nn.Sequential(nn.Identity()), layer="0", frames=3), drive)
     broken = oracle(truth, 3, np.full(FRAMES, np.nan))
     with pytest.raises(ModelError, match="not finite near frame 0"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vidcam.models.loading import MODELS
+from vidcam.models.build import MODELS
 from vidcam.training.classifier.train import train
 from vidcam.training.settings import Machine, Settings
 

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vidcam.models.demo import DemoNet
+from vidcam.models.cnn_rnn import CnnRnn
+from vidcam.models.head import head_names
+from vidcam.models.mini import MiniNet
 from vidcam.models.model import Model
-from vidcam.models.recurrent import CnnRnn
 from vidcam.training.classifier.module import Classifier, class_weights
 from vidcam.training.classifier.train import train
-from vidcam.training.parts import frozen_parts, head_names, optimizer, renew_head, schedule
+from vidcam.training.parts import frozen_parts, optimizer, schedule
 from vidcam.training.settings import Settings
 
 
@@ -25,25 +26,18 @@ def settings(**given: Any) -> Settings:
 
 
 def test_heads() -> None:
-    assert head_names(DemoNet(3)) == ("fc",)
+    assert head_names(MiniNet(3)) == ("fc",)
     net = CnnRnn(3, backbone="squeezenet1_1", attention=True, hidden=4)
     assert head_names(net) == ("rnn", "attention", "head")
     assert frozen_parts(net, ["backbone"]) == [net.backbone]
 
 
 def test_each_part_has_its_rate() -> None:
-    net = DemoNet(3)
+    net = MiniNet(3)
     chosen = optimizer(net, settings(learning_rate=1.0, backbone_learning_rate=0.25))
     rates = {group["name"]: (group["lr"], sum(p.numel() for p in group["params"])) for group in chosen.param_groups}
     head = sum(p.numel() for p in net.fc.parameters())
     assert rates == {"backbone": (0.25, sum(p.numel() for p in net.parameters()) - head), "head": (1.0, head)}
-
-
-def test_a_renewed_head_is_linear_and_repeatable() -> None:
-    one, other = DemoNet(3), DemoNet(3)
-    renew_head(one, 7, seed=1)
-    renew_head(other, 7, seed=1)
-    assert one.fc.out_features == 7 and torch.equal(one.fc.weight, other.fc.weight)
 
 
 def test_cosine_with_warmup() -> None:
@@ -68,7 +62,7 @@ def test_a_plateau_lowers_the_rate() -> None:
 
 
 def test_loss_with_smoothing_and_weights() -> None:
-    net = DemoNet(3)
+    net = MiniNet(3)
     module = Classifier(Model(net, "layer4"), settings(label_smoothing=0.3), class_weights=class_weights([0, 0, 1], 3))
     values, y = torch.tensor([[2.0, 0.0, 1.0], [0.5, 1.0, -1.0]]), torch.tensor([0, 1])
     logs = functional.log_softmax(values, dim=1)

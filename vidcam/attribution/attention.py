@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capture import Score, capture
-from vidcam.attribution.layers import find_layer, first_tensor
+from vidcam.attribution.layers import find_layer, first_tensor, map_tensors
 from vidcam.errors import LayerError
 
 Attention = Callable[[Any], Tensor]
@@ -18,13 +18,14 @@ Call = tuple[list[Tensor], Tensor | None]
 """The tensors that a module was given, and the first that it returned."""
 
 
-def find_context(net: nn.Module, x: Tensor, attention: Attention) -> str | None:
+def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     """Name the module that is given states h (B, T, D) and returns the context sum_t a_t h_t (B, D) first.
 
     It is known by its numbers, on noise of the input's shape: no name or class is taken for granted. None if no module
     does that, as where a network weighs its states in between its modules.
     """
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+    generator = torch.Generator().manual_seed(0)
+    noise = map_tensors(x, lambda part: torch.randn(part.shape, generator=generator).to(part))
     names = [name for name, _ in net.named_modules() if name]
     with _listening(net, names) as heard:
         weights = attention(capture(net, noise, layers=()).output)
@@ -34,7 +35,7 @@ def find_context(net: nn.Module, x: Tensor, attention: Attention) -> str | None:
     )
 
 
-def contribution(net: nn.Module, x: Tensor, *, layer: str, attention: Attention, score: Score) -> Tensor:
+def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, score: Score) -> Tensor:
     """Return a_t (d score / d context) . h_t of each frame, (B, T), signed.
 
     Attention's own weights have neither class nor sign. Where a linear layer follows the context, the contributions

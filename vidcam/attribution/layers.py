@@ -75,7 +75,14 @@ def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
     return {}
 
 
-def output_shapes(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, tuple[torch.Size, Shape | None]]:
+def call(net: nn.Module, x: Any) -> Any:
+    """Run a network on a tensor, a tuple of arguments, or a mapping of keyword arguments."""
+    if isinstance(x, Mapping):
+        return net(**x)
+    return net(*x) if isinstance(x, tuple) else net(x)
+
+
+def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tuple[torch.Size, Shape | None]]:
     """Run the network once and return each layer's output shape, and its grid if the layer returns that.
 
     Layers that are not reached, are called several times or return no tensor are left out.
@@ -93,7 +100,7 @@ def output_shapes(net: nn.Module, x: Tensor, names: Sequence[str]) -> dict[str, 
     ]
     try:
         with torch.no_grad():
-            net(x)
+            call(net, x)
     finally:
         for handle in handles:
             handle.remove()
@@ -162,8 +169,8 @@ def clip_size(x: Tensor) -> tuple[int, int, int]:
     return int(size.get("t", 1)), int(size["h"]), int(size["w"])
 
 
-def infer_layout(shape: Shape, x: Tensor, *, grid: Shape | None = None) -> str:
-    """Tell the layout of a layer's output from its shape and the input's; refuse to guess.
+def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None) -> str:
+    """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
     A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
     number where the input is square, else to within two cells. Time before channels is thought of only where the
@@ -172,7 +179,8 @@ def infer_layout(shape: Shape, x: Tensor, *, grid: Shape | None = None) -> str:
     Raises:
         LayerError: no layout fits, or several do.
     """
-    fitting = [layout for layout in LAYOUTS if _fits(layout, shape, x, grid)]
+    given = first_tensor(x)
+    fitting = [] if given is None else [layout for layout in LAYOUTS if _fits(layout, shape, given, grid)]
     if len(fitting) == 1:
         return fitting[0]
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"fits none of {', '.join(LAYOUTS)}"

@@ -10,7 +10,7 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
 from vidcam.media.staging import check_free, staged
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.models.model import Model
 from vidcam.rendering.outputs import NAMES, describe, write_outputs
 from vidcam.rendering.ranked import rank_sheet

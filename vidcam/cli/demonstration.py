@@ -10,7 +10,7 @@ from vidcam.explaining.explain import explain
 from vidcam.media import VideoWriter
 from vidcam.media.staging import check_free, staged
 from vidcam.metrics.localization import hits
-from vidcam.models.loading import load_model
+from vidcam.models.build import load_model
 from vidcam.rendering.outputs import NAMES, describe, write_outputs
 from vidcam.types import Progress
 

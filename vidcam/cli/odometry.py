@@ -111,7 +111,7 @@ def _open(sequence: str, poses: Path | None, camera: str | None, csv: Path | Non
 def _predict(
     drive: "Drive", model: str, files: dict[str, Any], options: dict[str, Any], batch: int, device: str
 ) -> "Prediction":
-    from vidcam.models.loading import load_model
+    from vidcam.models.build import load_model
     from vidcam.odometry.prediction import predict
 
     loaded = load_model(model, **files, device=device, options=options)

@@ -14,8 +14,9 @@ from vidcam.attribution.scores import class_score
 from vidcam.data.drives.drive import Drive
 from vidcam.data.sampling import Window
 from vidcam.errors import MediaError, OptionError
+from vidcam.explaining.assembly import assemble
 from vidcam.explaining.explanation import LOSS, Explanation
-from vidcam.explaining.gathering import Gathered, assemble
+from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import AUTO, Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Fed, Stream
@@ -28,7 +29,7 @@ Group = Sequence[Window[Fed]]
 
 def explain(
     model: Model,
-    source: str | Path | Drive | Source,
+    source: str | Path | Drive | Source[Model],
     *,
     target: Target | Sequence[Target] = None,
     classes: int = 1,
@@ -104,7 +105,7 @@ def explain(
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
 
-def _open(model: Model, source: str | Path | Drive | Source) -> Source:
+def _open(model: Model, source: str | Path | Drive | Source[Model]) -> Source[Model]:
     if not isinstance(model, Model):
         given = type(model).__name__
         raise OptionError(

@@ -1,31 +1,18 @@
-"""What the windows of a video give, and the explanation that is assembled from it."""
+"""What the windows of a video give, until the last of them is known."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from vidcam.data.sampling import Window
-from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.mapping import blend
-from vidcam.explaining.notes import notes, provenance
-from vidcam.explaining.plan import Plan
-from vidcam.explaining.targets import Key, Targets
-from vidcam.explaining.windows import Fed, Stream
+from vidcam.explaining.targets import Key
+from vidcam.explaining.windows import Fed
 from vidcam.models.model import Model
-from vidcam.models.source import Source
 from vidcam.types import Floats
-
-WEAK = 0.01
-"""A gradient so small, as a share of the sequence's large ones (the 95th percentile), vanishes."""
-POWERLESS = 1e-4
-"""A loss of which the whole layer moves so small a share, to first order, has a gradient that vanishes."""
-PERFECT = 1e-6
-"""A loss that is so small a share of what knowing nothing costs has a gradient that vanishes, too."""
 
 Group = Sequence[Window[Fed]]
 
@@ -93,128 +80,3 @@ class Gathered:
         """Return a window's items, or the middle one alone."""
         middle = len(items) // 2
         return items[middle : middle + 1] if self.alone else items
-
-
-def assemble(
-    plan: Plan, stream: Stream, source: Source, targets: Targets, gathered: Gathered, *, shown: Key, signed: bool
-) -> Explanation:
-    """Blend the windows and map everything back to the source."""
-    assert plan.placing.rows is not None and plan.placing.columns is not None  # at least one window was explained
-    info, seconds = stream.video.info, np.array(stream.seconds)
-    view = plan.view(info)
-    if targets.truth is not None:
-        targets.truth.check_length(len(seconds))
-    keys, columns = targets.keys, _Columns(targets, gathered)
-    layer = _OnFrames(gathered, seconds, nearest=plan.placing.placement[0] == "nearest")
-    numbers = np.stack([layer.blend(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
-    starts = sorted(gathered.samples)
-    spans = [gathered.samples[start] for start in starts]
-    explanation = Explanation(
-        maps=np.stack([layer.blend(gathered.heat[key]) for key in keys]).astype(np.float32),
-        explained=tuple(map(columns.of, keys)),
-        target=columns.of(shown),
-        labels=columns.labels,
-        classes=columns.classes,
-        units=() if targets.of_classes else tuple(plan.model.units.get(name, "") for name in columns.labels),
-        probabilities=columns.per_window(starts),
-        outputs=numbers[..., 0].T,
-        gradients=numbers[..., 1],
-        vanishing=_vanishing(numbers, never=targets.of_classes or not plan.method.uses_gradient),
-        signed=signed,
-        seconds=seconds,
-        rows=view.to_source(plan.placing.rows, 0),
-        columns=view.to_source(plan.placing.columns, 1),
-        spread=plan.placing.spread,
-        region=view.region,
-        width=info.width,
-        height=info.height,
-        rate=info.rate,
-        windows=np.array([(seconds[own[0]], seconds[own[-1]] + 1 / stream.rate) for own in spans]),
-        extras=dict(_extras(plan.model, gathered, layer)) | dict(source.beside),
-        provenance=provenance(plan, stream),
-        notes=tuple(notes(plan, stream, gathered, targets)),
-    )
-    return replace(explanation, notes=(*explanation.notes, *explanation.score_notes))
-
-
-@dataclass(frozen=True)
-class _OnFrames:
-    """Blends what windows tell on the source's frames."""
-
-    gathered: Gathered
-    seconds: Floats
-    nearest: bool
-
-    def blend(self, parts: Mapping[int, Floats]) -> Floats:
-        """(T, ...) per window -> (F, ...): what overlaps is averaged, and the ends take the nearest."""
-        return blend(parts, self.gathered.frames, self.seconds, nearest=self.nearest)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of an explanation: a classifier's classes and what the user asked beside, or a regressor's scores."""
-
-    targets: Targets
-    gathered: Gathered
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return len(next(iter(self.gathered.probabilities.values()), ()))
-
-    @property
-    def named(self) -> list[str]:
-        """The scores that are no classes."""
-        return [key for key in self.targets.keys if isinstance(key, str)]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """(K,) names of all columns, or none."""
-        classes = tuple(self.targets.model.labels) if self.classes else ()
-        if self.named and self.classes and not classes:
-            classes = tuple(map(str, range(self.classes)))
-        return (*classes, *self.named)
-
-    def of(self, key: Key) -> int:
-        """Return the column of a score."""
-        return self.classes + self.named.index(key) if isinstance(key, str) else key
-
-    def per_window(self, starts: Sequence[int]) -> Floats:
-        """(N, K) what the network says in every window."""
-        numbers = self.gathered.numbers
-        rows = [
-            np.append(self.gathered.probabilities.get(start, ()), [numbers[name][start][0] for name in self.named])
-            for start in starts
-        ]
-        return np.stack(rows) if self.named else np.stack([self.gathered.probabilities[start] for start in starts])
-
-
-def _repeated(gathered: Gathered, key: Key) -> dict[int, Floats]:
-    """Return a score's numbers for each slot of every window, (T, 4); the value of a class is its probability."""
-    rows = {}
-    for start, numbers in gathered.numbers[key].items():
-        value = numbers[0] if isinstance(key, str) else gathered.probabilities[start][key]
-        rows[start] = np.repeat(np.append(value, numbers[1:])[None], len(gathered.frames[start]), 0)
-    return rows
-
-
-def _vanishing(numbers: Floats, *, never: bool) -> npt.NDArray[np.bool_]:
-    """(S, F, 4) -> (S, F): tell where a gradient is too small for its map to mean anything."""
-    values, gradients, pulls, references = np.moveaxis(numbers, 2, 0)
-    if never:
-        return np.zeros(values.shape, bool)
-    usual, reference = np.percentile(gradients, 95, axis=1, keepdims=True), references.mean(axis=1, keepdims=True)
-    perfect = (reference > 0) & (values <= PERFECT * reference)
-    gone: npt.NDArray[np.bool_] = (gradients <= WEAK * usual) | (pulls < POWERLESS * reference) | perfect
-    return gone
-
-
-def _extras(model: Model, gathered: Gathered, layer: _OnFrames) -> Iterator[tuple[str, Floats]]:
-    """Yield what the network tells beside its answer, a row per frame of the source."""
-    for name, parts in gathered.extras.items():
-        join = model.told[name].join
-        if join is None:
-            rows = layer.blend(parts)
-            yield name, rows if rows.ndim == 1 else rows.astype(next(iter(parts.values())).dtype)
-        elif len(joined := join(np.stack([parts[start] for start in sorted(parts)]))) == len(layer.seconds):
-            yield name, joined  # where the network's frames are not the source's, there is none

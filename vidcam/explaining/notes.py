@@ -5,22 +5,20 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from math import isinf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan
 from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
-from vidcam.models.model import Model
-
-if TYPE_CHECKING:
-    from vidcam.explaining.gathering import Gathered
 from vidcam.media.digest import digest
+from vidcam.models.model import Model
 
 FEW = 4
 """A map of so few cells is said to be coarse."""
 
 
-def notes(plan: Plan, stream: Stream, gathered: "Gathered", targets: Targets) -> Iterator[str]:
+def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> Iterator[str]:
     """Say what a reader of the pictures must know, whatever the score."""
     yield from stream.video.notes
     yield from plan.placing.notes
@@ -68,7 +66,7 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
         yield f"layer {plan.layer!r} has {say}"
 
 
-def _of_frames(model: Model, gathered: "Gathered", targets: Targets, frames: int) -> Iterator[str]:
+def _of_frames(model: Model, gathered: Gathered, targets: Targets, frames: int) -> Iterator[str]:
     """Say which frames a regressor told of."""
     known = sorted({index for own in gathered.frames.values() for index in own})
     if gathered.alone and model.frames > 1:

@@ -111,7 +111,11 @@ class Truth:
 
 
 def find_targets(
-    source: Source, target: Target | Sequence[Target], classes: int, truth: npt.ArrayLike | None, loss: Loss | None
+    source: Source[Model],
+    target: Target | Sequence[Target],
+    classes: int,
+    truth: npt.ArrayLike | None,
+    loss: Loss | None,
 ) -> Targets:
     """Find what is asked for before any network runs; without labels an index is checked by the first window.
 
@@ -173,7 +177,7 @@ def _class(target: Any, labels: Sequence[str]) -> int:
     return int(target)
 
 
-def _value(target: Any, names: Sequence[str], source: Source) -> str:
+def _value(target: Any, names: Sequence[str], source: Source[Model]) -> str:
     """Find a score by its name; the loss comes first."""
     if callable(target):
         return _name(target)

@@ -27,6 +27,16 @@ KEY = "vidcam"
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A network that files are of."""
+
+    what: str
+    """What it is called."""
+    keys: tuple[str, ...]
+    """Some of its weights' names, which together no other has."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Weights by name, and the strings that were stored beside them."""
 
@@ -38,6 +48,10 @@ class Checkpoint:
         """Return the number of rows of a layer's weight: of the head, the number of classes."""
         weight = self.state.get(f"{layer}.weight")
         return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+    def kind(self, kinds: Mapping[str, Kind]) -> str | None:
+        """Tell by the weights' names of which kind the file is; None if of none of these."""
+        return next((name for name, kind in kinds.items() if set(kind.keys) <= self.state.keys()), None)
 
     @property
     def description(self) -> dict[str, Any]:

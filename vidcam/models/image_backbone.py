@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidcam.errors import ModelError, unknown
 from vidcam.models.checkpoint import load_into, read_checkpoint
-from vidcam.models.kinetics import trained
+from vidcam.models.torchvision_weights import trained
 
 FAMILIES = (
     *("alexnet", "convnext", "densenet", "efficientnet", "mnasnet", "mobilenetv2", "mobilenetv3"),

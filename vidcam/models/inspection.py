@@ -9,9 +9,9 @@ import torch
 from vidcam.attribution.capture import untouched
 from vidcam.attribution.layers import grid_axes, output_shapes, read_grid
 from vidcam.errors import LayerError, ModelError
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import MODELS, load_model
+from vidcam.models.build import MODELS, load_model
 from vidcam.models.model import Model
+from vidcam.models.recipe import UntrainedWarning
 from vidcam.types import Progress
 
 

@@ -1,9 +1,10 @@
 """Model: a network, how to feed it, which layer to explain, and how that layer's output reads."""
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,54 +13,90 @@ from torch import Tensor, nn
 from vidcam.attribution.capture import INPUT, Score
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout
-from vidcam.attribution.methods import Grid
+from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
+from vidcam.models.extra import Extra
+from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_clips
+from vidcam.models.source import Source, video_source
+from vidcam.types import Floats, Pixels
 
-INPUT_LAYOUTS = ("b c t h w", "b t c h w", "b c h w")
+Clip = Sequence[Tensor | Mapping[str, Tensor]]
+"""T frames as `Model.prepare` returns them."""
 
 
 @dataclass
 class Model:
     """A network and all that vidcam must know to explain it.
 
-    Only `net` and `layer` are needed: a network that takes (B, 3, T, H, W) in 0..1 and a layer whose output's layout
-    can be told from its shape.
+    Only `net` and `layer` are needed, for a network that takes (B, 3, T, H, W) in 0..1 and a layer whose output's
+    layout can be told from its shape:
+
+        model = Model(net, layer="layer4", frames=16, frame_rate=15, labels=["wave", "clap"])
+        explanation = vidcam.explain(model, "clip.mp4")
+
+    A network of several inputs, color and every fourth frame of a fast pathway, called as `net(slow=..., fast=...)`:
+
+        Model(net, "slow.res5", frames=32, inputs={"slow": Input(every=4), "fast": Input()}, sees={"fast": "fast"})
+
+    Args:
+        net: the network.
+        layer: the layer to explain by default, a name as in `net.named_modules()`.
+        layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
+            shape.
+        frames: T, frames of one forward pass.
+        frame_rate: frames per second that the network was trained on; None takes every frame of the source.
+        preprocessing: from a frame of the source to one of the network's; of several inputs it is the first one's.
+        labels: names of the classes.
+        when: an earlier layer with finer time that tells when (where and when come from two layers).
+        input_layout: what the network takes: "b c t h w", "b t c h w", or "b c h w" for single pictures.
+        grid: (t, h, w) of a layer that returns tokens, or a function of their number.
+        axes: known geometry per layer; what is not known is measured when it is needed.
+        attention: the network's output -> (B, T), its attention over the frames, if it has any.
+        name: what the model is called.
+        weights: where the weights came from.
+        options: what the network was built with, so that a checkpoint can rebuild it.
+        scores: what a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`; empty:
+            classes.
+        units: the scores' units, where they have some.
+        inputs: several named inputs, given to the network as keyword arguments; empty: one tensor, by `preprocessing`.
+        sees: which of several inputs a layer's geometry is measured against: prefixes of layers' names and inputs'
+            names. The longest prefix counts; all other layers are measured against the first input.
+        opener: `(model, source, **choices) -> Source`, for sources that are more than a video; its keyword arguments
+            are the choices. None: a source is a video.
+        extras: what else the network tells, by name, beside its answer and its `attention`.
+        notes: what a reader of its explanations must know.
+
+    Raises:
+        LayerError: there is no such layer.
+        OptionError: a slot that does not fit.
+        TargetError: labels that are not distinct.
     """
 
     net: nn.Module
     layer: str
-    """The layer to explain by default, a name as in `net.named_modules()`."""
     layout: str | None = None
-    """Einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by shape."""
     frames: int = 16
-    """T, frames of one forward pass."""
     frame_rate: float | None = None
-    """Frames per second that the network was trained on; None takes every frame of the source."""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: Sequence[str] = ()
-    """Names of the classes."""
     when: str | None = None
-    """An earlier layer with finer time that tells when (design: where and when come from two layers)."""
     input_layout: str = "b c t h w"
-    """What the network takes; also possible are "b t c h w", and "b c h w" for networks of single pictures."""
-    grid: Grid | None = None
-    """(t, h, w) of a layer that returns tokens, or a function of their number."""
+    grid: TokenGrid | None = None
     axes: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
-    """Known geometry per layer; what is not known is measured when it is needed."""
     attention: Callable[[Any], Tensor] | None = None
-    """The network's output -> (B, T), its attention over the frames, if it has any."""
     name: str = "custom"
     weights: str = "custom"
-    """Where the weights came from."""
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict, repr=False)
     options: dict[str, Any] = field(default_factory=dict)
-    """What the network was built with, so that a checkpoint can rebuild it."""
     scores: Mapping[str, Score] = field(default_factory=dict)
-    """What a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`; empty: classes."""
     units: Mapping[str, str] = field(default_factory=dict)
-    """The scores' units, where they have some."""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    sees: Mapping[str, str] = field(default_factory=dict)
+    opener: Callable[..., Source["Model"]] | None = None
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:
@@ -71,12 +108,33 @@ class Model:
                 f"a network of single pictures (input layout 'b c h w') has frames=1; given {self.frames}"
             )
         find_layer(self.net, self.layer)
+        self._check_inputs()
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
         self.labels = tuple(self.labels)
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label in self.labels if self.labels.count(label) > 1)
             raise TargetError(f"the labels must differ; {twice!r} comes {self.labels.count(twice)} times")
+
+    def _check_inputs(self) -> None:
+        if strange := [name for name in self.sees.values() if name not in self.inputs]:
+            raise OptionError(unknown("input", strange[0], self.inputs))
+        if not self.inputs:
+            return
+        first = next(iter(self.inputs.values())).preprocessing
+        if self.preprocessing not in (Preprocessing(), first):
+            raise OptionError("a network of several inputs has a preprocessing per input: Input(preprocessing=...)")
+        self.preprocessing = first
+
+    def __repr__(self) -> str:
+        rate = "" if self.frame_rate is None else f" at {self.frame_rate:g} per second"
+        facts = [self.name, self.layer, _count(self.frames, "frame") + rate]
+        facts += [f"inputs {' and '.join(self.inputs)}"] if self.inputs else []
+        if self.scores:
+            facts.append(_count(len(self.scores), "score"))
+        elif classes := len(self.labels) or self.options.get("classes"):
+            facts.append(_count(classes, "class"))
+        return f"Model({', '.join([*facts, f'weights {self.weights}'])})"
 
     @property
     def device(self) -> torch.device:
@@ -97,21 +155,106 @@ class Model:
         self.net.to(device)
         return self
 
-    def batch(self, clips: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Stack B clips of T preprocessed frames (C, H, W) to what the network takes."""
-        stacked = torch.stack([torch.stack(list(clip)) for clip in clips])  # (B, T, C, H, W)
-        if self.input_layout == "b c h w":
-            return stacked[:, 0].contiguous().to(self.device)
-        given = stacked.transpose(1, 2) if self.input_layout == "b c t h w" else stacked
-        return given.contiguous().to(self.device)
+    @property
+    def told(self) -> dict[str, Extra]:
+        """All that the network tells beside its answer, its attention among it."""
+        attention = {} if self.attention is None else {"attention": Extra(self.attention, per_frame=True)}
+        return {**attention, **self.extras}
 
-    def layout_of(self, layer: str, shape: Sequence[int], x: Tensor, grid: Sequence[int] | None = None) -> str:
+    def open(self, source: Any, **choices: Any) -> Source["Model"]:
+        """Open what the model is asked about; the model itself stays as it is.
+
+        Args:
+            source: a video, a folder of frames, or what else the model's `opener` takes; a `Source` is returned as it
+                is.
+            choices: those that the opener takes, as `camera`; None is no choice.
+
+        Raises:
+            MediaError: the source cannot be read.
+            OptionError: the model does not know a choice.
+        """
+        chosen = {name: value for name, value in choices.items() if value is not None}
+        known: list[str] = []
+        if self.opener is not None and not isinstance(source, Source):
+            kinds = inspect.signature(self.opener).parameters.items()
+            known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
+        for name in chosen:
+            if name not in known:
+                raise OptionError(f"opening a source for {self.name}: {unknown('choice', name, known)}")
+        if isinstance(source, Source):
+            return source
+        return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
+
+    def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:
+        """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name."""
+        if not self.inputs:
+            return self.preprocessing(pixels)
+        return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
+
+    def batch(self, clips: Sequence[Clip]) -> Any:
+        """Join B clips of T prepared frames to what the network takes, on the network's device.
+
+        Args:
+            clips: frames as `prepare` returns them.
+
+        Returns:
+            One tensor of `input_layout`, or such tensors by the names of the inputs: what `capture` takes.
+        """
+        if not self.inputs:
+            return self._joined(Input(), clips)
+        parts = {name: [[frame[name] for frame in clip] for clip in clips] for name in self.inputs}  # type: ignore[index]
+        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+
+    def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
+        stacked = torch.stack([given.clip(clip) for clip in clips])  # (B, T, C, H, W)
+        return arranged(stacked, self.input_layout).to(self.device)
+
+    def input_of(self, layer: str) -> str | None:
+        """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
+        if not self.inputs:
+            return None
+        inside = [prefix for prefix in self.sees if f"{layer}.".startswith(f"{prefix}.")]
+        return self.sees[max(inside, key=len)] if inside else next(iter(self.inputs))
+
+    def seen_by(self, layer: str, x: Any) -> Tensor:
+        """Return the clips (B, C, T, H, W) that a layer's geometry is measured against, of what the network is given.
+
+        Of several inputs, "input" is the first one, as `capture` takes it.
+        """
+        name = self.input_of(layer)
+        return as_clips(x if name is None else x[name], self.input_layout)
+
+    def clip_shape(self, x: Any) -> Any:
+        """Return (C, T, H, W) of what the network is given; of several inputs, by name."""
+        if isinstance(x, Mapping):
+            return {name: tuple(as_clips(part, self.input_layout).shape[1:]) for name, part in x.items()}
+        return tuple(as_clips(x, self.input_layout).shape[1:])
+
+    def preprocessing_of(self, layer: str) -> Preprocessing:
+        """Return how frames become the pixels that a layer's geometry is measured against."""
+        name = self.input_of(layer)
+        return self.preprocessing if name is None else self.inputs[name].preprocessing
+
+    def positions_of(self, layer: str, length: int) -> Floats:
+        """Tell where the frames that a layer's geometry is measured against lie among the window's.
+
+        Args:
+            layer: a name as in `net.named_modules()`, or "input".
+            length: T of `seen_by`.
+
+        Returns:
+            (length,) positions in 0 to `frames` - 1, increasing: simply 0, 1, ... for one tensor.
+        """
+        name = self.input_of(layer)
+        return (Input() if name is None else self.inputs[name]).positions(length, self.frames)
+
+    def layout_of(self, layer: str, shape: Sequence[int], x: Any, grid: Sequence[int] | None = None) -> str:
         """Tell a layer's layout: the model's own, or by its shape; where that is ambiguous, like the model's own.
 
         Args:
             layer: a name as in `net.named_modules()`, or "input".
             shape: of the layer's output.
-            x: what the network was fed with.
+            x: what the network was fed with; of several inputs the one that the layer is measured against counts.
             grid: (t, h, w) of a layer that returns tokens.
 
         Raises:
@@ -121,27 +264,43 @@ class Model:
             return self.input_layout
         if layer == self.layer and self.layout is not None:
             return self.layout
+        name = self.input_of(layer)
         try:
-            return infer_layout(shape, x, grid=grid)
+            return infer_layout(shape, x if name is None else x[name], grid=grid)
         except LayerError as error:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None
             return self.layout
 
-    def channels_first(self, layer: str) -> tuple[nn.Module, str]:
-        """Return a network that takes (B, C, T, H, W), and the layer's name in it."""
-        if self.input_layout == "b c h w":
-            return _Picture(self.net), f"net.{layer}"
-        return (self.net, layer) if self.input_layout == "b c t h w" else (_TimeFirst(self.net), f"net.{layer}")
-
-    def axes_of(
-        self, layer: str, shape: Sequence[int], layout: str, grid: Sequence[int] | None = None, *, axes: str = "thw"
-    ) -> tuple[Axis, ...]:
-        """Return a layer's geometry along each axis that its layout has, measured once where it is not known.
+    def channels_first(self, layer: str, x: Any = None) -> tuple[nn.Module, str]:
+        """Return a network that takes the clips of `seen_by` alone, and the layer's name in it.
 
         Args:
             layer: a name as in `net.named_modules()`.
-            shape: (C, T, H, W) of the clips that the network is fed with.
+            x: what the network is given; needed for several inputs, of which the others are held at these values.
+        """
+        name = self.input_of(layer)
+        if name is None and self.input_layout == "b c t h w":
+            return self.net, layer
+        held = {} if name is None else {key: as_clips(part, self.input_layout) for key, part in x.items()}
+        return OneInput(self.net, self.input_layout, name, held), f"net.{layer}"
+
+    def axes_of(
+        self,
+        layer: str,
+        shape: Sequence[int] | Mapping[str, Sequence[int]],
+        layout: str,
+        grid: Sequence[int] | None = None,
+        *,
+        axes: str = "thw",
+    ) -> tuple[Axis, ...]:
+        """Return a layer's geometry along each axis that its layout has, measured once where it is not known.
+
+        It is that in the clips of `seen_by`: of several inputs, one is looked at while the others are zeros.
+
+        Args:
+            layer: a name as in `net.named_modules()`.
+            shape: (C, T, H, W) of the clips that the network is fed with; of several inputs, by name.
             layout: einops pattern of the layer's output.
             grid: (t, h, w) of a layer that returns tokens and not their grid.
             axes: those wanted; "t" saves the seconds that height and width take.
@@ -151,54 +310,21 @@ class Model:
             known = dict(zip(present, self.axes[layer], strict=True))
             return tuple(known[axis] for axis in present if axis in axes)
         if (layer, axes) not in self._measured:
-            net, name = self.channels_first(layer)
-            found = measure_axes(net, tuple(shape), name, layout=layout, grid=grid, axes=axes)
-            self._measured[layer, axes] = found
+            net, inside, sizes = self._measurable(layer, shape)
+            self._measured[layer, axes] = measure_axes(net, sizes, inside, layout=layout, grid=grid, axes=axes)
         return self._measured[layer, axes]
 
-
-class _TimeFirst(nn.Module):
-    """Let a network that takes (B, T, C, H, W) take (B, C, T, H, W)."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x.transpose(1, 2))
-
-
-class _Picture(_TimeFirst):
-    """Let a network that takes pictures (B, C, H, W) take clips of one frame (B, C, 1, H, W)."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.net(x[:, :, 0])
+    def _measurable(
+        self, layer: str, shape: Sequence[int] | Mapping[str, Sequence[int]]
+    ) -> tuple[nn.Module, str, tuple[int, ...]]:
+        """Return `channels_first` with the others at zero, and (C, T, H, W) of the one."""
+        if not isinstance(shape, Mapping):
+            return *self.channels_first(layer), tuple(shape)
+        zeros = {name: torch.zeros(1, *sizes, device=self.device) for name, sizes in shape.items()}
+        net = OneInput(self.net, self.input_layout, name := self.input_of(layer), zeros)
+        return net, f"net.{layer}", tuple(shape[str(name)])
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a model that has a name is built."""
-
-    about: str
-    """What it is, its input and its paper, in a line."""
-    build: Callable[..., Model]
-    """`(weights=, checkpoint=, options=) -> Model`"""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options that it takes, with their defaults."""
-
-    def choose(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all options, those given and the defaults; an OptionError names near matches of unknown ones."""
-        for option in given:
-            if option not in self.options:
-                raise OptionError(unknown(f"option of {name}", option, self.options))
-        return {**self.options, **given}
-
-
-def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:
-    """Resize the whole frame to (H, W), or to a square, and crop nothing; without a size change nothing."""
-    if size is None:
-        return preprocessing
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2:
-        raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
-    return replace(preprocessing, resize=(int(sides[0]), int(sides[1])), crop=None)
+def _count(number: int, what: str) -> str:
+    plural = f"{what}es" if what.endswith("s") else f"{what}s"
+    return f"{number} {what if number == 1 else plural}"

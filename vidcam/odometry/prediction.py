@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capture import untouched
+from vidcam.attribution.layers import call
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.data.sampling import Window
@@ -18,7 +19,7 @@ from vidcam.errors import MediaError, ModelError
 from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
+from vidcam.models.sfmlearner.motion import chosen_steps
 from vidcam.types import Floats, Progress
 
 BATCH = 8
@@ -43,7 +44,7 @@ def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: P
     target and after the last one have none: there the first and the last snippet tell.
 
     Args:
-        model: a network whose output has `pose` (B, T - 1, 6), target to reference; it is left as it was.
+        model: a network that tells "poses" among its extras; it is left as it was.
         drive: at least T frames.
         batch: snippets in one forward pass; 8 by default.
         progress: called with the number of frames read, and of all.
@@ -58,32 +59,30 @@ def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: P
         one_frame = 1 / (model.frame_rate or float(video.info.rate))
         stream = Stream(video, model, one_frame, BATCH if batch is None else batch, progress)
         with closing(iter(stream)) as groups:
-            vectors = np.concatenate(list(_vectors(model, drive, groups)))
-    snippets = camera_poses(vectors, rotation=getattr(model.net, "rotation", "euler"))
+            snippets = np.concatenate(list(_snippets(model, drive, groups)))
     seconds = np.array(stream.seconds) if drive.seconds is None else drive.seconds
     return Prediction(snippets, np.arange(len(snippets)), chained(chosen_steps(snippets), seconds))
 
 
-def _vectors(model: Model, drive: Drive, groups: Iterable[list[Window[Fed]]]) -> Iterator[Floats]:
-    """Yield the pose vectors (B, n, 6) of every group of snippets."""
+def _snippets(model: Model, drive: Drive, groups: Iterable[list[Window[Fed]]]) -> Iterator[Floats]:
+    """Yield the poses (B, T, 4, 4) of every group of snippets."""
     for group in groups:
         if group[-1].padding:
             raise _too_short(drive, model, model.frames - group[-1].padding)
-        pose = _pose(model, model.net(model.batch([[sample.pixels for sample in window.items] for window in group])))
-        if not torch.isfinite(pose).all():
+        x = model.batch([[item.pixels for item in window.items] for window in group])
+        poses = _poses(model, call(model.net, x))
+        if not torch.isfinite(poses).all():
             first = group[0].start
             raise ModelError(f"model {model.name!r} predicts a pose that is not finite near frame {first}")
-        yield pose.double().cpu().numpy()
+        yield poses.double().cpu().numpy()
 
 
-def _pose(model: Model, output: Any) -> Tensor:
-    pose = getattr(output, "pose", None)
-    if not isinstance(pose, Tensor) or pose.shape[1:] != (model.frames - 1, 6):
-        given = tuple(pose.shape) if isinstance(pose, Tensor) else type(output).__name__
-        raise ModelError(
-            f"model {model.name!r} predicts no camera poses (B, {model.frames - 1}, 6); its output is {given}"
-        )
-    return pose
+def _poses(model: Model, output: Any) -> Tensor:
+    poses = model.extras["poses"].read(output) if "poses" in model.extras else None
+    if poses is None or poses.shape[1:] != (model.frames, 4, 4):
+        given = type(output).__name__ if poses is None else f"poses {tuple(poses.shape)}"
+        raise ModelError(f"model {model.name!r} predicts no camera poses (B, {model.frames}, 4, 4); it tells {given}")
+    return poses
 
 
 def _too_short(drive: Drive, model: Model, frames: int) -> MediaError:

@@ -33,6 +33,11 @@ class Run:
     """What a viewer must know of the files so far."""
 
 
+def _always(explanation: Explanation) -> bool:
+    """Whatever there is."""
+    return True
+
+
 @dataclass(frozen=True)
 class Output:
     """A file that a run writes."""
@@ -41,7 +46,7 @@ class Output:
     about: str
     write: Callable[[Run, Path], Sequence[str] | None]
     """Writes it to a path, and returns what a viewer must know."""
-    wanted: Callable[[Explanation], bool] = lambda explanation: True
+    wanted: Callable[[Explanation], bool] = _always
     """Whether there is anything to write."""
 
 

@@ -1,4 +1,4 @@
-"""Parts of a network: its backbone and its head, frozen ones, and the learning rate of each."""
+"""Parts of a network in training: those that are frozen, and the learning rates of backbone and head."""
 
 import math
 from collections.abc import Sequence
@@ -8,20 +8,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from vidcam.errors import ModelError, OptionError, unknown
+from vidcam.errors import OptionError, unknown
+from vidcam.models.head import BACKBONE, head_names
 from vidcam.training.settings import Settings
 
-BACKBONE = "backbone"
 PLATEAU_PATIENCE = 3  # epochs without a better loss before the rate falls to a tenth
-
-
-def head_names(net: nn.Module) -> tuple[str, ...]:
-    """Name the direct parts that make up the head.
-
-    They are all but `backbone` where there is a part of that name, and otherwise the last part that has parameters.
-    """
-    names = [name for name, part in net.named_children() if any(True for _ in part.parameters())]
-    return tuple(name for name in names if name != BACKBONE) if BACKBONE in names else tuple(names[-1:])
 
 
 def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
@@ -40,29 +31,6 @@ def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
         else:
             raise OptionError(unknown("part to freeze", name, [BACKBONE, *dict(net.named_children())]))
     return found
-
-
-def last_linear(net: nn.Module) -> tuple[str, nn.Linear] | None:
-    """Find the linear layer that the head ends with, and its name."""
-    heads = head_names(net)
-    named = [(name, part) for name, part in net.named_modules() if name.split(".")[0] in heads]
-    return next(((name, part) for name, part in reversed(named) if isinstance(part, nn.Linear)), None)
-
-
-def renew_head(net: nn.Module, classes: int, *, seed: int = 0) -> None:
-    """Put a fresh last layer for other classes in the place of the old one.
-
-    Raises:
-        ModelError: the network does not end with a linear layer.
-    """
-    found = last_linear(net)
-    if found is None:
-        raise ModelError(f"{type(net).__name__} does not end with a linear layer, which could be made anew")
-    name, old = found
-    parent, _, last = name.rpartition(".")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # so that a run can be repeated
-        setattr(net.get_submodule(parent), last, nn.Linear(old.in_features, classes, bias=old.bias is not None))
 
 
 def optimizer(net: nn.Module, settings: Settings) -> torch.optim.Optimizer:

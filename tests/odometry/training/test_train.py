@@ -17,8 +17,8 @@ from torch.utils.data import default_collate
 
 from vidcam.data.drives.drive import find_drives
 from vidcam.errors import MediaError, ModelError, OptionError
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.loading import load_model
 from vidcam.odometry.prediction import Prediction, predict
 from vidcam.odometry.training import measuring as odometry_measuring
 from vidcam.odometry.training.module import Odometry

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from vidcam.data.manifest import Row, read_manifest, write_manifest
 from vidcam.errors import ModelError, OptionError
 from vidcam.explaining.explain import explain
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.loading import load_model
 from vidcam.training.classifier.testing import test as run_again
 from vidcam.training.classifier.train import starting_model, train
 from vidcam.training.saving import BEST, LAST

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from vidcam.data.drives.trajectory import Trajectory
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.loading import load_model
 from vidcam.models.model import Model
 from vidcam.odometry.baselines import baselines, snippets
 from vidcam.odometry.errors import snippet_errors

@@ -73,10 +73,9 @@ def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *,
 def _read(path: str, part: str) -> Checkpoint:
     """Read a checkpoint that is given as `part`, after a check that it is not of another network."""
     checkpoint = read_checkpoint(path)
-    takes = next(what for what, how in KINDS.values() if how == f"{part}=")
-    found = next((what for keys, (what, _) in KINDS.items() if set(keys.split()) <= checkpoint.state.keys()), takes)
-    if found != takes:
-        raise ModelError(f"checkpoint {checkpoint.path} is of {found}; {part} takes {takes}")
+    kind = checkpoint.kind(KINDS) or part
+    if kind != part:
+        raise ModelError(f"checkpoint {checkpoint.path} is of {KINDS[kind].what}; {part} takes {KINDS[part].what}")
     return checkpoint
 
 

@@ -9,8 +9,8 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from vidcam.data.manifest import Manifest, read_manifest
 from vidcam.media.staging import check_free
+from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.loading import load_model
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.classifier.predictions import Predictions, load_predictions
 from vidcam.training.classifier.report import Report, make_report

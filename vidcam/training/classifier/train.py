@@ -12,17 +12,17 @@ from lightning.pytorch import Callback
 
 from vidcam.data.manifest import Manifest, read_manifest
 from vidcam.errors import ModelError, OptionError, unknown
+from vidcam.models.build import MODELS, load_model
 from vidcam.models.checkpoint import read_checkpoint
-from vidcam.models.kinetics import UntrainedWarning
-from vidcam.models.loading import MODELS, load_model
+from vidcam.models.head import find_head, renew_head
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner import recipe as sfmlearner
+from vidcam.models.recipe import UntrainedWarning
 from vidcam.training.classifier.module import Classifier, class_weights
 from vidcam.training.classifier.report import Report
 from vidcam.training.classifier.testing import TESTED, run_test
 from vidcam.training.folder import prepare_folder
 from vidcam.training.loading import TrainingClips
-from vidcam.training.parts import frozen_parts, last_linear, renew_head
+from vidcam.training.parts import frozen_parts
 from vidcam.training.saving import BEST, LAST, SKIPPED, ClassifierSaving, Patience
 from vidcam.training.settings import Machine, Settings
 from vidcam.training.trainer import build_trainer, quiet
@@ -161,9 +161,10 @@ def starting_model(settings: Settings, labels: Sequence[str]) -> Model:
     """Load the model to start from, with one output per label."""
     if settings.model not in MODELS:
         raise ModelError(unknown("model", settings.model, MODELS))
-    if settings.model in sfmlearner.MODELS:
+    recipe = MODELS[settings.model]
+    if recipe.trained_by != "train":
         raise ModelError(f"{settings.model} learns from drives, not from classes: use `vidcam train-odometry`")
-    known = MODELS[settings.model].options
+    known = recipe.options
     options = {"seed": settings.seed} if "seed" in known else {}
     if "classes" in known and settings.checkpoint is None:
         options["classes"] = len(labels)
@@ -175,17 +176,16 @@ def starting_model(settings: Settings, labels: Sequence[str]) -> Model:
             checkpoint=settings.checkpoint,
             options={**options, **settings.options},
         )
-    _fit_head(model, labels)
+    _fit_head(model, labels, recipe.head or find_head(model.net))
     model.labels = tuple(labels)
     return model
 
 
-def _fit_head(model: Model, labels: Sequence[str]) -> None:
+def _fit_head(model: Model, labels: Sequence[str], head: str | None) -> None:
     """Make the last layer anew where its outputs mean other classes."""
-    layer = last_linear(model.net)
-    outputs = layer[1].out_features if layer else model.options.get("classes")
+    outputs = model.options.get("classes") if head is None else len(model.net.get_parameter(f"{head}.weight"))
     if outputs != len(labels) or (model.labels and tuple(model.labels) != tuple(labels)):
-        renew_head(model.net, len(labels), seed=int(model.options.get("seed", 0)))
+        renew_head(model.net, len(labels), head=head, seed=int(model.options.get("seed", 0)))
         if "classes" in model.options:
             model.options["classes"] = len(labels)
 

@@ -1,14 +1,22 @@
 """CNN-LSTMs: an image network sees each frame, a recurrent one their sequence, with attention or without."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vidcam.errors import ModelError, unknown
-from vidcam.models.image_backbone import count_channels, image_backbone
+from vidcam.attribution.geometry import Axis
+from vidcam.data.preprocessing import Preprocessing
+from vidcam.errors import ModelError, OptionError, unknown
+from vidcam.models.image_backbone import count_channels, image_backbone, image_weights
+from vidcam.models.model import Model
+from vidcam.models.recipe import Options, Recipe
+from vidcam.models.torchvision_weights import preset_preprocessing
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -119,3 +127,91 @@ class AdditiveAttention(nn.Module):
         pairs = torch.cat([query[:, None].expand_as(states), states], dim=2)
         weights = self.rate(self.mix(pairs).tanh())[..., 0].softmax(dim=1)
         return torch.einsum("bt,btd->bd", weights, states), weights
+
+
+NETWORK = {
+    "classes": 51,
+    "backbone": "resnet18",
+    "backbone_weights": None,
+    "cell": "lstm",
+    "hidden": 256,
+    "layers": 1,
+    "dropout": 0.0,
+    "bidirectional": False,
+    "freeze": False,
+}
+"""Options of `CnnRnn`."""
+OPTIONS = {**NETWORK, "backbone_input": "imagenet", "frames": 16, "frame_rate": 8.0, "size": None, "seed": 0}
+"""
+`backbone_input` is "imagenet", "minus_128" for (x - 128) / 128 of x in 0..255, or {"mean": 3 numbers, "std": 3 numbers}
+of pixels in 0..1.
+"""
+INPUTS: dict[str, tuple[float, float] | None] = {"imagenet": None, "minus_128": (128 / 255, 128 / 255)}
+"""Mean and deviation of pixels in 0..1 that a backbone expects; None takes those of torchvision's preset."""
+
+
+def _network(attention: bool, *, replaced: bool, **options: Any) -> CnnRnn:
+    """Build the network; weights of the backbone that a checkpoint will replace are not looked for."""
+    given = {option: options[option] for option in NETWORK} | ({"backbone_weights": None} if replaced else {})
+    return CnnRnn(attention=attention, **given)
+
+
+def _model(net: CnnRnn, chosen: Options) -> Model:
+    *_, last = dict(net.backbone.named_children())
+    return Model(
+        net,
+        layer=f"backbone.{last}",
+        layout="(b t) c h w",
+        preprocessing=_preprocessing(chosen),
+        axes=dict(_AXES.get(chosen["backbone"], {})),
+        attention=_attention if net.attention is not None else None,
+    )
+
+
+def _preprocessing(chosen: Options) -> Preprocessing:
+    """Take torchvision's preset of the weights, or of the backbone's usual ones, and what the options change of it."""
+    name, weights, given = chosen["backbone"], chosen["backbone_weights"], chosen["backbone_input"]
+    tags = image_weights(name)
+    preset = tags[weights] if weights in tags.__members__ else tags.DEFAULT
+    how = preset_preprocessing(preset.transforms())
+    if isinstance(given, Mapping):
+        if given.keys() != {"mean", "std"}:
+            raise OptionError(f"backbone_input needs 'mean' and 'std'; given {', '.join(map(repr, given)) or 'none'}")
+        how = replace(how, mean=tuple(given["mean"]), std=tuple(given["std"]))
+    elif given not in INPUTS:
+        raise OptionError(unknown("backbone_input", given, INPUTS))
+    elif (numbers := INPUTS[given]) is not None:
+        how = replace(how, mean=numbers[:1] * 3, std=numbers[1:] * 3)
+    return how
+
+
+def _attention(output: RecurrentOutput) -> Tensor:
+    return output.attention
+
+
+def _axes(space: Mapping[str, tuple[float, float, float]]) -> dict[str, tuple[Axis, ...]]:
+    """Stride, center and extent in space, per part; in time a backbone sees one frame."""
+    return {f"backbone.{part}": (Axis(1, 0, 1), Axis(*a), Axis(*a)) for part, a in space.items()}
+
+
+_RESNET18 = {
+    "conv1": (2, 0, 7),
+    "maxpool": (4, 0, 11),
+    "layer1": (4, 0, 43),
+    "layer2": (8, 0, 99),
+    "layer3": (16, 0, 211),
+    "layer4": (32, 0, 435),
+}
+_AXES: dict[str, dict[str, tuple[Axis, ...]]] = {"resnet18": _axes(_RESNET18)}
+"""As `measure_axes` finds it; that of other backbones is measured when it is needed."""
+
+
+def _recipe(say: str, *, attention: bool) -> Recipe:
+    about = f"ResNet-18 or another image network per frame, LSTM or GRU{say}: 16 frames at 8 per second"
+    return Recipe(about, partial(_network, attention), _model, OPTIONS, head="head")
+
+
+MODELS: dict[str, Recipe] = {
+    "cnn_lstm": _recipe(", last state", attention=False),
+    "cnn_lstm_attention": _recipe(" with additive attention (Bahdanau et al. 2015)", attention=True),
+}

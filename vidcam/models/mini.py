@@ -1,4 +1,4 @@
-"""The demo's network: small, of the R(2+1)D kind, trained on `vidcam.data.synthetic`."""
+"""Small network of the R(2+1)D kind: the demo's, trained on `vidcam.data.synthetic`, and to be trained from scratch."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.synthetic import MOTIONS
+from vidcam.models.model import Model
+from vidcam.models.recipe import Options, Published, Recipe
 
 # Frames at 15 per second, resized with antialiasing to 48 x 64, scaled to 0..1, less the mean, over the deviation.
 # 32 frames keep four slots at the last layer; 48 x 64 has the clips' shape, leaves its cells 6 x 8, and is quick.
@@ -16,10 +19,10 @@ SIZE = (48, 64)  # height, width
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 LABELS = MOTIONS
-WEIGHTS = Path(__file__).with_name("demo.safetensors")
+WEIGHTS = Path(__file__).with_name("mini.safetensors")
 
 
-class DemoNet(nn.Module):
+class MiniNet(nn.Module):
     """A residual network of factorised convolutions (Tran et al. 2018), `(B, 3, T, H, W)` to `(B, 4)` logits.
 
     Strides in time and space, from the input on: stem 1 and 2, layer1 1 and 4, layer2 2 and 8, layer3 4 and 8, layer4 8
@@ -70,9 +73,9 @@ class Block(nn.Module):
         return total
 
 
-def demo_net() -> DemoNet:
+def demo_net() -> MiniNet:
     """Load the shipped weights into a network in eval mode."""
-    net = DemoNet()
+    net = MiniNet()
     net.load_state_dict(load_file(WEIGHTS))
     return net.eval()
 
@@ -84,3 +87,33 @@ def _spatial(channels: int, out: int, *, stride: int = 1, size: int = 3) -> tupl
 
 def _temporal(channels: int, out: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
     return nn.Conv3d(channels, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False), nn.BatchNorm3d(out)
+
+
+def _model(net: MiniNet, _: Options) -> Model:
+    return Model(
+        net,
+        layer="layer4",
+        layout="b c t h w",
+        frames=FRAMES,
+        frame_rate=float(RATE),
+        preprocessing=Preprocessing(SIZE, mean=MEAN, std=STD, antialias=True),
+        when="layer3",
+    )
+
+
+MODELS: dict[str, Recipe] = {
+    "demo": Recipe(
+        about=f"small R(2+1)D of the demo: {FRAMES} frames at {float(RATE):g} per second, four motions",
+        network=MiniNet,
+        model=_model,
+        head="fc",
+        published=Published(dict.fromkeys(("DEFAULT", "shipped"), "shipped"), lambda _: demo_net(), LABELS),
+    ),
+    "r2plus1d_mini": Recipe(
+        about="small R(2+1)D (Tran et al. 2018), to be trained from scratch: 32 frames at 15 per second",
+        network=MiniNet,
+        model=_model,
+        options={"classes": len(LABELS), "frames": FRAMES, "frame_rate": float(RATE), "size": SIZE, "seed": 0},
+        head="fc",
+    ),
+}

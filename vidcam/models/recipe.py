@@ -1,0 +1,176 @@
+"""Recipe: what is declared of a model that has a name, and the one builder that follows it."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vidcam.data.preprocessing import Preprocessing
+from vidcam.errors import ModelError, OptionError, unknown
+from vidcam.models.checkpoint import Checkpoint, load_into
+from vidcam.models.head import renew_head
+from vidcam.models.model import Model
+
+Options = Mapping[str, Any]
+Files = Mapping[str, Checkpoint]
+
+
+class UntrainedWarning(UserWarning):
+    """A network has random weights, so that its explanations mean nothing."""
+
+
+def _any(path: Path) -> bool:
+    """Whatever it is called."""
+    return True
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights of a network that somebody has published."""
+
+    tags: Mapping[str, str]
+    """Their names, and what a model that has them says of its weights."""
+    load: Callable[[str], nn.Module]
+    """A tag -> the network with these weights."""
+    labels: Sequence[str]
+    """Names of their classes."""
+    owns: Callable[[Path], bool] = _any
+    """Whether the classes of a checkpoint of that path, if as many, are these."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is declared of a model that has a name: 20 lines of network and these 10 make a model of one's own.
+
+    The options `classes`, `frames`, `frame_rate`, `size` and `seed` mean the same for all: the rows of the head, those
+    fields of the model, the size (H, W) to which the whole frame is resized, and what random weights start from.
+    """
+
+    about: str
+    """What it is, its input and its paper, in a line."""
+    network: Callable[..., nn.Module]
+    """The network with random weights, by the options that it takes; `replaced` tells whether weights follow."""
+    model: Callable[[Any, Options], Model]
+    """The network and all options -> the model: its layer, and what else there is to know of it."""
+    options: Options = field(default_factory=dict)
+    """Options that it takes, with their defaults."""
+    head: str | None = None
+    """The layer whose rows are the classes: any module with a `weight`."""
+    published: Published | None = None
+    """Weights to download, if there are any."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files of weights that may be given beside or instead of `checkpoint`, and what they are."""
+    fit: Callable[[Options, Files], tuple[Options, Files]] | None = None
+    """Options and given files, the checkpoint as "checkpoint" -> options with what the files tell, and the weights by
+    part of the network; None reads the number of classes off the checkpoint's head."""
+    trained_by: str = "train"
+    """The function that trains it: "train", or "train_odometry"."""
+
+    def choose(self, name: str, given: Options) -> dict[str, Any]:
+        """Return all options, those given and the defaults; an OptionError names near matches of unknown ones."""
+        for option in given:
+            if option not in self.options:
+                raise OptionError(unknown(f"option of {name}", option, self.options))
+        return {**self.options, **given}
+
+    def build(self, name: str, *, weights: str | None, files: Files, options: Options) -> Model:
+        """Build the model.
+
+        Args:
+            name: what it is called.
+            weights: a tag of the published weights; None for random ones, always the same for a seed, and a warning.
+            files: instead of those, the user's own weights: "checkpoint", and names of `files`.
+            options: changes to the defaults.
+
+        Raises:
+            ModelError: weights that do not exist or do not fit.
+            OptionError: a choice that does not exist.
+        """
+        chosen, parts = (self.fit or self._whole)(self.choose(name, options), files)
+        if parts or weights is None:
+            net, origin = self._own(name, parts, chosen)
+        else:
+            net, origin = self._published(name, weights, chosen)
+        model = _resized(self.model(net.eval(), chosen), chosen.get("size"))
+        return replace(
+            model,
+            name=name,
+            weights=origin,
+            options={option: chosen[option] for option in self.options},
+            labels=self._labels(chosen, files),
+            **{slot: chosen[slot] for slot in ("frames", "frame_rate") if slot in self.options},
+        )
+
+    def _whole(self, chosen: Options, files: Files) -> tuple[Options, Files]:
+        parts = {"" if part == "checkpoint" else part: file for part, file in files.items()}
+        if self.head is None:
+            return chosen, parts
+        rows = files["checkpoint"].rows(self.head) if "checkpoint" in files else None
+        classes = rows or chosen.get("classes") or len(self.published.labels if self.published else ())
+        return {**chosen, "classes": classes}, parts
+
+    def _own(self, name: str, parts: Files, chosen: Options) -> tuple[nn.Module, str]:
+        """Return the network with the user's own weights, or with random ones, and where they came from."""
+        net = self._network(chosen, replaced=bool(parts))
+        for part, file in parts.items():
+            load_into(net.get_submodule(part), file, f"{name}'s {part} network" if part else name)
+        if not parts:
+            _warn(f"{name} is untrained (weights none): what it says is random")
+        return net, " and ".join(dict.fromkeys(f"checkpoint {file.path.name}" for file in parts.values())) or "none"
+
+    def _network(self, chosen: Options, *, replaced: bool) -> nn.Module:
+        given = {**chosen, "replaced": replaced}
+        kinds = inspect.signature(self.network).parameters
+        if not any(kind.kind is kind.VAR_KEYWORD for kind in kinds.values()):
+            given = {option: value for option, value in given.items() if option in kinds}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(chosen.get("seed", 0))  # so that a run can be repeated
+            return self.network(**given)
+
+    def _published(self, name: str, tag: str, chosen: Options) -> tuple[nn.Module, str]:
+        if self.published is None:
+            instead = f"{next(iter(self.files))}=FILE" if self.files else "a checkpoint"
+            raise ModelError(f"{name} has no weights {tag!r} to download; give {instead}, or weights 'none'")
+        if tag not in self.published.tags:
+            raise ModelError(unknown(f"weights tag of {name}", tag, [*self.published.tags, "none"]))
+        net, classes = self.published.load(tag), chosen["classes"]
+        if classes != len(self.published.labels):
+            renew_head(net, classes, head=self.head, seed=chosen.get("seed", 0))
+            _warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
+        return net, self.published.tags[tag]
+
+    def _labels(self, chosen: Options, files: Files) -> Sequence[str]:
+        """Return the names of the published weights' classes, if the network's are these."""
+        if self.published is None or not all(self.published.owns(file.path) for file in files.values()):
+            return ()
+        return self.published.labels if len(self.published.labels) == chosen["classes"] else ()
+
+
+def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:
+    """Resize the whole frame to (H, W), or to a square, and crop nothing; without a size change nothing."""
+    if size is None:
+        return preprocessing
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2:
+        raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
+    return replace(preprocessing, resize=(int(sides[0]), int(sides[1])), crop=None)
+
+
+def _resized(model: Model, size: int | Sequence[int] | None) -> Model:
+    """Return the model with the whole frame resized for each of its inputs."""
+    inputs = {
+        name: replace(given, preprocessing=whole_frame(given.preprocessing, size))
+        for name, given in model.inputs.items()
+    }
+    first = next(iter(inputs.values())).preprocessing if inputs else whole_frame(model.preprocessing, size)
+    return replace(model, inputs=inputs, preprocessing=first)
+
+
+def _warn(message: str) -> None:
+    """Warn whoever called `load_model`."""
+    warnings.warn(message, UntrainedWarning, stacklevel=5)
