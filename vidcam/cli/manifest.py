@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcam.cli.console import say
-from vidcam.errors import VidcamError
+from vidcam.errors import VidcamError, unknown
 
 TYPES = {str | Path: Path, str | Path | None: Path | None, Sequence[str]: list[str]}
 """What functions take -> what the command line reads."""
@@ -28,9 +28,10 @@ class Recipes(TyperGroup):
 
         return recipes()
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        """Load a recipe, if there is one of this name."""
-        return command(cmd_name) if cmd_name in self.list_commands(ctx) else None
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand:  # type: ignore[override]
+        """Load a recipe; that there is none of this name is a wrong use."""
+        names = self.list_commands(ctx)
+        return command(cmd_name) if cmd_name in names else ctx.fail(unknown("recipe", cmd_name, names))
 
 
 def register(app: typer.Typer) -> None:
@@ -83,8 +84,8 @@ def _options(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
             words = " ".join(about[taken.name].split())
             info = _info(taken, words[0].upper() + words[1:])
             default = list(taken.default) if taken.annotation == Sequence[str] else taken.default
-            kind = Annotated[TYPES.get(taken.annotation, taken.annotation), info]
-            yield taken.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            read = TYPES.get(taken.annotation, taken.annotation)
+            yield taken.replace(kind=taken.KEYWORD_ONLY, default=default, annotation=Annotated[read, info])
 
 
 def _info(taken: inspect.Parameter, about: str) -> Any:

@@ -9,7 +9,7 @@ Example:
 
     vidcam manifest ucf101 UCF101 --output manifest.csv --split 1
 
-101 classes, 13320 videos.
+101 classes.
 """
 
 import re
