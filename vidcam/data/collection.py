@@ -19,6 +19,16 @@ SIDES = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
 """What the folders and lists of a side are called -> the split."""
 SPLITS = (1, 2, 3)
 """The official splits of HMDB51 and of UCF101."""
+ODD = {
+    "missing": "listed videos are missing",
+    "absent": "listed videos are absent",
+    "corrupt": "videos are corrupt and left out",
+    "unlabeled": "lines have no label and are left out",
+    "unlisted": "videos are left out, as no list or name tells their side",
+    "relisted": "videos are listed more than once, and the first line of each counts",
+    "copied": "videos lie in several places, and one of each is taken",
+}
+"""What may be wrong with a video or a line of a list."""
 SHOWN = 5  # names of a long list that people get to see
 DEEPEST = 5  # folders from the root down to a video
 Thing = TypeVar("Thing")
@@ -61,8 +71,8 @@ class Collection:
             yield f"{name}: {len(value) if isinstance(value, list | dict) else value}"
 
 
-class Line(NamedTuple):
-    """A line of an official list."""
+class Assigned(NamedTuple):
+    """What a line of an official list says of a video."""
 
     label: str
     name: str
@@ -140,21 +150,13 @@ def firsts(things: Iterable[Thing], name: Callable[[Thing], str]) -> tuple[dict[
     return kept, list(dict.fromkeys(again))
 
 
-def doubts(root: Path, clips: Iterable[Path], **named: list[str]) -> Iterator[str]:
-    """Warn of what is odd about a copy of a data set with official splits.
+def doubts(**named: Sequence[str]) -> Iterator[str]:
+    """Warn of what is odd about a copy of a data set: names by what is wrong with them, a key of `ODD`."""
+    yield from (f"{len(names)} {ODD[kind]}: {some(names)}" for kind, names in named.items() if names)
 
-    Args:
-        root: where the clips lie.
-        clips: all that are there.
-        named: the names of those that are `copied`, `relisted`, `absent` or `unlisted`.
-    """
-    about = {
-        "copied": "videos lie in several places, and the first of each is taken",
-        "relisted": "videos are listed more than once, and the first line of each counts",
-        "absent": "listed videos are absent",
-        "unlisted": "videos are left out, as no list or name tells their side",
-    }
-    yield from (f"{len(names)} {about[kind]}: {some(names)}" for kind, names in named.items() if names)
+
+def overruled(root: Path, clips: Iterable[Path]) -> Iterator[str]:
+    """Warn of folders such as test/ between ROOT and its clips, which an official split does not follow."""
     parts = {part for clip in clips for part in clip.relative_to(root).parts[:-1] if part.lower() in SIDES}
     if parts:
         yield f"the official split is followed, and not the folders {some(sorted(parts))}"

@@ -144,9 +144,9 @@ def test_a_clip_in_two_places_or_lines_is_taken_once_and_said(tree, run):
     assert [row.split for row in done.manifest.rows if row.path.name == name] == ["test"]
     assert done.facts["train"] == 2 and done.facts["test"] == 2 and done.facts["present"] == 6
     assert done.said[1:] == [
-        "warning: 1 videos lie in several places, and the first of each is taken: film_climb_stairs_u_1",
-        "warning: 1 videos are listed more than once, and the first line of each counts: film_climb_stairs_u_1",
         "warning: 1 videos are left out, as no list or name tells their side: climb/new.avi",
+        "warning: 1 videos are listed more than once, and the first line of each counts: film_climb_stairs_u_1",
+        "warning: 1 videos lie in several places, and one of each is taken: film_climb_stairs_u_1",
     ]
 
 

@@ -99,9 +99,9 @@ def test_a_clip_in_two_places_or_lines_is_taken_once_and_said(touch, run, tmp_pa
         ("v_Archery_g09_c01.avi", "train"),
     ]
     assert done.said == [
-        "warning: 1 videos lie in several places, and the first of each is taken: v_archery_g09_c01",
-        "warning: 1 videos are listed more than once, and the first line of each counts: v_archery_g09_c01",
         "warning: 1 listed videos are absent: HandstandPushups/v_HandStandPushups_g09_c01.avi",
+        "warning: 1 videos are listed more than once, and the first line of each counts: v_archery_g09_c01",
+        "warning: 1 videos lie in several places, and one of each is taken: v_archery_g09_c01",
         "warning: the official split is followed, and not the folders test, train, val",
     ]
 

@@ -122,7 +122,7 @@ def _chosen(groups: set[str], wanted: Iterable[str], argument: str) -> set[str]:
     for name in wanted:
         fits = {group for group in groups if group == name or fnmatchcase(group, name)}
         if not fits:
-            raise OptionError(f"{argument} no group is called {name!r}; there are {some(sorted(groups))}")
+            raise OptionError(f"no group is called {name!r}, as {argument} wants; there are {some(sorted(groups))}")
         chosen |= fits
     return chosen
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.data.collection import (
+    Assigned,
     Collection,
-    Line,
     Say,
     doubts,
     existing,
@@ -30,6 +30,7 @@ from vidcam.data.collection import (
     firsts,
     key,
     official,
+    overruled,
     read_lines,
     silent,
     some,
@@ -79,11 +80,11 @@ def collect(root: str | Path, *, split: int = 1, require_all: bool = False, say:
     facts: dict[str, Any] = {side: counts[side] for side in EXPECTED}
     facts |= {"split": split, "present": len(rows), "classes": labels, "absent": absent}
     unlisted = [f"{clip.parent.name}/{clip.name}" for name, clip in present.items() if name not in listed]
-    odd = doubts(videos, clips, copied=copied, relisted=relisted, absent=absent, unlisted=unlisted)
-    return Collection(rows, labels, facts, [*_unofficial(len(labels), counts), *odd])
+    odd = doubts(absent=absent, unlisted=unlisted, relisted=relisted, copied=copied)
+    return Collection(rows, labels, facts, [*_unofficial(len(labels), counts), *odd, *overruled(videos, clips)])
 
 
-def _row(clip: Path, line: Line) -> Row:
+def _row(clip: Path, line: Assigned) -> Row:
     return Row(clip, line.label, line.split, group=f"{line.label}/{source(line.name, line.label)}")
 
 
@@ -98,7 +99,7 @@ def _videos(root: Path) -> Path:
     return root if not videos.is_dir() and find_clips(root) else videos
 
 
-def read_lists(folder: Path, split: int) -> Iterator[Line]:
+def read_lists(folder: Path, split: int) -> Iterator[Assigned]:
     """Read a split's lists by the order of the classes' folders: train, test and unused videos."""
     ending = f"_test_split{split}.txt"
     files = {file.name.removesuffix(ending): file for file in folder.glob(f"[!.]*{ending}")}
@@ -109,13 +110,13 @@ def read_lists(folder: Path, split: int) -> Iterator[Line]:
         yield from _read_list(files[label], label)
 
 
-def _read_list(file: Path, label: str) -> Iterator[Line]:
+def _read_list(file: Path, label: str) -> Iterator[Assigned]:
     for number, line in enumerate(read_lines(file), start=1):
         parts = line.rsplit(maxsplit=1)  # a name may hold spaces
         if parts and (len(parts) == 1 or parts[1] not in CODES):
             raise MediaError(f"{file}, line {number}: a name and 0, 1 or 2 are expected; given {line[:80]!r}")
         if parts:
-            yield Line(label, parts[0].strip(), CODES[parts[1]])
+            yield Assigned(label, parts[0].strip(), CODES[parts[1]])
 
 
 def source(name: str, label: str) -> str:

@@ -15,20 +15,18 @@ Example:
 
     vidcam manifest kinetics KINETICS --output manifest.csv --classes 400
 
-Kinetics-400: 246534 train, 19906 val, 39805 test in the lists, some of which have left YouTube since: of the copy that
-is kept for research 240258, 19881 and 38685. A copy of Kinetics-600 has 383393 train and 27910 val, one of Kinetics-700
-542357 and 34824.
+Kinetics-400: 246534 train, 19906 val, 39805 test in the lists, some of which have left YouTube since.
 """
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.collection import SIDES, SUFFIXES, Collection, existing, firsts, read_lines, some, unreadable
+from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, unreadable
 from vidcam.data.extraction import Source
 from vidcam.data.labels import match_labels, weight_labels
 from vidcam.data.manifest import Row
@@ -42,7 +40,7 @@ NEEDED = ("youtube_id", "time_start", "time_end")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listing:
     """A line of a list."""
 
     names: tuple[str, ...]
@@ -51,16 +49,6 @@ class Entry:
     split: str
     seconds: tuple[int, int] | None = None
     """Start and end in the film that the clip was cut from."""
-
-
-@dataclass
-class Left:
-    """Names of what is left out."""
-
-    missing: list[str] = field(default_factory=list)
-    unlabeled: list[str] = field(default_factory=list)
-    relisted: list[str] = field(default_factory=list)
-    copied: list[str] = field(default_factory=list)
 
 
 def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers: int = 4) -> Collection:
@@ -95,8 +83,10 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
     counts = Counter(row.split for row in rows)
     facts: dict[str, Any] = {side: counts[side] for side in ("train", "val", "test")}
     facts |= {"present": len(rows), "listed": len(entries), "classes": list(labels)}
-    facts |= {"missing": left.missing, "corrupt": [str(path) for path in bad], "unlabeled": left.unlabeled}
-    return Collection(rows, labels, facts, list(_warnings(labels, classes, left, bad.values())))
+    facts |= {"missing": left["missing"], "corrupt": [str(path) for path in bad], "unlabeled": left["unlabeled"]}
+    fewer = f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
+    warnings = [] if len(labels) == classes else [fewer]
+    return Collection(rows, labels, facts, [*warnings, *doubts(corrupt=list(bad.values()), **left)])
 
 
 def _check(classes: int, workers: int) -> None:
@@ -121,7 +111,7 @@ def _side(path: Path) -> str | None:
     return next((SIDES[part] for part in path.stem.lower().split("_") if part in SIDES), None)
 
 
-def read_list(file: Path, labels: Sequence[str]) -> list[Entry]:
+def read_list(file: Path, labels: Sequence[str]) -> list[Listing]:
     """Read one list, with a header or without."""
     lines = read_lines(file)
     header = [name.strip() for name in lines[0].split(",")] if lines else []
@@ -130,7 +120,7 @@ def read_list(file: Path, labels: Sequence[str]) -> list[Entry]:
     return [_plain(file, number, line, labels) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Entry]:
+def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Listing]:
     if missing := [name for name in NEEDED if name not in header]:
         raise OptionError(f"{file}: the header has no column {', '.join(missing)}; given {','.join(header)}")
     entries = []
@@ -142,11 +132,11 @@ def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Entry]:
             raise OptionError(f"{file}, line {number}: youtube_id, time_start and time_end are expected") from None
         video = given["youtube_id"]
         split = SIDES.get(given.get("split", "").lower()) or _side(file) or "train"
-        entries.append(Entry((f"{video}_{start:06}_{end:06}", video), given.get("label", ""), split, (start, end)))
+        entries.append(Listing((f"{video}_{start:06}_{end:06}", video), given.get("label", ""), split, (start, end)))
     return entries
 
 
-def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Entry:
+def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Listing:
     """Read "PATH LABEL" or "PATH FRAMES LABEL"; the label's number is that of the weights' classes."""
     path, _, label = line.strip().rpartition(" ")
     head, _, frames = path.rpartition(" ")
@@ -157,41 +147,41 @@ def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Entry:
         raise OptionError(f"{file} numbers its labels, and only those of Kinetics-400 are known by number")
     if int(label) >= len(labels):
         raise OptionError(f"{file}, line {number}: label {label} is not from 0 to {len(labels) - 1}")
-    return Entry((path,), labels[int(label)], _side(file) or "train")
+    return Listing((path,), labels[int(label)], _side(file) or "train")
 
 
-def _by_folder(root: Path, path: Path) -> Entry | None:
+def _by_folder(root: Path, path: Path) -> Listing | None:
     """Take split and class from SPLIT/CLASS/VIDEO."""
     parts = path.relative_to(root).parts
     split = next((side for part in parts[:-2] if (side := _side(Path(part)))), None)
-    return Entry((path.relative_to(root).as_posix(),), parts[-2], split) if split else None
+    return Listing((path.relative_to(root).as_posix(),), parts[-2], split) if split else None
 
 
-def located(root: Path, files: Sequence[Path], entries: Iterable[Entry]) -> tuple[list[Row], Left]:
-    """Find the file of every entry: rows, and the names of what has none; a video of one name is taken once."""
+def located(root: Path, files: Sequence[Path], entries: Iterable[Listing]) -> tuple[list[Row], dict[str, list[str]]]:
+    """Find the file of every line: rows, one for each name, and the names that are left out by why (see `ODD`)."""
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     for file in files:
         for name in {file.stem, file.relative_to(root).as_posix(), file.name}:
             by_name[name].append(file)
     rows: dict[Path, Row] = {}
-    left = Left()
+    left: dict[str, list[str]] = {kind: [] for kind in ("missing", "unlabeled", "relisted", "copied")}
     for entry in entries:
         path = next((path for name in entry.names if (path := _pick(by_name, name, entry.split))), None)
         if not entry.label:
-            left.unlabeled.append(entry.names[0])
+            left["unlabeled"].append(entry.names[0])
         elif path is None:
-            left.missing.append(entry.names[0])
+            left["missing"].append(entry.names[0])
         elif path in rows:
-            left.relisted.append(entry.names[0])
+            left["relisted"].append(entry.names[0])
         else:
             rows[path] = _row(path, entry)
     taken, _ = firsts(rows.values(), lambda row: row.path.stem)
     kept = {row.path for row in taken.values()}
-    left.copied = sorted({file.stem for file in files if file.stem in taken and file not in kept})
+    left["copied"] = sorted({file.stem for file in files if file.stem in taken and file not in kept})
     return list(taken.values()), left
 
 
-def _row(path: Path, entry: Entry) -> Row:
+def _row(path: Path, entry: Listing) -> Row:
     """Make a row; a file that is named by ID alone may be the whole film."""
     whole = entry.seconds if len(entry.names) > 1 and path.stem == entry.names[1] else None
     start, end = whole or (None, None)
@@ -232,17 +222,3 @@ def relabeled(rows: list[Row], labels: Sequence[str]) -> list[Row]:
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from None
     return [replace(row, label=names[row.label]) for row in rows]
-
-
-def _warnings(labels: Sequence[str], classes: int, left: Left, bad: Iterable[str]) -> Iterator[str]:
-    if len(labels) != classes:
-        yield f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
-    for names, about in (
-        (left.missing, "listed videos are missing"),
-        (list(bad), "videos are corrupt and left out"),
-        (left.unlabeled, "lines have no label and are left out"),
-        (left.relisted, "videos are listed more than once, and the first line of each counts"),
-        (left.copied, "videos lie in several places, and one of each is taken"),
-    ):
-        if names:
-            yield f"{len(names)} {about}: {some(names)}"

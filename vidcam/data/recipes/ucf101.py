@@ -17,7 +17,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vidcam.data.collection import Collection, Line, doubts, existing, find_clips, firsts, key, official, read_lines
+from vidcam.data.collection import (
+    Assigned,
+    Collection,
+    doubts,
+    existing,
+    find_clips,
+    firsts,
+    key,
+    official,
+    overruled,
+    read_lines,
+)
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError
 
@@ -36,12 +47,14 @@ def collect(root: str | Path, *, split: int = 1) -> Collection:
         split: the official split: 1, 2 or 3.
 
     Raises:
-        MediaError: the folder or a list is not there, or a list is malformed.
+        MediaError: the folder, videos or a list are not there, or a list is malformed.
         OptionError: there is no such split.
     """
     root, split = existing(root), official(split)
     videos = next((root / name for name in ("UCF-101", "videos") if (root / name).is_dir()), root)
     clips = find_clips(videos)
+    if not clips:
+        raise MediaError(f"there are no videos in {videos}")
     lists = next((folder for folder in (root / LISTS, root) if (folder / "classInd.txt").is_file()), None)
     present, copied = firsts(clips, lambda clip: key(clip.name))
     lines = read_lists(lists, split) if lists else by_group((clip.name for clip in clips), split)
@@ -56,14 +69,13 @@ def collect(root: str | Path, *, split: int = 1) -> Collection:
     warnings = (
         [] if lists else [f"there is no {LISTS}/: the groups gNN decide, and classes are numbered in sorted order"]
     )
-    warnings += doubts(
-        videos, clips, copied=copied, relisted=relisted if lists else [], absent=absent, unlisted=unlisted
-    )
+    warnings += doubts(absent=absent, unlisted=unlisted, relisted=relisted if lists else (), copied=copied)
+    warnings += overruled(videos, clips)
     warnings += [f"no video is on the {side} side" for side in ("train", "test") if not counts[side]]
     return Collection(rows, labels, facts | {"absent": absent, "left_out": unlisted}, warnings)
 
 
-def read_lists(folder: Path, split: int) -> Iterator[Line]:
+def read_lists(folder: Path, split: int) -> Iterator[Assigned]:
     """Read a split's lists: lines of "CLASS/VIDEO" or "CLASS/VIDEO NUMBER"."""
     for side in ("train", "test"):
         file = folder / f"{side}list{split:02}.txt"
@@ -71,7 +83,7 @@ def read_lists(folder: Path, split: int) -> Iterator[Line]:
             raise MediaError(f"{folder} holds classInd.txt but not {file.name}")
         for words in (line.split() for line in read_lines(file) if line.strip()):
             label, _, name = words[0].rpartition("/")
-            yield Line(label, name, side)
+            yield Assigned(label, name, side)
 
 
 def read_classes(file: Path) -> list[str]:
@@ -82,14 +94,14 @@ def read_classes(file: Path) -> list[str]:
     return [name for _, name in sorted((int(number), name) for number, name in numbered)]
 
 
-def by_group(names: Iterable[str], split: int) -> Iterator[Line]:
+def by_group(names: Iterable[str], split: int) -> Iterator[Assigned]:
     """Tell the class and the side of every video from its name."""
     for match in filter(None, map(NAME.fullmatch, names)):
         tested = TESTED * (split - 1) < int(match["group"][1:]) <= TESTED * split
-        yield Line(SPELLED.get(match["label"], match["label"]), match[0], "test" if tested else "train")
+        yield Assigned(SPELLED.get(match["label"], match["label"]), match[0], "test" if tested else "train")
 
 
-def _row(clip: Path, line: Line, spelled: dict[str, str]) -> Row:
+def _row(clip: Path, line: Assigned, spelled: dict[str, str]) -> Row:
     """Make a row; a group is a film, and films are numbered in every class anew."""
     label = spelled.get(line.label.casefold(), line.label)
     match = NAME.fullmatch(clip.name)
