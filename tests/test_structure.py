@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -102,8 +103,26 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 
 
 def test_no_folder_hides_another_package() -> None:
-    assert not (ROOT / "datasets" / "__init__.py").exists()
+    assert not list((ROOT / "datasets").rglob("*.py"))
     assert not (ROOT / "experiments" / "__init__.py").exists()
+
+
+def test_an_editable_install_offers_vidcam_and_nothing_else(tmp_path: Path) -> None:
+    """Were the root on the path, datasets/ would pass for Hugging Face's; what pip would install is unpacked here."""
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(ROOT))
+    editables = Path(pytest.importorskip("editables").__file__).parents[1]
+    with zipfile.ZipFile(next(builder.build(directory=str(tmp_path), versions=["editable"]))) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = f"""import site, sys, importlib.util
+sys.path.append({str(editables)!r})
+site.addsitedir({str(tmp_path / "site")!r})
+for name in ("vidcam", "datasets", "experiments", "tests"):
+    for place in getattr(importlib.util.find_spec(name), "submodule_search_locations", ()):
+        print(place)
+"""
+    command = [sys.executable, "-I", "-S", "-c", code]
+    places = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    assert [Path(place).name for place in places if Path(place).parent == ROOT] == ["vidcam"]
 
 
 def test_names_say_something() -> None:

@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import torch
 
+from vidcam.data.recipes.folder import collect
 from vidcam.training.classifier.train import train
 
 HERE = Path(__file__).parent
@@ -45,9 +44,7 @@ def make_manifest(folder: Path) -> Path:
     """Split by color and shape with the recipe for folders of videos."""
     path = folder / "manifest.csv"
     if not path.exists():
-        recipe = [sys.executable, str(ROOT / "datasets" / "video_folder.py"), str(DATA / "colored_shapes")]
-        choice = ["--output", str(path), "--group", "(.+)_(.+)_", "--test-groups", *HELD_OUT]
-        subprocess.run([*recipe, *choice], check=True, stdout=sys.stderr)
+        collect(DATA / "colored_shapes", group="(.+)_(.+)_", test_groups=HELD_OUT).write(path)
     return path
 
 

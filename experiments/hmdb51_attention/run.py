@@ -3,17 +3,14 @@
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.manifest import read_manifest, write_manifest
+from vidcam.data.recipes import hmdb51
 from vidcam.training.classifier.train import train
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 NETWORKS = tuple(sorted(path.stem for path in HERE.glob("*.toml")))
 
 
@@ -54,11 +51,11 @@ def make_manifest(folder: Path, root: Path, split: int, classes: list[str] | Non
     """Write the manifest of an official split, of some classes if they are named."""
     path = folder / "manifest.csv"
     if not path.exists():
-        recipe = [sys.executable, str(ROOT / "datasets" / "hmdb51.py"), str(root), "--split", str(split)]
-        subprocess.run([*recipe, "--output", str(path)], check=True, stdout=sys.stderr)
+        videos = hmdb51.collect(root, split=split)
         if classes:
-            rows = [row for row in read_manifest(path).rows if row.label in classes]
-            write_manifest(rows, path, labels=sorted(classes), force=True)
+            videos.labels = sorted(classes)
+            videos.rows = [row for row in videos.rows if row.label in classes]
+        videos.write(path)
     return path
 
 

@@ -5,8 +5,6 @@ import inspect
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 from cached import train_head
 
+from vidcam.data.recipes.folder import collect
 from vidcam.training.classifier.testing import test
 from vidcam.training.classifier.train import train
 from vidcam.training.settings import Settings
@@ -81,9 +80,7 @@ def make_manifest(folder: Path, people: tuple[str, str]) -> Path:
     """Split by person with the recipe for folders of videos."""
     path = folder / "manifest.csv"
     if not path.exists():
-        recipe = [sys.executable, str(ROOT / "datasets" / "video_folder.py"), str(DATA / "weizmann")]
-        choice = ["--output", str(path), "--group", "^[^_]+", "--test-groups", *people]
-        subprocess.run([*recipe, *choice], check=True, stdout=sys.stderr)
+        collect(DATA / "weizmann", group="^[^_]+", test_groups=people).write(path)
     return path
 
 

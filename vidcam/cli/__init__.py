@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vidcam.cli import manifest as manifest_cli
 from vidcam.cli import odometry as odometry_cli
 from vidcam.cli import odometry_training as odometry_training_cli
 from vidcam.cli import training as training_cli
@@ -191,6 +192,7 @@ def demo(
     show(facts, as_json=as_json)
 
 
+manifest_cli.register(app)
 training_cli.register(app)
 odometry_cli.register(app)
 odometry_training_cli.register(app)

@@ -103,3 +103,30 @@ def test_a_header_without_the_columns_and_a_bad_line(video, write, run, tmp_path
     assert "no column time_start, time_end" in run("kinetics", tmp_path / "k").said[0]
     write("train.csv", f"label,youtube_id,time_start,time_end\nyoga,{A},one,2\n")
     assert "train.csv, line 2" in run("kinetics", tmp_path / "k").said[0]
+
+
+def test_a_clip_in_two_places_or_lines_is_taken_once_and_said(video, write, run, tmp_path):
+    for name in ("train/yoga", "val/yoga", "replacement"):
+        video(f"{name}/{A}_000001_000011.mp4")
+    video(f"train/zumba/{B}_000001_000011.mp4")
+    copied = f"warning: 1 videos lie in several places, and one of each is taken: {A}_000001_000011"
+    done = run("kinetics", tmp_path / "k")
+    assert [(row.path.parent.parent.name, row.group) for row in done.manifest.rows] == [("train", A), ("train", B)]
+    assert done.said == [copied]
+    write("train.csv", f"label,youtube_id,time_start,time_end\nzumba,{B},1,11\nyoga,{A},1,11\n")
+    write("val.csv", f"label,youtube_id,time_start,time_end\nyoga,{A},1,11\n")
+    write("kinetics_train_list.txt", f"zumba/{B}_000001_000011.mp4 399\n")
+    listed = run("kinetics", tmp_path / "k", output="listed.csv")
+    assert {(row.split, row.group) for row in listed.manifest.rows} == {("train", A), ("train", B)}
+    relisted = f"zumba/{B}_000001_000011.mp4"
+    assert listed.said == [
+        f"warning: 1 videos are listed more than once, and the first line of each counts: {relisted}",
+        copied,
+    ]
+
+
+def test_wrong_options_are_one_line(video, run, tmp_path):
+    video(f"train/yoga/{A}_000001_000011.mp4")
+    for option, said in (("--classes", "unknown number of classes 0;"), ("--workers", "--workers must be 1 or more")):
+        done = run("kinetics", tmp_path / "k", option, "0")
+        assert done.code == 1 and len(done.said) == 1 and said in done.said[0]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from vidcam.data.recipes import hmdb51
+
 LISTS = "testTrainMulti_7030_splits"
 
 
@@ -104,11 +106,67 @@ def test_a_damaged_archive_leaves_nothing_behind(packed, run):
     assert sorted(path.name for path in packed.iterdir()) == sorted(["hmdb51_org.rar", LISTS])
 
 
+@pytest.mark.parametrize(
+    "layout",
+    ["{label}/{name}", "{label}/{label}/{name}", "hmdb51_org/{label}/{name}", "{side}/{label}/{name}", "videos/{name}"],
+)
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_copies_that_people_have(tree, run, layout, suffix):
+    before = run("hmdb51", tree)
+    lists, videos = tree / LISTS, tree / "as_downloaded"
+    (tree / "videos").rename(videos)
+    for index, file in enumerate(sorted(videos.rglob("*.avi"))):
+        place = layout.format(label=file.parent.name, side=("train", "test", "val")[index % 3], name=file.name)
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        file.rename((tree / place).with_name(file.stem + suffix))
+    shutil.rmtree(videos)
+    (tree / "test_train_splits").mkdir()  # the archive of the lists, unpacked into a folder of its own
+    lists.rename(tree / "test_train_splits" / LISTS)
+    done = run("hmdb51", tree, output="copy.csv")
+    assert done.facts["present"] == 6 and done.facts["absent"] == [] and done.manifest.labels == before.manifest.labels
+    rows, official = (
+        {(row.path.stem, row.label, row.split, row.group) for row in of.manifest.rows} for of in (done, before)
+    )
+    assert rows == official and {row.path.suffix for row in done.manifest.rows} == {suffix}
+    assert [line for line in done.said if "folders" in line] == (
+        ["warning: the official split is followed, and not the folders test, train, val"] if "side" in layout else []
+    )
+
+
+def test_a_clip_in_two_places_or_lines_is_taken_once_and_said(tree, run):
+    name = "film_climb_stairs_u_1.avi"
+    (tree / "videos" / "copy" / "climb_stairs").mkdir(parents=True)
+    (tree / "videos" / "copy" / "climb_stairs" / name).touch()
+    (tree / "videos" / "climb" / "new.avi").touch()
+    with (tree / LISTS / "climb_stairs_test_split1.txt").open("a") as file:
+        file.write(f"{name} 1 \n")
+    done = run("hmdb51", tree)
+    assert [row.split for row in done.manifest.rows if row.path.name == name] == ["test"]
+    assert done.facts["train"] == 2 and done.facts["test"] == 2 and done.facts["present"] == 6
+    assert done.said[1:] == [
+        "warning: 1 videos are left out, as no list or name tells their side: climb/new.avi",
+        "warning: 1 videos are listed more than once, and the first line of each counts: film_climb_stairs_u_1",
+        "warning: 1 videos lie in several places, and one of each is taken: film_climb_stairs_u_1",
+    ]
+
+
+def test_archives_beside_the_folders_they_were_unpacked_to_stay_packed(tree, run, monkeypatch):
+    for folder in (tree / "videos").iterdir():
+        shutil.move(folder, tree / folder.name / folder.name)
+        (tree / f"{folder.name}.rar").write_bytes(b"")
+    (tree / "videos").rmdir()
+    (tree / "hmdb51_org.rar").write_bytes(b"")
+    monkeypatch.setenv("PATH", str(tree))
+    done = run("hmdb51", tree)
+    assert done.facts["present"] == 6 and not (tree / "videos").exists()
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("split", [1, 2, 3])
-def test_the_official_lists(data, recipe, run, tmp_path, split):
-    hmdb51 = recipe("hmdb51")
-    lists = hmdb51.read_lists(data / "hmdb51" / LISTS, split)
+def test_the_official_lists(data, run, tmp_path, split):
+    lists: dict[str, dict[str, str]] = {}
+    for label, name, side in hmdb51.read_lists(data / "hmdb51" / LISTS, split):
+        lists.setdefault(label, {})[name] = side
     assert list(lists) == (data / "labels" / "hmdb51_label_map.txt").read_text().split()
     for videos in lists.values():
         assert Counter(videos.values())["train"] == 70 and Counter(videos.values())["test"] == 30
@@ -125,7 +183,7 @@ def test_the_official_lists(data, recipe, run, tmp_path, split):
 
 
 @pytest.mark.shared
-def test_a_read_only_root_is_enough(data, recipe, tmp_path):
+def test_a_read_only_root_is_enough(data):
     before = os.stat(data / "hmdb51").st_mtime_ns
-    recipe("hmdb51").collect(data / "hmdb51", 1)
+    hmdb51.collect(data / "hmdb51", split=1)
     assert os.stat(data / "hmdb51").st_mtime_ns == before

@@ -1,24 +1,24 @@
-"""Kinetics-400, -600 or -700 (Kay et al. 2017, Carreira et al. 2018 and 2019) to manifest.csv.
+"""Kinetics-400, -600 or -700, actions in web videos (Kay and others 2017).
 
 ROOT holds the videos, in any of the usual layouts (train/ID_START_END.mp4, videos_train/CLASS/ID_START_END.mp4,
 train/CLASS/ID.mp4 ...), and lists of them in ROOT or ROOT/annotations:
 
-  train.csv, val.csv or validate.csv, test.csv  with a header that names label, youtube_id, time_start, time_end, split
-  any *.csv or *.txt without a header           lines of "PATH LABEL" or "PATH FRAMES LABEL", LABEL a number
+  train.csv, val.csv or validate.csv, test.csv  with a header that names
+      label, youtube_id, time_start, time_end, split
+  any *.csv or *.txt without a header           lines of "PATH LABEL" or
+      "PATH FRAMES LABEL", LABEL a number
 
 Without lists the folders train/CLASS, val/CLASS and so on decide. Classes are recognized by name, however they are
 spelled: those of Kinetics-400 get the names and the order of torchvision's weights, others stand in sorted order.
 
-    python datasets/kinetics.py ROOT --output manifest.csv --classes 400
+Example:
 
-Kinetics-400: 246534 train, 19906 val, 39805 test in the lists, some of which have left YouTube since: of the copy that
-is kept for research 240258, 19881 and 38685. A copy of Kinetics-600 has 383393 train and 27910 val, one of Kinetics-700
-542357 and 34824.
+    vidcam manifest kinetics KINETICS --output manifest.csv --classes 400
+
+Kinetics-400: 246534 train, 19906 val, 39805 test in the lists, some of which have left YouTube since.
 """
 
-import argparse
 import csv
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,21 +26,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, unreadable
 from vidcam.data.extraction import Source
 from vidcam.data.labels import match_labels, weight_labels
 from vidcam.data.manifest import Row
-from vidcam.data.recipe import SUFFIXES, Collection, parser, run, some, unreadable
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError, OptionError, unknown
 
 WEIGHTS = "R3D_18_Weights.KINETICS400_V1"
-SIDES = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+VERSIONS = (400, 600, 700)
 ID = 11  # characters of a video's name on YouTube
 SLACK_SECONDS = 2
 NEEDED = ("youtube_id", "time_start", "time_end")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listing:
     """A line of a list."""
 
     names: tuple[str, ...]
@@ -51,36 +51,49 @@ class Entry:
     """Start and end in the film that the clip was cut from."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    made = parser(__doc__)
-    made.add_argument("--classes", type=int, choices=(400, 600, 700), default=400, help="which Kinetics it is")
-    made.add_argument("--no-check", action="store_true", help="do not open every video to find those that are corrupt")
-    made.add_argument("--workers", type=int, default=4, help="videos opened at a time")
-    return run(made, collect, arguments)
+def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers: int = 4) -> Collection:
+    """Read the lists, find the videos, and leave out what is missing or corrupt.
 
+    Args:
+        root: the folder of the data set.
+        classes: which Kinetics it is: 400, 600 or 700.
+        check: open every video to find those that are corrupt.
+        workers: videos opened at a time.
 
-def collect(given: argparse.Namespace) -> Collection:
-    """Read the lists, find the videos, and leave out what is missing or corrupt."""
-    labels = weight_labels(WEIGHTS) if given.classes == 400 else ()
-    files = [path for path in sorted(given.root.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    Raises:
+        MediaError: the folder or videos are not there, or nothing tells their classes.
+        OptionError: a list is malformed, a class is unknown, or an argument is out of range.
+    """
+    root = existing(root)
+    _check(classes, workers)
+    labels = weight_labels(WEIGHTS) if classes == 400 else ()
+    files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not files:
-        raise MediaError(f"there are no videos in {given.root}")
-    lists = find_lists(given.root)
-    entries = [entry for file in lists for entry in read_list(file, labels)]
-    entries = entries or [entry for path in files if (entry := _by_folder(given.root, path))]
+        raise MediaError(f"there are no videos in {root}")
+    entries = [entry for file in find_lists(root) for entry in read_list(file, labels)]
+    entries = entries or [entry for path in files if (entry := _by_folder(root, path))]
     if not entries:
-        raise MediaError(f"{given.root} holds neither lists nor folders train/CLASS, val/CLASS; see --help")
-    rows, missing, unlabeled = located(given.root, files, entries)
+        raise MediaError(f"{root} holds neither lists nor folders train/CLASS, val/CLASS")
+    rows, left = located(root, files, entries)
     labels = labels or tuple(sorted({_spoken(entry.label) for entry in entries if entry.label}))
-    with ThreadPoolExecutor(given.workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(cut, relabeled(rows, labels)))
-    bad = {} if given.no_check else unreadable(rows, workers=given.workers)
+    bad = unreadable(rows, workers=workers) if check else {}
     rows = [row for row in rows if row.path not in bad]
     counts = Counter(row.split for row in rows)
     facts: dict[str, Any] = {side: counts[side] for side in ("train", "val", "test")}
     facts |= {"present": len(rows), "listed": len(entries), "classes": list(labels)}
-    facts |= {"missing": missing, "corrupt": [str(path) for path in bad], "unlabeled": unlabeled}
-    return Collection(rows, labels, facts, list(_warnings(labels, given.classes, missing, bad.values(), unlabeled)))
+    facts |= {"missing": left["missing"], "corrupt": [str(path) for path in bad], "unlabeled": left["unlabeled"]}
+    fewer = f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
+    warnings = [] if len(labels) == classes else [fewer]
+    return Collection(rows, labels, facts, [*warnings, *doubts(corrupt=list(bad.values()), **left)])
+
+
+def _check(classes: int, workers: int) -> None:
+    if classes not in VERSIONS:
+        raise OptionError(unknown("number of classes", classes, map(str, VERSIONS)))
+    if workers < 1:
+        raise OptionError(f"workers= must be 1 or more; given {workers}")
 
 
 def find_lists(root: Path) -> list[Path]:
@@ -89,8 +102,8 @@ def find_lists(root: Path) -> list[Path]:
         root,
         *(path for path in sorted(root.iterdir()) if path.is_dir() and path.name.startswith(("ann", "kin"))),
     ]
-    found = [file for folder in folders for ending in ("*.csv", "*.txt") for file in sorted(folder.glob(ending))]
-    return [file for file in found if _side(file) and "label" not in file.stem]
+    lists = [file for folder in folders for ending in ("*.csv", "*.txt") for file in sorted(folder.glob(ending))]
+    return [file for file in lists if _side(file) and "label" not in file.stem]
 
 
 def _side(path: Path) -> str | None:
@@ -98,22 +111,19 @@ def _side(path: Path) -> str | None:
     return next((SIDES[part] for part in path.stem.lower().split("_") if part in SIDES), None)
 
 
-def read_list(file: Path, labels: Sequence[str]) -> list[Entry]:
+def read_list(file: Path, labels: Sequence[str]) -> list[Listing]:
     """Read one list, with a header or without."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise MediaError(f"{file} is not UTF-8") from None
+    lines = read_lines(file)
     header = [name.strip() for name in lines[0].split(",")] if lines else []
     if "youtube_id" in header:
         return _read_csv(file, lines, header)
     return [_plain(file, number, line, labels) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Entry]:
+def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Listing]:
     if missing := [name for name in NEEDED if name not in header]:
         raise OptionError(f"{file}: the header has no column {', '.join(missing)}; given {','.join(header)}")
-    found = []
+    entries = []
     for number, cells in enumerate(csv.reader(lines[1:]), start=2):
         given = dict(zip(header, cells, strict=False))
         try:
@@ -122,11 +132,11 @@ def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Entry]:
             raise OptionError(f"{file}, line {number}: youtube_id, time_start and time_end are expected") from None
         video = given["youtube_id"]
         split = SIDES.get(given.get("split", "").lower()) or _side(file) or "train"
-        found.append(Entry((f"{video}_{start:06}_{end:06}", video), given.get("label", ""), split, (start, end)))
-    return found
+        entries.append(Listing((f"{video}_{start:06}_{end:06}", video), given.get("label", ""), split, (start, end)))
+    return entries
 
 
-def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Entry:
+def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Listing:
     """Read "PATH LABEL" or "PATH FRAMES LABEL"; the label's number is that of the weights' classes."""
     path, _, label = line.strip().rpartition(" ")
     head, _, frames = path.rpartition(" ")
@@ -137,37 +147,41 @@ def _plain(file: Path, number: int, line: str, labels: Sequence[str]) -> Entry:
         raise OptionError(f"{file} numbers its labels, and only those of Kinetics-400 are known by number")
     if int(label) >= len(labels):
         raise OptionError(f"{file}, line {number}: label {label} is not from 0 to {len(labels) - 1}")
-    return Entry((path,), labels[int(label)], _side(file) or "train")
+    return Listing((path,), labels[int(label)], _side(file) or "train")
 
 
-def _by_folder(root: Path, path: Path) -> Entry | None:
+def _by_folder(root: Path, path: Path) -> Listing | None:
     """Take split and class from SPLIT/CLASS/VIDEO."""
     parts = path.relative_to(root).parts
     split = next((side for part in parts[:-2] if (side := _side(Path(part)))), None)
-    return Entry((path.relative_to(root).as_posix(),), parts[-2], split) if split else None
+    return Listing((path.relative_to(root).as_posix(),), parts[-2], split) if split else None
 
 
-def located(root: Path, files: Iterable[Path], entries: Iterable[Entry]) -> tuple[list[Row], list[str], list[str]]:
-    """Find the file of every entry: rows, the names of those without a file, and of those without a label."""
+def located(root: Path, files: Sequence[Path], entries: Iterable[Listing]) -> tuple[list[Row], dict[str, list[str]]]:
+    """Find the file of every line: rows, one for each name, and the names that are left out by why (see `ODD`)."""
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     for file in files:
         for name in {file.stem, file.relative_to(root).as_posix(), file.name}:
             by_name[name].append(file)
     rows: dict[Path, Row] = {}
-    missing: list[str] = []
-    unlabeled: list[str] = []
+    left: dict[str, list[str]] = {kind: [] for kind in ("missing", "unlabeled", "relisted", "copied")}
     for entry in entries:
-        path: Path | None = next((found for name in entry.names if (found := _pick(by_name, name, entry.split))), None)
+        path = next((path for name in entry.names if (path := _pick(by_name, name, entry.split))), None)
         if not entry.label:
-            unlabeled.append(entry.names[0])
+            left["unlabeled"].append(entry.names[0])
         elif path is None:
-            missing.append(entry.names[0])
+            left["missing"].append(entry.names[0])
+        elif path in rows:
+            left["relisted"].append(entry.names[0])
         else:
-            rows.setdefault(path, _row(path, entry))
-    return list(rows.values()), missing, unlabeled
+            rows[path] = _row(path, entry)
+    taken, _ = firsts(rows.values(), lambda row: row.path.stem)
+    kept = {row.path for row in taken.values()}
+    left["copied"] = sorted({file.stem for file in files if file.stem in taken and file not in kept})
+    return list(taken.values()), left
 
 
-def _row(path: Path, entry: Entry) -> Row:
+def _row(path: Path, entry: Listing) -> Row:
     """Make a row; a file that is named by ID alone may be the whole film."""
     whole = entry.seconds if len(entry.names) > 1 and path.stem == entry.names[1] else None
     start, end = whole or (None, None)
@@ -188,9 +202,9 @@ def cut(row: Row) -> Row:
 
 def _pick(by_name: dict[str, list[Path]], name: str, split: str) -> Path | None:
     """Choose among files of one name: one in the split's own folder first, and a larger one before a smaller."""
-    found = by_name.get(name) or by_name.get(Path(name).name) or []
-    own = [path for path in found if any(_side(Path(part)) == split for part in path.parts[:-1])]
-    return max(own or found, key=lambda path: path.stat().st_size, default=None)
+    paths = by_name.get(name) or by_name.get(Path(name).name) or []
+    own = [path for path in paths if any(_side(Path(part)) == split for part in path.parts[:-1])]
+    return max(own or paths, key=lambda path: path.stat().st_size, default=None)
 
 
 def _spoken(label: str) -> str:
@@ -208,20 +222,3 @@ def relabeled(rows: list[Row], labels: Sequence[str]) -> list[Row]:
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from None
     return [replace(row, label=names[row.label]) for row in rows]
-
-
-def _warnings(
-    labels: Sequence[str], classes: int, missing: list[str], bad: Iterable[str], unlabeled: list[str]
-) -> Iterable[str]:
-    if len(labels) != classes:
-        yield f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
-    if missing:
-        yield f"{len(missing)} listed videos are missing: {some(missing)} (--json lists all)"
-    if bad := list(bad):
-        yield f"{len(bad)} videos are corrupt and left out: {some(bad)} (--json lists all)"
-    if unlabeled:
-        yield f"{len(unlabeled)} lines have no label and are left out: {some(unlabeled)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from vidcam.__main__ import main
 from vidcam.data.drives.drive import find_drives
 from vidcam.data.drives.listing import read_drives
 
@@ -27,9 +28,9 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def run(recipe, capsys):
+def run(capsys):
     def run(*arguments):
-        code = recipe("kitti_odometry").main([str(argument) for argument in arguments])
+        code = main(["manifest", "kitti_odometry", *map(str, arguments)])
         out, err = capsys.readouterr()
         return code, out, err.splitlines()
 
