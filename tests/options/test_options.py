@@ -191,6 +191,16 @@ def test_a_group_inherits_and_overrides() -> None:
     assert declared(Chosen)["seed"] == declared(Shared)["seed"] and Chosen.panel == "Run"
 
 
+def test_a_default_alone_may_change() -> None:
+    @dataclass(frozen=True)
+    class Longer(Shared):
+        epochs: int = 50
+
+    assert Longer().epochs == 50 and declared(Longer)["epochs"] == declared(Shared)["epochs"]
+    with pytest.raises(OptionError, match="epochs must be at least 1"):
+        Longer(epochs=0)
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, vidcam.options; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

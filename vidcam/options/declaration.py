@@ -1,7 +1,7 @@
 """Declaring options: fields of a frozen dataclass that know their help, their check and their place in a command."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -92,13 +92,20 @@ class Options:
     """A group of options; a subclass is a frozen dataclass whose fields are made by `option`, and may inherit others.
 
     Values are checked as they are declared. What is declared as a sequence is kept as a tuple, and a single text given
-    for several is one of them.
+    for several is one of them. A subclass may change an inherited option's default alone: `epochs: int = 50`.
 
     Raises:
         OptionError: a value is not possible.
     """
 
     panel: ClassVar[str] = "Options"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for part in fields(cls):  # those inherited: the class is no dataclass yet
+            default = vars(cls).get(part.name, MISSING)
+            if default is not MISSING and not isinstance(default, Field):
+                setattr(cls, part.name, field(default=default, metadata=part.metadata, kw_only=True))
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

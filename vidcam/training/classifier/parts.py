@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from vidcam.errors import ModelError, OptionError, unknown
-from vidcam.training.settings import Settings
+from vidcam.training.classifier.settings import ClassifierSettings
 
 BACKBONE = "backbone"
 PLATEAU_PATIENCE = 3  # epochs without a better loss before the rate falls to a tenth
@@ -65,7 +65,7 @@ def renew_head(net: nn.Module, classes: int, *, seed: int = 0) -> None:
         setattr(net.get_submodule(parent), last, nn.Linear(old.in_features, classes, bias=old.bias is not None))
 
 
-def optimizer(net: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:
     """Build AdamW with a group per part; frozen parameters are in none.
 
     Raises:
@@ -84,7 +84,7 @@ def optimizer(net: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 def schedule(
-    chosen: torch.optim.Optimizer, settings: Settings, *, steps: int, steps_per_epoch: float
+    chosen: torch.optim.Optimizer, settings: ClassifierSettings, *, steps: int, steps_per_epoch: float
 ) -> LambdaLR | ReduceLROnPlateau:
     """Build what changes the learning rates: `LambdaLR` after each step, `ReduceLROnPlateau` after each validation.
 
