@@ -19,7 +19,7 @@ import vidcam
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "vidcam"
 LEVELS = {
-    **dict.fromkeys(("errors", "types"), 0),
+    **dict.fromkeys(("errors", "types", "options"), 0),
     **dict.fromkeys(("media", "attribution"), 1),
     "data": 2,
     "models": 3,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from vidcam.models.build import MODELS
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import train
-from vidcam.training.settings import Machine, Settings
+from vidcam.training.settings import Machine
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CONFIGURATIONS = [
@@ -24,7 +25,7 @@ def test_it_configures_training(path: Path) -> None:
     defaults = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
     assert given.keys() <= defaults.keys()
     chosen = defaults | given
-    settings = Settings(**{name: chosen[name] for name in inspect.signature(Settings).parameters})
+    settings = ClassifierSettings(**{name: chosen[name] for name in inspect.signature(ClassifierSettings).parameters})
     Machine(**{name: chosen[name] for name in inspect.signature(Machine).parameters if name in chosen})
     assert settings.augmentation is not None
     MODELS[settings.model].choose(settings.model, settings.options)

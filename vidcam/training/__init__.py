@@ -1,8 +1,1 @@
-"""Training and testing of classifiers: Lightning's Trainer around vidcam's models and manifests."""
-
-from importlib.util import find_spec
-
-from vidcam.errors import OptionError
-
-if find_spec("lightning") is None:
-    raise OptionError('training needs Lightning, which is not installed: pip install "vidcam[train]"')
+"""Training: what every run has in common, and the training of classifiers. Importing this imports nothing heavy."""

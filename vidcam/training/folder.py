@@ -5,42 +5,32 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-
 from vidcam.errors import OptionError
+from vidcam.training.lightning import rank_zero_only
 from vidcam.training.saving import LAST, read_settings
-from vidcam.training.settings import RunSettings
+from vidcam.training.settings import RunFolder, RunSettings
 
 
 def prepare_folder(
-    folder: Path,
-    settings: RunSettings,
-    data: Mapping[str, Any],
-    *,
-    origin: str,
-    written: Sequence[str],
-    resume: bool,
-    force: bool,
+    place: RunFolder, settings: RunSettings, data: Mapping[str, Any], *, origin: str, written: Sequence[str]
 ) -> Path | None:
     """Make the folder and return the `last.ckpt` to go on from, if there is one.
 
     Args:
-        folder: of the run.
+        place: of the run, and whether to go on or to begin anew where there is one.
         settings: of the run.
         data: what a resumed run must find again, as JSON gives it back.
         origin: what the data are of, for errors.
         written: names of the files that a run leaves; they are deleted when a run begins anew.
-        resume: whether to go on.
-        force: whether to begin anew where there is a run.
 
     Raises:
         OptionError: there is a run that shall neither go on nor be replaced, or one of other settings or data, or the
             folder cannot be made.
         ModelError: `last.ckpt` is damaged.
     """
-    _make(folder, written, resume=resume, force=force)
-    last = folder / LAST
-    if not resume or not last.exists():
+    _make(Path(place.output), written, resume=place.resume, force=place.force)
+    last = Path(place.output) / LAST
+    if not place.resume or not last.exists():
         return None
     before = read_settings(last)
     settings.check_same(before)
@@ -72,6 +62,6 @@ def _make(folder: Path, written: Sequence[str], *, resume: bool, force: bool) ->
     if not resume:
         there = [folder / name for name in written if (folder / name).exists()]
         if there and not force:
-            raise OptionError(f"{there[0]} exists: --resume (resume=True) goes on, --force (force=True) begins anew")
+            raise OptionError(f"{there[0]} exists: resume=True goes on, force=True begins anew")
         for path in there:
             path.unlink()

@@ -1,18 +1,13 @@
-"""Loading: the splits of a manifest as Lightning takes them, from any place in the run on."""
+"""Loading: samples to learn from and to validate with as Lightning takes them, from any place in the run on."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from vidcam.data.clips import ClipDataset, collate
-from vidcam.data.manifest import Manifest
-from vidcam.errors import OptionError
-from vidcam.models.model import Model
 from vidcam.training.batches import Batches, Share
-from vidcam.training.settings import Settings
+from vidcam.training.lightning import LightningDataModule
 
 
 class TrainingData(LightningDataModule):
@@ -62,7 +57,7 @@ class TrainingData(LightningDataModule):
             most=self.steps,
         )
         self._go(*self._place)
-        return _loader(self.train, self.workers, self.join, batch_sampler=self._batches)
+        return loader(self.train, self.workers, self.join, batch_sampler=self._batches)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Load this process's share of the validation samples."""
@@ -71,7 +66,7 @@ class TrainingData(LightningDataModule):
             return []
         size = len(self.validation)  # type: ignore[arg-type]
         share = Share(size, rank=self.trainer.global_rank, world=self.trainer.world_size)
-        return _loader(self.validation, self.workers, self.join, sampler=share, batch_size=self.batch)
+        return loader(self.validation, self.workers, self.join, sampler=share, batch_size=self.batch)
 
     def begin(self, epoch: int) -> None:
         """Go to the first batch of an epoch, unless this epoch was gone to before."""
@@ -94,74 +89,10 @@ class TrainingData(LightningDataModule):
         self.train.set_epoch(epoch)  # type: ignore[attr-defined]
 
 
-class TrainingClips(TrainingData):
-    """Random clips of the training split, and uniform ones of the validation split if there is one."""
-
-    train: ClipDataset
-
-    def __init__(self, manifest: Manifest, model: Model, settings: Settings, *, workers: int = 0) -> None:
-        train = split_clips(
-            manifest,
-            settings.train_split,
-            model,
-            clips="random",
-            per_video=settings.clips_per_video,
-            augment=settings.augmentation,
-            seed=settings.seed,
-            backend=settings.backend,
-        )
-        validation = None
-        if settings.validation_split is not None:
-            validation = split_clips(
-                manifest,
-                settings.validation_split,
-                model,
-                clips="uniform",
-                per_video=settings.test_clips,
-                backend=settings.backend,
-            )
-        classes = None
-        if settings.class_balance == "sampling":
-            classes = [y for y in train.classes for _ in range(settings.clips_per_video)]
-        super().__init__(
-            train,
-            validation,
-            batch=settings.batch,
-            seed=settings.seed,
-            workers=workers,
-            classes=classes,
-            join=collate,
-        )
-
-
-def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) -> ClipDataset:
-    """Make a split's clips as the model takes them.
-
-    Raises:
-        OptionError: the split has no rows, or a label that the model does not know.
-    """
-    rows = manifest.split(split)
-    try:
-        return ClipDataset(
-            rows,
-            model.labels,
-            frames=model.frames,
-            frame_rate=model.frame_rate,
-            preprocessing=model.preprocessing,
-            **options,
-        )
-    except OptionError as error:
-        raise OptionError(f"{manifest.path}: {error}") from None
-
-
-def testing_loader(dataset: ClipDataset, *, batch: int, workers: int, rank: int, world: int) -> DataLoader[Any]:
-    """Load one process's share of uniform clips."""
-    return _loader(dataset, workers, collate, sampler=Share(len(dataset), rank=rank, world=world), batch_size=batch)
-
-
-def _loader(
+def loader(
     dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any], **options: Sampler[Any] | int
 ) -> DataLoader[Any]:
+    """Load a data set in processes of its own, without touching torch's global chance."""
     return DataLoader(
         dataset,
         num_workers=workers,

@@ -1,32 +1,35 @@
-"""Settings: what a training run computes, and Machine: on what it computes it."""
+"""The options of every training run: what it computes, on what, and where it leaves what."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vidcam.data.augmentation import Augmentation
-from vidcam.errors import OptionError, unknown
-
-SCHEDULES = ("cosine", "plateau", "none")
-BALANCES = ("none", "sampling", "loss")
-MONITORS = ("accuracy", "loss")
-LOGGERS = ("tensorboard", "csv", "none")
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+from vidcam.errors import OptionError
+from vidcam.options import Options, option
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """Settings that a resumed run is compared by."""
+class RunSettings(Options):
+    """What the trained weights depend on; a resumed run is compared by it."""
 
+    panel: ClassVar[str] = "Learning"
     EXTENSIBLE: ClassVar[tuple[str, ...]] = ("epochs", "save_every")
     """What may change when a run is resumed; anything else would make it another run."""
 
+    epochs: int = option("How often each sample is seen.", 30, least=1)
+    batch: int = option("Samples per step and device.", 8, least=1)
+    learning_rate: float = option("Of the optimizer.", 1e-3, above=0)
+    seed: int = option("Of all chance.", 0, least=0, most=2**63 - 1)
+    save_every: int = option(
+        "Steps from one last.ckpt to the next.", 100, more="Each epoch ends with one as well.", least=1, panel="Output"
+    )
+
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON gives them back."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return found
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return plain
 
     def check_same(self, before: Mapping[str, Any]) -> None:
         """Raise an OptionError if a run with the settings `before` cannot be resumed with these."""
@@ -36,95 +39,33 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Settings(RunSettings):
-    """Everything that the trained weights depend on; `train` explains each."""
+class Machine(Options):
+    """Flags of Lightning's Trainer that say where it runs."""
 
-    EXTENSIBLE: ClassVar[tuple[str, ...]] = ("epochs", "early_stopping", "save_every", "backend", "test_split")
+    panel: ClassVar[str] = "Machine"
 
-    model: str
-    options: Mapping[str, Any]
-    weights: str | None
-    checkpoint: str | None
-    train_split: str
-    validation_split: str | None
-    test_split: str | None
-    epochs: int
-    batch: int
-    learning_rate: float
-    head_learning_rate: float | None
-    backbone_learning_rate: float | None
-    weight_decay: float
-    schedule: str
-    warmup_epochs: float
-    label_smoothing: float
-    clip_gradients: float | None
-    accumulate: int
-    freeze: tuple[str, ...]
-    class_balance: str
-    early_stopping: int | None
-    monitor: str
-    augment: Mapping[str, Any] | None
-    clips_per_video: int
-    test_clips: int
-    seed: int
-    save_every: int
-    backend: str
-
-    def __post_init__(self) -> None:
-        for kind, possible in (("schedule", SCHEDULES), ("class_balance", BALANCES), ("monitor", MONITORS)):
-            if getattr(self, kind) not in possible:
-                raise OptionError(unknown(kind, getattr(self, kind), possible))
-        for name in ("epochs", "batch", "accumulate", "clips_per_video", "test_clips", "save_every", "early_stopping"):
-            at_least(name, getattr(self, name), 1)
-        at_least("seed", self.seed, 0)
-        for name in ("learning_rate", "clip_gradients"):
-            if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise OptionError(f"{name} must be positive; given {getattr(self, name)}")
-        for name in ("head_learning_rate", "backbone_learning_rate", "weight_decay", "warmup_epochs"):
-            if getattr(self, name) is not None and not getattr(self, name) >= 0:
-                raise OptionError(f"{name} must not be negative; given {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise OptionError(f"label_smoothing must be from 0 to below 1; given {self.label_smoothing}")
-
-    @property
-    def augmentation(self) -> Augmentation | None:
-        """The random changes of the training clips; an OptionError names near matches of one that does not exist."""
-        if self.augment is None:
-            return None
-        known = [part.name for part in fields(Augmentation)]
-        for name in self.augment:
-            if name not in known:
-                raise OptionError(unknown("augmentation", name, known))
-        ranges: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.augment.items()
-        }
-        return Augmentation(**ranges)
+    devices: int | str | Sequence[int] = option("Lightning's: how many, or which, or auto.", "auto", cli=str)
+    accelerator: str = option("Lightning's.", "auto", metavar="auto|cpu|gpu")
+    strategy: str = option("Lightning's: auto, ddp, fsdp ...", "auto")
+    num_nodes: int = option("Machines.", 1, least=1)
+    precision: str = option(
+        "Lightning's.",
+        "32-true",
+        choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+    )
+    workers: int = option("Processes that load ahead, per device.", 0, least=0)
+    progress: bool = option("Whether to show a bar on stderr.", True, cli=False)
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Flags of Lightning's Trainer that say where it runs."""
+class RunFolder(Options):
+    """Where a run leaves what, and what becomes of an earlier one."""
 
-    devices: int | str | Sequence[int] = "auto"
-    accelerator: str = "auto"
-    strategy: str = "auto"
-    num_nodes: int = 1
-    precision: str = "32-true"
-    sync_batchnorm: bool = False
-    workers: int = 0
-    progress: bool = True
-    logger: str = "none"
-    log_folder: Path | None = field(default=None)
+    panel: ClassVar[str] = "Output"
 
-    def __post_init__(self) -> None:
-        for kind, possible in (("logger", LOGGERS), ("precision", PRECISIONS)):
-            if getattr(self, kind) not in possible:
-                raise OptionError(unknown(kind, getattr(self, kind), possible))
-        at_least("workers", self.workers, 0)
-        at_least("num_nodes", self.num_nodes, 1)
-
-
-def at_least(name: str, value: float | None, least: int) -> None:
-    """Raise an OptionError if a setting that is not None is below the least that is possible."""
-    if value is not None and value < least:
-        raise OptionError(f"{name} must be at least {least}; given {value}")
+    output: str | Path = option("Folder for what is trained, report and logs.", Path("trained"), metavar="DIR")
+    resume: bool = option(
+        "Go on where a killed run was.", False, more="Without a last.ckpt in the output, begin.", names=("--resume",)
+    )
+    force: bool = option("Begin anew in a folder that holds a run.", False, names=("--force",))
+    logger: str = option("How the losses are logged.", "tensorboard", choices=("tensorboard", "csv", "none"))

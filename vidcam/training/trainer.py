@@ -1,6 +1,7 @@
 """Running: Lightning's Trainer as vidcam uses it, on any number of devices and machines, without its chatter."""
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -8,19 +9,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-
 from vidcam.errors import OptionError
-from vidcam.training.settings import Machine
+from vidcam.training.lightning import (
+    Callback,
+    CPUAccelerator,
+    CSVLogger,
+    Logger,
+    MisconfigurationException,
+    RichProgressBar,
+    TensorBoardLogger,
+    Trainer,
+)
+from vidcam.training.settings import Machine, RunFolder
 
 LOGGER_NAMES = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning")
 
 
-def build_trainer(machine: Machine, *, callbacks: Sequence[Callback] = (), **options: Any) -> Trainer:
+def build_trainer(
+    machine: Machine, place: RunFolder | None = None, *, callbacks: Sequence[Callback] = (), **options: Any
+) -> Trainer:
     """Build a Trainer.
+
+    Args:
+        machine: where it runs.
+        place: where it logs; None logs nothing.
+        callbacks: of the Trainer, beside its bar.
+        options: the Trainer's own.
 
     Raises:
         OptionError: a device, strategy or precision that this machine does not have.
@@ -33,8 +47,7 @@ def build_trainer(machine: Machine, *, callbacks: Sequence[Callback] = (), **opt
             strategy=machine.strategy,
             num_nodes=machine.num_nodes,
             precision=machine.precision,  # type: ignore[arg-type]
-            sync_batchnorm=machine.sync_batchnorm,
-            logger=_logger(machine),
+            logger=_logger(place),
             callbacks=[*callbacks, *bar],
             enable_progress_bar=machine.progress,
             enable_checkpointing=False,
@@ -76,13 +89,26 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _logger(machine: Machine) -> Logger | bool:
+def check_machine(machine: Machine) -> None:
+    """Let the Trainer refuse what it cannot do, and refuse more processes than there are processors.
+
+    Raises:
+        OptionError: this machine does not have what is asked for.
+    """
+    with quiet():
+        trainer = build_trainer(machine)
+    most = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise OptionError(f"devices must be at most {most} on this CPU; given {trainer.num_devices}")
+
+
+def _logger(place: RunFolder | None) -> Logger | bool:
     """Log under the run's folder; a run that is resumed gets files of its own."""
-    if machine.logger == "none" or machine.log_folder is None:
+    if place is None or place.logger == "none":
         return False
-    if machine.logger == "csv":
-        return CSVLogger(machine.log_folder, name="logs")
+    if place.logger == "csv":
+        return CSVLogger(place.output, name="logs")
     try:
-        return TensorBoardLogger(machine.log_folder, name="logs")
+        return TensorBoardLogger(place.output, name="logs")
     except ModuleNotFoundError:
         raise OptionError("logger 'tensorboard' is not installed: pip install tensorboard, or take 'csv'") from None

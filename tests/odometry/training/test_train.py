@@ -248,7 +248,7 @@ def test_killed_in_an_epoch_and_resumed(driving: dict[str, Any], monkeypatch: py
 def test_more_epochs_go_on_and_other_settings_do_not(driving: dict[str, Any]) -> None:
     run = driving | {"epoch_size": 1}
     train_odometry(**run)
-    with pytest.raises(OptionError, match=r"exists: --resume .* --force"):
+    with pytest.raises(OptionError, match=r"exists: resume=True .* force=True"):
         train_odometry(**run)
     with pytest.raises(OptionError, match=r"cannot resume: smoothness was 0\.1, given 2\.0"):
         train_odometry(**run | {"resume": True, "smoothness": 2.0})

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from vidcam.errors import ModelError, OptionError
+from vidcam.training.classifier.saving import BEST
 from vidcam.training.classifier.train import train
-from vidcam.training.saving import BEST, LAST
+from vidcam.training.saving import LAST
 
 SCRIPT = """
 import json, os, signal, sys
@@ -91,7 +92,7 @@ def test_killed_anywhere(tmp_path: Path, quick: dict[str, Any], kill_at: int, sc
 def test_more_epochs_go_on_and_other_settings_do_not(quick: dict[str, Any]) -> None:
     run = quick | {"schedule": "none"}
     train(**run)
-    with pytest.raises(OptionError, match=r"last\.ckpt exists: --resume .* --force"):
+    with pytest.raises(OptionError, match=r"last\.ckpt exists: resume=True .* force=True"):
         train(**run)
     with pytest.raises(OptionError, match=r"cannot resume: batch was 4, given 2"):
         train(**run | {"resume": True, "batch": 2})

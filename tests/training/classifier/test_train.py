@@ -14,10 +14,12 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.explaining.explain import explain
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
+from vidcam.training.classifier.saving import BEST
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.testing import test as run_again
 from vidcam.training.classifier.train import starting_model, train
-from vidcam.training.saving import BEST, LAST
-from vidcam.training.settings import Machine, Settings
+from vidcam.training.saving import LAST
+from vidcam.training.settings import Machine
 
 
 def test_from_manifest_to_explanation(quick: dict[str, Any], videos: list[Row]) -> None:
@@ -67,16 +69,16 @@ def test_frozen_parts_stay(quick: dict[str, Any], freeze: list[str]) -> None:
     assert changed == ({"fc"} if freeze == ["backbone"] else parts - set(freeze))  # batch norm statistics included
 
 
-def settings(arguments: dict[str, Any]) -> Settings:
+def settings(arguments: dict[str, Any]) -> ClassifierSettings:
     """The settings that `train` makes of arguments, of which the splits are named."""
     names = {name: p.default for name, p in inspect.signature(train).parameters.items()}
     chosen = names | {"train_split": "train"} | arguments
-    return Settings(**{name: chosen[name] for name in inspect.signature(Settings).parameters})
+    return ClassifierSettings(**{name: chosen[name] for name in inspect.signature(ClassifierSettings).parameters})
 
 
 def test_every_setting_is_an_argument() -> None:
     arguments = set(inspect.signature(train).parameters)
-    assert set(inspect.signature(Settings).parameters) <= arguments
+    assert set(inspect.signature(ClassifierSettings).parameters) <= arguments
     assert set(inspect.signature(Machine).parameters) - {"log_folder"} <= arguments
 
 
@@ -137,6 +139,8 @@ def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_p
         ({"freeze": ["backbone", "fc"]}, "nothing to train: all parameters of r2plus1d_mini are frozen"),
         ({"epochs": 0}, "epochs must be at least 1; given 0"),
         ({"learning_rate": 0.0}, "learning_rate must be positive; given 0.0"),
+        ({"seed": 2**63}, "seed must be from 0 to 9223372036854775807; given 9223372036854775808"),
+        ({"devices": 9999}, r"devices must be at most \d+ on this CPU; given 9999"),
         ({"validation_split": "none", "early_stopping": 1}, "early_stopping needs a validation_split; possible: train"),
         ({"validation_split": "train"}, "validation_split must not be the split that is learned, 'train'"),
         ({"strategy": "dpp"}, "the Trainer refuses: .*dpp"),

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from vidcam.errors import ModelError
 from vidcam.models.sfmlearner.losses import Losses, LossWeights, sfm_losses
 from vidcam.models.sfmlearner.network import SfMLearner
 from vidcam.odometry.training.settings import OdometrySettings
+from vidcam.training.lightning import LightningModule
 
 TERMS = ("loss", "photometric", "smoothness", "explainability")
 BETAS = (0.9, 0.999)
@@ -50,10 +50,6 @@ class Odometry(LightningModule):
                 weights=self.weights,
                 rotation=self.settings.rotation,
             )
-
-    def on_train_epoch_start(self) -> None:
-        """Tell the loader the epoch."""
-        self.trainer.datamodule.begin(self.current_epoch)  # type: ignore[attr-defined]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -70,7 +70,7 @@ def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *,
         _write(part, folder / name, facts)
 
 
-def _read(path: str, part: str) -> Checkpoint:
+def _read(path: str | Path, part: str) -> Checkpoint:
     """Read a checkpoint that is given as `part`, after a check that it is not of another network."""
     checkpoint = read_checkpoint(path)
     kind = checkpoint.kind(KINDS) or part

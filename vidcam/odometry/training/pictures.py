@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import default_collate
 
 from vidcam.models.sfmlearner.network import next_reference
 from vidcam.odometry.training.module import Odometry
 from vidcam.rendering.coloring import colors
+from vidcam.training.lightning import Callback, LightningModule, TensorBoardLogger, Trainer
 from vidcam.types import Floats, Pixels
 
 COLORMAP = "magma"

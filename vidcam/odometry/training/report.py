@@ -1,19 +1,19 @@
 """Report of a training of odometry."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidcam.media import replacing
 from vidcam.training.plots import draw_losses
+from vidcam.training.report import RunReport
 
-REPORT, CURVES = "report.json", "curves.png"
+CURVES = "curves.png"
 
 
 @dataclass(frozen=True)
-class OdometryTraining:
+class OdometryTraining(RunReport):
     """What was learned from and how well."""
 
     data: tuple[str, ...]
@@ -34,18 +34,9 @@ class OdometryTraining:
     """Per drive with true poses and per length of snippets: the mean ATE in meters over the snippets, and its standard
     deviation, of the network and of the baselines, which see no picture; see `vidcam.odometry.errors`."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON."""
-        return asdict(self)
-
-    def write(self, folder: str | Path) -> list[Path]:
-        """Write `report.json` and `curves.png`, in the place of older ones."""
-        paths = [Path(folder) / REPORT, Path(folder) / CURVES]
-        with replacing(paths[0], force=True) as part:
-            part.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+    def pictures(self) -> Mapping[str, Callable[[Path], None]]:
+        """Return what draws `curves.png`."""
         terms = [
             name for name in ("photometric", "smoothness", "explainability") if any(row[name] for row in self.history)
         ]
-        with replacing(paths[1], force=True) as part:
-            draw_losses(self.history, terms, self.best["epoch"], part)
-        return paths
+        return {CURVES: partial(draw_losses, self.history, terms, self.best["epoch"])}

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-
 from vidcam.odometry.training.module import Odometry
 from vidcam.odometry.training.networks import write_networks
 from vidcam.odometry.training.settings import OdometrySettings
+from vidcam.training.lightning import LightningModule, Trainer
 from vidcam.training.saving import Saving
 
 JUDGES = ("validation_photometric", "loss")
@@ -22,13 +21,13 @@ class OdometrySaving(Saving):
 
     Args:
         folder: where they go.
-        settings: of the run.
-        data: what a resumed run must find again.
+        settings: see `Saving`.
+        run: the settings as they are.
     """
 
-    def __init__(self, folder: Path, settings: OdometrySettings, data: Mapping[str, Any]) -> None:
-        super().__init__(folder, settings={**settings.as_json(), **data}, every=settings.save_every)
-        self.run = settings
+    def __init__(self, folder: Path, *, settings: Mapping[str, Any], run: OdometrySettings) -> None:
+        super().__init__(folder, settings=settings, every=run.save_every)
+        self.run = run
 
     def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """Return the loss that tells how good the epoch's networks are."""

@@ -1,52 +1,73 @@
-"""Settings of a training of pose and depth networks."""
+"""The options of training pose and depth networks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from vidcam.errors import OptionError, unknown
-from vidcam.models.sfmlearner.rotation import ROTATIONS
-from vidcam.training.settings import RunSettings, at_least
+from vidcam.options import option
+from vidcam.training.settings import RunSettings
 
-SEEDS = 2**63  # of signed 64-bit numbers, those that are not negative
+NO_VALIDATION: Literal["none"] = "none"
+DRIVES, NETWORKS, LOSS = "Drives and snippets", "What is trained", "Loss"
+
+
+def _two_sides(size: Sequence[int]) -> str | None:
+    return None if len(size) == 2 else "needs a height and a width"
 
 
 @dataclass(frozen=True)
 class OdometrySettings(RunSettings):
-    """Everything that the trained weights depend on; `train_odometry` explains each."""
+    """Everything that the trained weights of pose and depth networks depend on."""
 
-    validation: Literal["none"] | tuple[str, ...] | None
-    camera: str | None
-    intrinsics: str | None
-    static_list: str | None
-    length: int
-    size: tuple[int, int]
-    batch: int
-    epochs: int
-    epoch_size: int | None
-    learning_rate: float
-    photometric: float
-    smoothness: float
-    explainability: float
-    rotation: str
-    augment: bool
-    skip_static: bool
-    pose: str | None
-    disp: str | None
-    seed: int
-    save_every: int
+    validation: str | Sequence[str] | None = option(
+        "Drives that validate, or none; default: val.txt's, or each drive's last tenth.",
+        None,
+        metavar="DRIVE",
+        panel=DRIVES,
+    )
+    camera: str | None = option("In KITTI's layout; default: image_2, or the first.", None, panel=DRIVES)
+    intrinsics: str | Path | None = option(
+        "In the source's pixels, in the place of the drives' own.",
+        None,
+        more='"fx,fy,cx,cy", or a file of 3 by 3 numbers.',
+        metavar="FX,FY,CX,CY|FILE",
+        cli=str,
+        panel=DRIVES,
+    )
+    static_list: str | Path | None = option(
+        "File of frames in which the camera stands still.",
+        None,
+        more="See `vidcam.data.drives.static_frames`.",
+        panel=DRIVES,
+    )
+    skip_static: bool = option("Leave out where the camera stands still.", True, panel=DRIVES)
+    length: int = option(
+        "Frames of a snippet, odd.", 3, more="The middle one is the target; the others are warped to it.", panel=DRIVES
+    )
+    size: tuple[int, int] = option(
+        "Of the networks' frames.", (128, 416), check=_two_sides, metavar="HEIGHT WIDTH", panel=DRIVES
+    )
+    augment: bool = option("Mirror, enlarge and crop at random.", True, panel=DRIVES)
+    pose: str | Path | None = option(
+        "A pose network to start from.", None, more="Of vidcam's or a published one.", panel=NETWORKS
+    )
+    disp: str | Path | None = option("A depth network to start from.", None, panel=NETWORKS)
+    rotation: str = option("How pose vectors are read.", "euler", choices=("euler", "quat"), panel=NETWORKS)
+
+    batch: int = option("Snippets per step and device.", 4, least=1)
+    epochs: int = option("How often each snippet is seen.", 50, least=1)
+    epoch_size: int | None = option(
+        "The most in an epoch.", None, more="None takes all snippets.", least=1, metavar="STEPS"
+    )
+    learning_rate: float = option("Of Adam.", 2e-4, above=0)
+    save_every: int = 500
+    photometric: float = option("Weight of the difference between pictures.", 1.0, above=0, panel=LOSS)
+    smoothness: float = option("Weight of depth's second derivatives.", 0.1, least=0, panel=LOSS)
+    explainability: float = option("Weight of the masks' loss; 0: no masks.", 0.0, least=0, panel=LOSS)
 
     def __post_init__(self) -> None:
-        if self.rotation not in ROTATIONS:
-            raise OptionError(unknown("rotation", self.rotation, ROTATIONS))
-        if len(self.size) != 2:
-            raise OptionError(f"size needs a height and a width; given {self.size}")
-        for name in ("batch", "epochs", "epoch_size", "save_every"):
-            at_least(name, getattr(self, name), 1)
-        if not 0 <= self.seed < SEEDS:
-            raise OptionError(f"seed must be from 0 to {SEEDS - 1}; given {self.seed}")
-        for name in ("learning_rate", "photometric"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name} must be positive; given {getattr(self, name)}")
-        for name in ("smoothness", "explainability"):
-            if not getattr(self, name) >= 0:
-                raise OptionError(f"{name} must not be negative; given {getattr(self, name)}")
+        super().__post_init__()
+        object.__setattr__(self, "size", tuple(map(int, self.size)))
+        names = (self.validation,) if isinstance(self.validation, str) else self.validation or ()
+        object.__setattr__(self, "validation", NO_VALIDATION if names == (NO_VALIDATION,) else names or None)

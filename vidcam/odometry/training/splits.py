@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch.utils.data import Dataset
 
@@ -16,7 +16,6 @@ from vidcam.errors import OptionError, unknown
 from vidcam.odometry.training.settings import OdometrySettings
 
 SHARE = 0.1  # of each drive's frames, where nothing tells which ones validate
-NO_VALIDATION: Literal["none"] = "none"
 
 
 class Snippets(Dataset[dict[str, Any]]):

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -14,9 +13,10 @@ from vidcam.attribution.scores import logits
 from vidcam.data.clips import ClipDataset
 from vidcam.errors import MediaError, ModelError
 from vidcam.models.model import Model
+from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
 from vidcam.training.classifier.predictions import Predictions, gather, merge
-from vidcam.training.parts import frozen_parts, optimizer, schedule
-from vidcam.training.settings import Settings
+from vidcam.training.classifier.settings import ClassifierSettings
+from vidcam.training.lightning import LightningModule
 
 
 class Classifier(LightningModule):
@@ -26,7 +26,9 @@ class Classifier(LightningModule):
     that a resumed run repeats what an uninterrupted one does.
     """
 
-    def __init__(self, model: Model, settings: Settings | None = None, *, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self, model: Model, settings: ClassifierSettings | None = None, *, class_weights: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.model, self.net, self.settings = model, model.net, settings
         self.frozen = frozen_parts(model.net, settings.freeze if settings else ())
@@ -51,10 +53,6 @@ class Classifier(LightningModule):
         for part in self.frozen:
             part.eval()
         return self
-
-    def on_train_epoch_start(self) -> None:
-        """Tell the loader the epoch."""
-        self.trainer.datamodule.begin(self.current_epoch)  # type: ignore[attr-defined]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's chance."""

@@ -1,8 +1,8 @@
 """Report: how well a network did on a split, per clip and per video."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from torchmetrics.functional.classification import binary_auroc, binary_roc, multiclass_confusion_matrix
 
 from vidcam.data.manifest import Row
-from vidcam.media import replacing
 from vidcam.training.classifier.predictions import Predictions
 from vidcam.training.plots import draw_confusion, draw_roc
+from vidcam.training.report import RunReport
 
 TOP = 5
+CONFUSION, ROC = "confusion.png", "roc.png"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Report:
+class ClassifierReport(RunReport):
     """What a network said of a split; a video's probabilities are the mean of its clips'."""
 
     model: str
@@ -62,36 +63,30 @@ class Report:
     @property
     def mean_class_accuracy(self) -> float:
         """Mean of the classes' accuracies, which large classes do not dominate."""
-        found = [share for share in self.per_class.values() if share is not None]
-        return sum(found) / len(found)
+        shares = [share for share in self.per_class.values() if share is not None]
+        return sum(shares) / len(shares)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
-        return asdict(self) | {"mean_class_accuracy": self.mean_class_accuracy}
+        return super().as_dict() | {"mean_class_accuracy": self.mean_class_accuracy}
 
-    def write(self, folder: str | Path) -> list[Path]:
-        """Write `report.json`, `confusion.png` and, for two classes, `roc.png`, in the place of older ones."""
-        folder = Path(folder)
-        paths = [folder / "report.json", folder / "confusion.png"]
-        with replacing(paths[0], force=True) as part:
-            part.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
-        with replacing(paths[1], force=True) as part:
-            draw_confusion(self.confusion, self.labels, part)
+    def pictures(self) -> Mapping[str, Callable[[Path], None]]:
+        """Return what draws `confusion.png` and, for two classes, `roc.png`."""
+        drawn: dict[str, Callable[[Path], None]] = {CONFUSION: partial(draw_confusion, self.confusion, self.labels)}
         if self.roc is not None and self.auc is not None:
-            paths.append(folder / "roc.png")
-            with replacing(paths[2], force=True) as part:
-                draw_roc(self.roc["false_positive"], self.roc["true_positive"], self.auc, self.labels[1], part)
-        return paths
+            rates = (self.roc["false_positive"], self.roc["true_positive"])
+            drawn[ROC] = partial(draw_roc, *rates, self.auc, self.labels[1])
+        return drawn
 
 
-def make_report(said: Predictions, rows: Sequence[Row], labels: Sequence[str], **facts: Any) -> Report:
+def make_report(said: Predictions, rows: Sequence[Row], labels: Sequence[str], **facts: Any) -> ClassifierReport:
     """Count.
 
     Args:
         said: of a split's clips.
         rows: the split's.
         labels: the classes.
-        facts: the other fields of `Report`.
+        facts: the other fields of `ClassifierReport`.
     """
     videos = said.per_video
     best = (-videos.probabilities).argsort(axis=1, kind="stable")[:, 0]
@@ -99,7 +94,7 @@ def make_report(said: Predictions, rows: Sequence[Row], labels: Sequence[str], *
     counts = matrix.sum(dim=1).tolist()
     shares = [hit / n if n else None for hit, n in zip(matrix.diagonal().tolist(), counts, strict=True)]
     auc, roc = _curve(videos) if len(labels) == 2 else (None, None)
-    return Report(
+    return ClassifierReport(
         labels=tuple(labels),
         per_clip=_accuracy(said),
         per_video=_accuracy(videos),

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from vidcam.errors import OptionError, unknown
 from vidcam.models.head import BACKBONE, head_names
-from vidcam.training.settings import Settings
+from vidcam.training.classifier.settings import ClassifierSettings
 
 PLATEAU_PATIENCE = 3  # epochs without a better loss before the rate falls to a tenth
 
@@ -33,7 +33,7 @@ def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
     return found
 
 
-def optimizer(net: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:
     """Build AdamW with a group per part; frozen parameters are in none.
 
     Raises:
@@ -52,7 +52,7 @@ def optimizer(net: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 def schedule(
-    chosen: torch.optim.Optimizer, settings: Settings, *, steps: int, steps_per_epoch: float
+    chosen: torch.optim.Optimizer, settings: ClassifierSettings, *, steps: int, steps_per_epoch: float
 ) -> LambdaLR | ReduceLROnPlateau:
     """Build what changes the learning rates: `LambdaLR` after each step, `ReduceLROnPlateau` after each validation.
 

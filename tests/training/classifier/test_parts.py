@@ -14,15 +14,15 @@ from vidcam.models.head import head_names
 from vidcam.models.mini import MiniNet
 from vidcam.models.model import Model
 from vidcam.training.classifier.module import Classifier, class_weights
+from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import train
-from vidcam.training.parts import frozen_parts, optimizer, schedule
-from vidcam.training.settings import Settings
 
 
-def settings(**given: Any) -> Settings:
+def settings(**given: Any) -> ClassifierSettings:
     names = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
     chosen = names | {"model": "x", "options": {}, "test_split": None} | given
-    return Settings(**{name: chosen[name] for name in inspect.signature(Settings).parameters})
+    return ClassifierSettings(**{name: chosen[name] for name in inspect.signature(ClassifierSettings).parameters})
 
 
 def test_heads() -> None:

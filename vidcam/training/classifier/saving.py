@@ -1,0 +1,66 @@
+"""Saving of a classifier: its checkpoint when it is the best so far, and what could not be read."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidcam.models.checkpoint import write_checkpoint
+from vidcam.training.classifier.module import Classifier
+from vidcam.training.lightning import LightningModule, Trainer
+from vidcam.training.saving import Saving
+
+BEST = "checkpoint.safetensors"
+SKIPPED = "skipped.json"
+
+
+class ClassifierSaving(Saving):
+    """Write `checkpoint.safetensors` when a classifier is the best; without a validation split the last one is.
+
+    Args:
+        folder: where it goes.
+        settings: see `Saving`; kept in the checkpoint too.
+        facts: what else is kept in the checkpoint.
+        every: steps of the optimizer.
+        monitor: "accuracy" (ties: the lower loss) or "loss" of the validation split.
+    """
+
+    def __init__(
+        self, folder: Path, *, settings: Mapping[str, Any], facts: Mapping[str, Any], every: int, monitor: str
+    ) -> None:
+        super().__init__(folder, settings=settings, every=every)
+        self.facts, self.monitor = facts, monitor
+
+    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Return what the validation split says of the epoch's model."""
+        assert isinstance(module, Classifier)
+        if module.measured is None:
+            return {"epoch": trainer.current_epoch}
+        said = module.measured
+        return {"epoch": trainer.current_epoch, "accuracy": said.per_video.top(1), "loss": said.loss}
+
+    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return what is higher for the better of two."""
+        if "loss" not in found:
+            return (found["epoch"],)
+        return (found["accuracy"], -found["loss"]) if self.monitor == "accuracy" else (-found["loss"],)
+
+    def write(self, module: LightningModule) -> None:
+        """Write the checkpoint."""
+        assert isinstance(module, Classifier)
+        facts = {**self.facts, "training": {**self.settings, "best": self.best}}
+        write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the training videos that could not be read, in any process."""
+        dataset = trainer.datamodule.train  # type: ignore[attr-defined]
+        mine = {str(dataset.rows[i].path): why for i, why in dataset.broken().items()}
+        parts = [mine]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts = [mine] * trainer.world_size
+            torch.distributed.all_gather_object(parts, mine)
+        if trainer.is_global_zero:
+            everything = {path: why for part in parts for path, why in part.items()}
+            (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
