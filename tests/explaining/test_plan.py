@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vidcam.explaining.explain import explain
-from vidcam.explaining.mapping import Reading
+from vidcam.explaining.mapping import Readout
 from vidcam.explaining.plan import make_plan
 from vidcam.media import VideoWriter
 from vidcam.models.build import load_model
@@ -21,7 +21,7 @@ def test_centroids_out_of_order_fall_back_and_say_so(centroids: list[float]) -> 
     placement = ("effective", "linear")
     plan = make_plan(load_model("demo"), method="grad_cam", layer=None, pooling="slot", when=None, placement=placement)
     plan.placing._centroids = {"t": np.array(centroids)}
-    x, reading = torch.zeros(1, 3, 32, 48, 64), Reading("layer4", "b c t h w")
+    x, reading = torch.zeros(1, 3, 32, 48, 64), Readout("layer4", "b c t h w")
     for _ in range(2):
         positions, spread = plan.placing.positions(reading, "t", 4, 32, x)
     np.testing.assert_allclose(positions, [3.5, 11.5, 19.5, 27.5])

@@ -30,7 +30,7 @@ Cells = Literal["layer", "input"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Readout:
     """How a layer's output reads."""
 
     layer: str
@@ -64,7 +64,7 @@ class Placing:
     """What had to be done otherwise than asked."""
     _centroids: dict[str, Floats] | None = None
 
-    def lay(self, cells: Floats, reading: Reading, x: Any) -> Floats:
+    def lay(self, cells: Floats, reading: Readout, x: Any) -> Floats:
         """(B, t, h, w) -> (B, T, h, w): lay slots on the window's frames; notes where its cells lie as well."""
         _, length, height, width = self.model.seen_by(reading.layer, x).shape[1:]
         if self.cells == "layer" and not self.axes:  # what a slot can see is always told
@@ -77,7 +77,7 @@ class Placing:
         laid: Floats = np.einsum("Tt,bthw->bThw", self._on_window(positions, mode, reading, length), cells)
         return laid
 
-    def positions(self, reading: Reading, axis: str, slots: int, length: int, x: Any) -> tuple[Floats, Mode]:
+    def positions(self, reading: Readout, axis: str, slots: int, length: int, x: Any) -> tuple[Floats, Mode]:
         """Place the explained layer's slots along one axis of the network's input."""
 
         def geometry() -> Axis:
@@ -98,7 +98,7 @@ class Placing:
             return linear(along)
         return positions, mode
 
-    def moments(self, share: Floats, reading: Reading, x: Any) -> Floats:
+    def moments(self, share: Floats, reading: Readout, x: Any) -> Floats:
         """(B, t) -> (B, T): lay what an earlier layer's slots tell on the window's frames."""
         length = self.model.seen_by(reading.layer, x).shape[2]
         along = Along(share.shape[1], length, lambda: self.axes_of(reading, x, "t")["t"])
@@ -109,7 +109,7 @@ class Placing:
         laid: Floats = np.einsum("Tt,bt->bT", self._on_window(positions, mode, reading, length), share)
         return laid
 
-    def axes_of(self, reading: Reading, x: Any, wanted: str) -> dict[str, Axis]:
+    def axes_of(self, reading: Readout, x: Any, wanted: str) -> dict[str, Axis]:
         """Return the geometry of a layer by the names of its axes."""
         if reading.layer == INPUT:
             return {axis: Axis(1, 0, 1) for axis in "thw"}
@@ -117,13 +117,13 @@ class Placing:
         axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, axes=wanted)
         return dict(zip([axis for axis in reading.axes if axis in wanted], axes, strict=True))
 
-    def _on_window(self, positions: Floats, mode: Mode, reading: Reading, length: int) -> Floats:
+    def _on_window(self, positions: Floats, mode: Mode, reading: Readout, length: int) -> Floats:
         """(T, t) weights for slots at positions among the frames of the layer's own input."""
         own = self.model.positions_of(reading.layer, length)  # one of several inputs may take every other frame only
         step = own[1] - own[0] if length > 1 else 1
         return interpolation_matrix(own[0] + step * positions, self.model.frames, mode=mode)
 
-    def _measured(self, reading: Reading, x: Any) -> dict[str, Floats]:
+    def _measured(self, reading: Readout, x: Any) -> dict[str, Floats]:
         """Return where gradient energy is centered, per axis, for the first window."""
         if self._centroids is None:
             net, layer = self.model.channels_first(reading.layer, x)

@@ -16,7 +16,7 @@ from vidcam.attribution.methods import find_method
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError, OptionError
-from vidcam.explaining.mapping import Placing, Reading
+from vidcam.explaining.mapping import Placing, Readout
 from vidcam.media.video import VideoInfo
 from vidcam.models.model import Model
 from vidcam.types import Floats
@@ -37,7 +37,7 @@ class Plan:
     placing: Placing
     silent: int = 0
     """Windows in which the earlier layer told no frame from another, so that the deep heat stands alone."""
-    readings: dict[str, Reading] = field(default_factory=dict)
+    readings: dict[str, Readout] = field(default_factory=dict)
     """How the layers' outputs read; known once a window has gone through the network."""
     _probed: set[str] = field(default_factory=set)
 
@@ -67,7 +67,7 @@ class Plan:
             if layer not in self.readings:
                 shape = captured.activations[layer].shape
                 grid = captured.grids.get(layer) or _told_grid(self.model, shape)
-                self.readings[layer] = Reading(layer, self.model.layout_of(layer, shape, x, grid), grid)
+                self.readings[layer] = Readout(layer, self.model.layout_of(layer, shape, x, grid), grid)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""
