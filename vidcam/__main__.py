@@ -7,6 +7,7 @@ from typer import Abort
 from typer.exceptions import TyperException
 
 from vidcam.cli import app
+from vidcam.cli.console import one_line
 from vidcam.errors import VidcamError
 
 INTERRUPTED = 130
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     except TyperException as error:
         message = error.format_message()
-        print(message if message.startswith(("Usage", "\n")) else f"error: {_line(message)}", file=sys.stderr)
+        print(message if message.startswith(("Usage", "\n")) else f"error: {one_line(message)}", file=sys.stderr)
         return error.exit_code
     except (Abort, KeyboardInterrupt):
         print("interrupted; nothing half-written is left", file=sys.stderr)
@@ -30,12 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (VidcamError, OSError) as error:
-        print(f"error: {_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
-
-
-def _line(message: object) -> str:
-    return " ".join(str(message).split())
 
 
 if __name__ == "__main__":

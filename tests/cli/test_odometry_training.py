@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vidcam.cli import odometry_training as odometry_training_cli
+from vidcam.cli.odometry import family
 from vidcam.data.synthetic.driving import drive
 from vidcam.data.synthetic.writing import write_drives
 from vidcam.models.sfmlearner import disparity_net
@@ -19,10 +19,7 @@ FLAGS = ["--size", "32", "104", "--accelerator", "cpu", "--logger", "none", "--n
 
 @pytest.fixture
 def app() -> typer.Typer:
-    found = typer.Typer()
-    odometry_training_cli.register(found)
-    found.callback()(lambda: None)  # a program of several commands, of which this is one
-    return found
+    return family
 
 
 @pytest.fixture

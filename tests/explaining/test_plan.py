@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from vidcam.explaining.choices import Choices
 from vidcam.explaining.explain import explain
 from vidcam.explaining.mapping import Readout
 from vidcam.explaining.plan import make_plan
@@ -19,7 +20,7 @@ from vidcam.models.model import Model
 @pytest.mark.parametrize("centroids", [[3.0, 2.0, 9.0, 12.0], [1.0, np.nan, 5.0, 9.0]])
 def test_centroids_out_of_order_fall_back_and_say_so(centroids: list[float]) -> None:
     placement = ("effective", "linear")
-    plan = make_plan(load_model("demo"), method="grad_cam", layer=None, pooling="slot", when=None, placement=placement)
+    plan = make_plan(load_model("demo"), Choices(when=None, placement=placement))
     plan.placing._centroids = {"t": np.array(centroids)}
     x, reading = torch.zeros(1, 3, 32, 48, 64), Readout("layer4", "b c t h w")
     for _ in range(2):

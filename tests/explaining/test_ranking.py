@@ -291,10 +291,10 @@ def test_a_context_that_no_module_returns_leaves_the_rest(write: Callable[..., P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"by": "atention"}, "unknown ranking 'atention'; did you mean 'attention'"),
+        ({"by": "atention"}, "unknown by 'atention'; did you mean 'attention'"),
         ({"by": "attention"}, "has no attention, so no ranking by attention; possible: heat, leave_out"),
         ({"by": "contribution"}, "has no attention"),
-        ({"draws": 0}, "draws and the numbers of frames shown must be at least 1"),
+        ({"draws": 0}, "draws must be at least 1"),
         ({"shown": (0, 4)}, "must be at least 1"),
         ({"seed": -1}, "must not be negative"),
         ({"batch": 0}, "batch must be at least 1"),

@@ -47,7 +47,7 @@ def test_an_existing_folder_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_existing_files_need_force(tmp_path: Path) -> None:
     fill(tmp_path, ["b.txt"], "old")
-    with pytest.raises(MediaError, match=r"b\.txt exists already; use --force"), staged(tmp_path, NAMES):
+    with pytest.raises(MediaError, match=r"b\.txt exists already; use force=True"), staged(tmp_path, NAMES):
         pytest.fail("the body must not run")
     assert tree(tmp_path) == {"b.txt": b"old"}
     with staged(tmp_path, NAMES, force=True) as part:

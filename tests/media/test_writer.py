@@ -125,7 +125,7 @@ def test_what_cannot_be_written_is_said_before_anything_is_done(make, tmp_path: 
     options = {"width": 64, "height": 48, "rate": Fraction(25)}
     with pytest.raises(MediaError, match=r"\.mp4, \.mov"):
         VideoWriter(tmp_path / "clip.xyz", **options)
-    with pytest.raises(MediaError, match="--force"):
+    with pytest.raises(MediaError, match="force=True"):
         VideoWriter(tmp_path / "clip.mp4", **options)
     with pytest.raises(OptionError, match="unknown codec"):
         VideoWriter(tmp_path / "new.webm", codec="h264", **options)

@@ -59,7 +59,7 @@ def test_a_camera_that_stands_still(tmp_path: Path) -> None:
 
 def test_files_are_not_replaced(tmp_path: Path) -> None:
     trajectory_plot(corner(), {}, tmp_path / "a.png", title="$5 and no math$")
-    with pytest.raises(MediaError, match="--force"):
+    with pytest.raises(MediaError, match="force=True"):
         trajectory_plot(corner(), {}, tmp_path / "a.png")
     trajectory_plot(corner(), {}, tmp_path / "a.png", force=True)
     with pytest.raises(OptionError, match="possible: png"):

@@ -13,9 +13,11 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
     """Take the command's defaults from a file; a usage error names options that the command does not have."""
     if path is None:
         return None
+    names = {flag.lstrip("-"): part.name for part in context.command.params for flag in part.opts}
+    names |= {part.name: part.name for part in context.command.params}
     try:
-        options = _read(path)
-        unknown = options.keys() - {parameter.name for parameter in context.command.params}
+        options = {names.get(name, name): value for name, value in _read(path).items()}
+        unknown = options.keys() - names.keys()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise typer.BadParameter(f"{path} is no run.json or TOML file of options ({type(error).__name__})") from None
     if unknown:
@@ -24,18 +26,18 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def pairs(given: Sequence[str], option: str) -> dict[str, Any]:
+def pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
     """Read "name=value" pairs, where values are JSON or else words: hidden=128, backbone=resnet18, size=[112,112]."""
-    found: dict[str, Any] = {}
+    read: dict[str, Any] = {}
     for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"--{option} needs NAME=VALUE; given {pair!r}")
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{flag} needs NAME=VALUE; given {pair!r}")
         try:
-            found[name.strip()] = json.loads(value)
+            read[key.strip()] = json.loads(value)
         except ValueError:
-            found[name.strip()] = value
-    return found
+            read[key.strip()] = value
+    return read
 
 
 def _read(path: Path) -> dict[str, Any]:

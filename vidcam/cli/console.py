@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidcam.cli.wording import in_flags
+
 if TYPE_CHECKING:
     from vidcam.types import Progress
 
 
 def say(message: str) -> None:
-    """Print a note for people on stderr."""
-    typer.echo(message, err=True)
+    """Print a note for people on stderr, in the flags of the running command."""
+    typer.echo(in_flags(message), err=True)
+
+
+def one_line(message: object) -> str:
+    """Join a message's lines."""
+    return " ".join(str(message).split())
 
 
 def show(facts: dict[str, Any], *, as_json: bool) -> None:
@@ -80,7 +87,7 @@ def warnings_in_one_line() -> Iterator[None]:
     before = warnings.showwarning
 
     def in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
-        say(f"warning: {' '.join(str(message).split())}")
+        say(f"warning: {one_line(message)}")
 
     warnings.showwarning = in_one_line
     try:

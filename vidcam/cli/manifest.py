@@ -34,10 +34,14 @@ class Recipes(TyperGroup):
         return command(cmd_name) if cmd_name in names else ctx.fail(unknown("recipe", cmd_name, names))
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    about = "Turn a data set, as it was downloaded, into the manifest.csv that training and testing read."
-    app.add_typer(typer.Typer(cls=Recipes, no_args_is_help=True, help=about, **SETTINGS), name="manifest")
+family = typer.Typer(
+    cls=Recipes,
+    name="manifest",
+    no_args_is_help=True,
+    help="Turn a data set, as it was downloaded, into the manifest.csv that training and testing read.",
+    **SETTINGS,
+)
+family.callback()(lambda: None)  # a family without commands of its own is one all the same
 
 
 def command(name: str) -> TyperCommand:

@@ -1,13 +1,19 @@
-"""The command that evaluates odometry; importing this imports no torch."""
+"""The commands that evaluate odometry and train its networks."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from vidcam.cli.configuration import pairs
 from vidcam.cli.console import progress_bar, say, show, table, warnings_in_one_line
+from vidcam.cli.network import Camera, Network
+from vidcam.cli.options import Config, Printing, Writing, command, new_family
 from vidcam.errors import OptionError
+from vidcam.odometry.training.settings import OdometrySettings
+from vidcam.options import Options, option
+from vidcam.training.settings import Machine, RunFolder
 
 if TYPE_CHECKING:
     from vidcam.data.drives.drive import Drive
@@ -19,45 +25,60 @@ SHOWN = (
     *("ate_m", "rpe_m", "rpe_deg"),
 )
 """Facts under the table, if they are known."""
+LEARNED = ("validation", "snippets", "left_out", "best", "odometry", "outputs")
+"""What people look for in the report of a training."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command()(odometry)
+@dataclass(frozen=True)
+class Predicting(Network):
+    """Which network predicts poses."""
+
+    model: str | None = option("Predict SEQUENCE's poses with this network: sfmlearner.", None)
 
 
+@dataclass(frozen=True)
+class Judging(Options):
+    """How a path is evaluated."""
+
+    panel: ClassVar[str] = "Evaluation"
+
+    alignment: str = option(
+        "What is fitted to the truth first; snippets fit a scale.", "7dof", metavar="none|scale|6dof|7dof"
+    )
+    train_poses: Sequence[Path] = option(
+        "For the mean motion; default: KITTI's 00-08 beside POSES_TRUE.", (), metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
+class Results(Writing):
+    """What is written."""
+
+    plot: Path | None = option("Draw the paths: .png .jpg .pdf .svg.", None, metavar="FILE")
+    csv: Path | None = option("Write the errors of every snippet.", None, metavar="FILE")
+    output: Path | None = option("poses.txt, results.json, results.csv and trajectory.png.", None, metavar="DIR")
+
+    def files(self) -> dict[str, Any]:
+        """Return them as the arguments of what writes them."""
+        return {name: getattr(self, name) for name in ("plot", "csv", "output", "force")}
+
+
+family = new_family()
+
+
+@command(family, Predicting, Camera, Judging, Results)
 def odometry(
     first: Annotated[
         str, typer.Argument(metavar="POSES_PREDICTED|SEQUENCE", help="A pose file, or with --model a drive.")
     ],
+    network: Predicting,
+    camera: Camera,
+    judging: Judging,
+    results: Results,
     true: Annotated[
-        Path | None, typer.Argument(metavar="[POSES_TRUE]", help="The true poses; a KITTI sequence knows its own.")
+        Path | None, typer.Argument(metavar="POSES_TRUE", help="The true poses; a KITTI sequence knows its own.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Predict SEQUENCE's poses with this network: sfmlearner.")] = None,
-    pose: Annotated[Path | None, typer.Option(metavar="FILE", help="The pose network's weights.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="Instead, all networks in one file.")] = None,
-    options: Annotated[
-        list[str], typer.Option("--option", metavar="NAME=VALUE", help="Of the network: rotation=quat.")
-    ] = [],  # noqa: B006
-    camera: Annotated[
-        str | None, typer.Option(help="In KITTI's layout: image_2 ...; default: that, or the first.")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Snippets per forward.")] = 8,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network runs.")] = "auto",
-    alignment: Annotated[
-        str,
-        typer.Option(metavar="none|scale|6dof|7dof", help="What is fitted to the truth first; snippets fit a scale."),
-    ] = "7dof",
-    train_poses: Annotated[
-        list[Path], typer.Option(metavar="FILE", help="For the mean motion; default: KITTI's 00-08 beside POSES_TRUE.")
-    ] = [],  # noqa: B006
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the paths: .png .jpg .pdf .svg.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the errors of every snippet.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="poses.txt, results.json, results.csv and trajectory.png.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    batch: Annotated[int, typer.Option(help="Snippets per forward.", rich_help_panel="Machine")] = 8,
 ) -> None:
     """Evaluate a camera's path: 5-frame snippets, KITTI's drift, the whole path, and baselines that see no picture.
 
@@ -72,51 +93,48 @@ def odometry(
 
       vidcam odometry dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --output odometry-09
     """
-    _check_usage(true, model, pose or checkpoint)
+    files = [path for path in (network.pose, network.disp, network.checkpoint) if path is not None]
+    _check_usage(true, network)
     from vidcam.odometry.alignment import check_kind
     from vidcam.odometry.evaluation import check_writable, compare, judge, own_poses, write
 
-    check_kind(alignment)
-    inputs = [Path(first), *train_poses, *(path for path in (true, pose, checkpoint) if path is not None)]
-    check_writable(inputs, plot=plot, csv=csv, output=output, force=force)
+    check_kind(judging.alignment)
+    inputs = [Path(first), *judging.train_poses, *([] if true is None else [true]), *files]
+    check_writable(inputs, **results.files())
     with warnings_in_one_line():
-        if model is None:
+        if network.model is None:
             assert true is not None  # checked
-            result = compare(Path(first), true, alignment, train_poses)
+            result = compare(Path(first), true, judging.alignment, list(judging.train_poses))
         else:
-            drive = _open(first, true, camera, csv)
-            files: dict[str, Any] = {"pose": pose, "checkpoint": checkpoint}
-            prediction = _predict(drive, model, files, pairs(options, "option"), batch, device)
-            result = judge(drive, prediction, true or own_poses(drive), alignment, train_poses)
-        written = write(result, plot=plot, csv=csv, output=output, force=force)
-    _print(result, written, as_json=as_json)
+            drive = _open(first, true, camera, results.csv)
+            prediction = _predict(network, drive, batch)
+            result = judge(drive, prediction, true or own_poses(drive), judging.alignment, list(judging.train_poses))
+        written = write(result, **results.files())
+    _print(result, written, as_json=results.as_json)
 
 
-def _check_usage(true: Path | None, model: str | None, weights: Path | None) -> None:
-    if model is None and true is None:
+def _check_usage(true: Path | None, network: Predicting) -> None:
+    if network.model is None and true is None:
         raise OptionError("give POSES_PREDICTED and POSES_TRUE, or a SEQUENCE and --model to predict its poses")
-    if (model is None) != (weights is None):
+    if (network.model is None) != (network.pose is None and network.checkpoint is None):
         raise OptionError("to predict poses give both, --model sfmlearner and its weights by --pose or --checkpoint")
 
 
-def _open(sequence: str, poses: Path | None, camera: str | None, csv: Path | None) -> "Drive":
+def _open(sequence: str, poses: Path | None, camera: Camera, csv: Path | None) -> "Drive":
     from vidcam.data.drives.drive import open_drive
 
-    drive = open_drive(sequence, camera=camera, poses=poses)
+    drive = open_drive(sequence, poses=poses, **camera.arguments())
     if csv is not None and drive.trajectory is None:
-        raise OptionError(f"--csv holds errors, and the true poses of {sequence!r} are not known; give POSES_TRUE")
+        raise OptionError(f"csv= holds errors, and the true poses of {sequence!r} are not known; give POSES_TRUE")
     return drive
 
 
-def _predict(
-    drive: "Drive", model: str, files: dict[str, Any], options: dict[str, Any], batch: int, device: str
-) -> "Prediction":
-    from vidcam.models.build import load_model
+def _predict(network: Network, drive: "Drive", batch: int) -> "Prediction":
     from vidcam.odometry.prediction import predict
 
-    loaded = load_model(model, **files, device=device, options=options)
+    model = network.load()
     with progress_bar("predicting") as progress:
-        return predict(loaded, drive, batch=batch, progress=progress)
+        return predict(model, drive, batch=batch, progress=progress)
 
 
 def _print(result: "Result", written: list[Path], *, as_json: bool) -> None:
@@ -142,3 +160,48 @@ def _rows(facts: dict[str, Any], snippet: int) -> list[dict[str, Any]]:
             row[f"{kind.upper()} ({unit})"] = "-" if mean is None else f"{mean:.4f} ± {spread:.4f}"
         rows.append(row | {"snippets": errors["snippets"]})
     return rows
+
+
+@command(family, OdometrySettings, Machine, RunFolder, Printing, name="train-odometry")
+def train_odometry(
+    data: Annotated[
+        list[Path], typer.Argument(metavar="DATA...", help="KITTI's dataset, scenes, a drives.csv, single drives.")
+    ],
+    settings: OdometrySettings,
+    machine: Machine,
+    place: RunFolder,
+    printing: Printing,
+    config: Config = None,
+) -> None:
+    """Train SfMLearner's pose and depth networks on drives, without labels.
+
+    Writes pose.safetensors and disp.safetensors, which the other commands take as --model sfmlearner's, last.ckpt,
+    report.json, curves.png and logs.
+
+    Examples:
+
+      vidcam train-odometry kitti/dataset --validation 08 --output trained --workers 4
+
+      vidcam train-odometry prepared --length 5 --smoothness 2 --epoch-size 1000
+
+      vidcam train-odometry dashcam.mp4 --intrinsics 721,721,609,172 --size 64 208 --explainability 0.2
+    """
+    with warnings_in_one_line():
+        from vidcam.odometry.training.train import train_odometry as fit
+
+        report = fit(data, **settings.arguments(), **machine.arguments(), **place.arguments())
+    outputs = [str(Path(place.output) / name) for name in ("pose.safetensors", "disp.safetensors")]
+    facts = report.as_dict() | {"outputs": outputs}
+    if not printing.as_json:
+        facts |= {"odometry": [_in_short(row) for row in report.odometry]}
+    show(
+        facts if printing.as_json else {name: facts[name] for name in LEARNED if facts[name]}, as_json=printing.as_json
+    )
+
+
+def _in_short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the drive and the ATE of the longest snippets, the network's and those of the baselines beside it."""
+    name = [key for key in row if key.startswith("ate_") and key.endswith("_mean")][-1]
+    compared = {f"({baseline})": values[name] for baseline, values in row["baselines"].items()}
+    shown = {"drive": row["drive"], "frames": row["frames"], name: row[name], **compared}
+    return {key: value for key, value in shown.items() if value is not None}

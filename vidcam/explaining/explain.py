@@ -15,18 +15,21 @@ from vidcam.data.drives.drive import Drive
 from vidcam.data.sampling import Window
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
+from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.explanation import LOSS, Explanation
 from vidcam.explaining.gathering import Gathered
-from vidcam.explaining.plan import AUTO, Plan, make_plan
+from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Fed, Stream
 from vidcam.models.model import Model
 from vidcam.models.source import Source
+from vidcam.options import takes
 from vidcam.types import Floats, Progress
 
 Group = Sequence[Window[Fed]]
 
 
+@takes(Choices)
 def explain(
     model: Model,
     source: str | Path | Drive | Source[Model],
@@ -36,14 +39,7 @@ def explain(
     truth: npt.ArrayLike | None = None,
     loss: Loss | None = None,
     signed: bool = False,
-    method: str = "grad_cam",
-    layer: str | None = None,
-    pooling: str = "slot",
-    when: str | None = AUTO,
-    placement: tuple[str, str] = ("linear", "linear"),
-    hop_seconds: float | None = None,
-    batch: int | None = None,
-    backend: str = "auto",
+    choices: Choices,
     progress: Progress | None = None,
 ) -> Explanation:
     """Explain what a network says of a video: heat for every frame of the source.
@@ -71,15 +67,6 @@ def explain(
         truth: (F, ...) a regressor's right answer for every frame of the source; then "loss" is one of the scores.
         loss: `(output, truth) -> (B, ...)`, unreduced; half the squared error by default.
         signed: whether the heat of a regressor keeps what lowers the score, below zero.
-        method: a name of `vidcam.attribution.methods.METHODS`.
-        layer: where to look; None takes the model's own.
-        pooling: whether channel weights are means over each "slot" or over the whole "clip".
-        when: an earlier layer, or "input", that tells when; None explains by `layer` alone, at the price of inference;
-            "auto" takes the model's own.
-        placement: how the layer's slots are laid on time, and its cells on space; see `vidcam.attribution.geometry`.
-        hop_seconds: from one window to the next; half a window by default.
-        batch: windows per forward pass; by default 1 on a CPU and 8 on a GPU.
-        backend: which reader decodes, see `vidcam.media`.
         progress: called after every frame that was read.
 
     Raises:
@@ -93,13 +80,13 @@ def explain(
     if targets.of_classes and signed:
         raise OptionError(f"signed is for regressors, and {model.name} is a classifier")
     if not targets.of_classes:
-        _refuse_choices_of_classes(model, when, hop_seconds)
-        when = None
-    plan = make_plan(opened.model, method=method, layer=layer, pooling=pooling, when=when, placement=placement)
+        _refuse_choices_of_classes(model, choices)
+        choices = replace(choices, when=None)
+    plan = make_plan(opened.model, choices)
     if signed and not plan.method.uses_score:
-        raise OptionError(f"method {method!r} looks at no score, so its map has no sign; leave signed out")
-    with opened.video(backend) as video:
-        stream = Stream(video, opened.model, hop_seconds, batch, progress)
+        raise OptionError(f"method {plan.method.name!r} looks at no score, so its map has no sign; leave signed out")
+    with opened.video(choices.backend) as video:
+        stream = Stream(video, opened.model, choices.hop_seconds, choices.batch, progress)
         run = _Run(plan, targets, Gathered(alone=not targets.of_classes and _settle(plan, stream)))
         run.all_windows(stream)
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
@@ -114,8 +101,8 @@ def _open(model: Model, source: str | Path | Drive | Source[Model]) -> Source[Mo
     return model.open(source)
 
 
-def _refuse_choices_of_classes(model: Model, when: str | None, hop: float | None) -> None:
-    for name, given in (("when", when not in (AUTO, None)), ("hop_seconds", hop is not None)):
+def _refuse_choices_of_classes(model: Model, choices: Choices) -> None:
+    for name, given in (("when", choices.when not in (AUTO, None)), ("hop_seconds", choices.hop_seconds is not None)):
         if given:
             raise OptionError(f"{name} is for classifiers; {model.name} is a regressor, explained frame by frame")
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcam.attribution.cam import check_pooling, frame_contribution
+from vidcam.attribution.cam import frame_contribution
 from vidcam.attribution.capture import INPUT, Captured, Score, capture
 from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.influence import no_influence
@@ -15,13 +15,13 @@ from vidcam.attribution.layers import find_layer, map_tensors
 from vidcam.attribution.methods import find_method
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.data.preprocessing import View
-from vidcam.errors import LayerError, OptionError
+from vidcam.errors import LayerError
+from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.mapping import Placing, Readout
 from vidcam.media.video import VideoInfo
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
-AUTO = "auto"
 STILL = 1e-6  # of what a layer's cells add to the score: below that, frames differ by rounding alone
 
 
@@ -124,24 +124,19 @@ class Plan:
         return self.placing.moments(share.cpu().numpy(), self.readings[layer], question.x)
 
 
-def make_plan(
-    model: Model, *, method: str, layer: str | None, pooling: str, when: str | None, placement: tuple[str, str]
-) -> Plan:
+def make_plan(model: Model, choices: Choices) -> Plan:
     """Check every choice before any network runs. The model's own `when` goes with the model's own layer only."""
-    chosen = find_method(method)
+    method, layer, when = find_method(choices.method), choices.layer, choices.when
     if layer is not None:
         find_layer(model.net, layer)
     if when == AUTO:  # methods without a class have no moments of a class either
-        when = model.when if layer in (None, model.layer) and chosen.uses_score and chosen.uses_gradient else None
+        when = model.when if layer in (None, model.layer) and method.uses_score and method.uses_gradient else None
     elif when is not None and when != INPUT:
         find_layer(model.net, when)
-    check_pooling(pooling)
-    if not isinstance(placement, tuple | list) or len(placement) != 2:
-        raise OptionError(f"placement needs two names, for time and for space; given {placement!r}")
-    for kind in placement:
+    for kind in choices.placement:
         find_placement(kind)
-    placing = Placing(model, (placement[0], placement[1]), chosen.cells)
-    return Plan(model, chosen, layer or model.layer, pooling, when, placing)
+    placing = Placing(model, choices.placement, method.cells)
+    return Plan(model, method, layer or model.layer, choices.pooling, when, placing)
 
 
 def _told_grid(model: Model, shape: Sequence[int]) -> tuple[int, ...] | None:

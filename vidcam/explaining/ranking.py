@@ -1,7 +1,7 @@
 """rank(): which frames matter most, by the network's own attention and by what can be measured, side by side."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import isnan
@@ -14,25 +14,18 @@ import numpy.typing as npt
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.scores import class_score
 from vidcam.data.sampling import Window
-from vidcam.errors import OptionError, unknown
+from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
+from vidcam.explaining.choices import RANKINGS, Choices, Comparison
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend
-from vidcam.explaining.plan import AUTO
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video, replacing
 from vidcam.models.model import Model
+from vidcam.options import takes
 from vidcam.types import Floats, Progress
-
-RANKINGS = {
-    "attention": "the network's own weights a_t, which have neither class nor sign",
-    "contribution": "a_t (d score / d context) . h_t: what attention lets through for the class, signed",
-    "heat": "mass of the frame's map",
-    "leave_out": "drop in the score when the frame is replaced by its neighbor",
-}
-"""Every ranking's name and what it is."""
 
 
 class RankedFrame(NamedTuple):
@@ -107,23 +100,14 @@ class Ranking:
         return Path(path)
 
 
+@takes(Comparison, Choices)
 def rank(
     model: Model,
     source: str | Path,
     *,
-    by: str = "heat",
     target: int | str | None = None,
-    method: str = "grad_cam",
-    layer: str | None = None,
-    pooling: str = "slot",
-    when: str | None = AUTO,
-    placement: tuple[str, str] = ("linear", "linear"),
-    hop_seconds: float | None = None,
-    batch: int | None = None,
-    backend: str = "auto",
-    shown: Sequence[int] = (1, 2, 4, 8),
-    draws: int = 10,
-    seed: int = 0,
+    comparison: Comparison,
+    choices: Choices,
     progress: Progress | None = None,
 ) -> Ranking:
     """Rank the frames of a video in every way that the network allows, and tell how far the ways agree.
@@ -131,48 +115,33 @@ def rank(
     The video is streamed three times: for the explanation, for contribution and leave_out, and for the scores that
     are kept. Beside the explanation, a window of T frames costs T + 1 forwards for leave_out, one and a backward for
     contribution, and (rankings + draws) times the numbers in `shown` for the kept scores, less those that are alike.
+    Without `batch`, 4 clips go through a CPU at once and 16 through a GPU.
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)`; it is left as it was found.
         source: a video file, an animated GIF, or a folder of frames.
-        by: a name of `RANKINGS`; the others are computed as well.
-        target: as in `explain`, like method, layer, pooling, when, placement, hop_seconds and backend.
-        batch: clips per forward pass; by default 4 on a CPU and 16 on a GPU.
-        shown: how many frames of each window to show when measuring the score that is kept; numbers that leave
-            nothing out of a window are skipped.
-        draws: how often as many frames drawn at random are shown in comparison.
-        seed: of the draws.
+        target: as in `explain`.
         progress: called after every frame that was read, in each of the three turns.
 
     Raises:
         OptionError: no such ranking, or the network does not allow it.
         VidcamError: whatever `explain` raises.
     """
-    _check(model, by, shown, draws, seed)
-    batch = (16 if model.device.type == "cuda" else 4) if batch is None else batch
-    with open_video(source, backend=backend) as video:
-        stream = Stream(video, model, hop_seconds, 1, progress)
-        context = _find_context(model, stream, by)
-        explanation = explain(
-            model,
-            source,
-            method=method,
-            target=target,
-            layer=layer,
-            pooling=pooling,
-            when=when,
-            placement=placement,
-            hop_seconds=hop_seconds,
-            batch=batch,
-            backend=backend,
-            progress=progress,
-        )
-        scores, seen = _score_frames(stream, explanation, context, batch, nearest=placement[0] == "nearest")
-        k = [n for n in shown if n < model.frames]
+    _check(model, comparison)
+    batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
+    with open_video(source, backend=choices.backend) as video:
+        stream = Stream(video, model, choices.hop_seconds, 1, progress)
+        context = _find_context(model, stream, comparison.by)
+        asked = {**choices.arguments(), "batch": batch}
+        explanation = explain(model, source, target=target, progress=progress, **asked)
+        nearest = choices.placement[0] == "nearest"
+        scores, seen = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
-            kept = [measure_kept(model, clip, scores, k=k, draws=draws, seed=seed, batch=batch) for clip in clips]
+            k = [n for n in comparison.shown if n < model.frames]
+            drawn = {"draws": comparison.draws, "seed": comparison.seed, "batch": batch}
+            kept = [measure_kept(model, clip, scores, k=k, **drawn) for clip in clips]
     return Ranking(
-        by=by,
+        by=comparison.by,
         scores=scores,
         seen=seen,
         agreements=agreements({name: values[seen] for name, values in scores.items()}),
@@ -182,18 +151,12 @@ def rank(
     )
 
 
-def _check(model: Model, by: str, shown: Sequence[int], draws: int, seed: int) -> None:
-    """Refuse what cannot be done before any network runs."""
+def _check(model: Model, comparison: Comparison) -> None:
+    """Refuse what the network cannot do before it runs."""
     if model.scores:
         raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
-    if by not in RANKINGS:
-        raise OptionError(unknown("ranking", by, RANKINGS))
-    if by in ("attention", "contribution") and model.attention is None:
-        raise OptionError(f"{model.name} has no attention, so no ranking by {by}; possible: heat, leave_out")
-    if draws < 1 or min(shown, default=1) < 1:
-        raise OptionError(f"draws and the numbers of frames shown must be at least 1; given {draws} and {list(shown)}")
-    if seed < 0:
-        raise OptionError(f"the seed must not be negative; given {seed}")
+    if comparison.by in ("attention", "contribution") and model.attention is None:
+        raise OptionError(f"{model.name} has no attention, so no ranking by {comparison.by}; possible: heat, leave_out")
 
 
 def _find_context(model: Model, stream: Stream, by: str) -> str | None:

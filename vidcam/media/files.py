@@ -36,7 +36,7 @@ def check_replaceable(path: Path, *, force: bool = False) -> None:
     if path.is_dir():
         raise MediaError(f"cannot write {str(path)!r}: it is a folder")
     if os.path.lexists(path) and not force:
-        raise MediaError(f"{str(path)!r} exists; --force (force=True) replaces it")
+        raise MediaError(f"{str(path)!r} exists; force=True replaces it")
     if not path.parent.is_dir():
         raise MediaError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
 

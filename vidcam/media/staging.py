@@ -50,7 +50,7 @@ def check_free(directory: Path, names: Sequence[str], *, force: bool = False) ->
         if os.path.isdir(path):
             raise MediaError(f"cannot write {path}: it is a folder")
         if os.path.lexists(path) and not force:
-            raise MediaError(f"{path} exists already; use --force (force=True) to replace it")
+            raise MediaError(f"{path} exists already; use force=True to replace it")
 
 
 def _make(directory: Path, made: list[Path]) -> Path:

@@ -126,7 +126,7 @@ def check_writable(
         if any(path.exists() and read.exists() and path.samefile(read) for read in inputs):
             raise MediaError(f"{path} is one of the files that are read; choose another name for the result")
     if len({path.absolute() for path in results}) < len(results):
-        raise OptionError("two results would go into one file; give --plot, --csv and --output different names")
+        raise OptionError("two results would go into one file; give plot=, csv= and output= different names")
 
 
 def write(result: Result, *, plot: Path | None, csv: Path | None, output: Path | None, force: bool) -> list[Path]:

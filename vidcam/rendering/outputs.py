@@ -83,9 +83,9 @@ def _tells_motion(explanation: Explanation) -> bool:
 OUTPUTS: tuple[Output, ...] = (
     Output("explanation.npz", "the heat, raw, and all that is needed to draw it again", _npz),
     Output("overlay.mp4", "the source with its heat, at its own size, frame rate and sound", _overlay),
-    Output("drive.mp4", "frame, heat, depth and the way so far, of networks that tell them", _drive, _tells_motion),
     Output("frames.png", "the hottest frames", _frames),
     Output("timeline.png", "frame importance and what the network says, over time", _timeline),
+    Output("drive.mp4", "frame, heat, depth and the way so far, of networks that tell them", _drive, _tells_motion),
     Output("run.json", "how to repeat the run, and what a reader must know", _json),
 )
 """Every file of a run, in the order in which they are written. To add one, write its function and its row."""

@@ -197,7 +197,7 @@ def test_a_prepared_scene_is_the_same_drive(kitti, tmp_path):
     assert ahead(scene) == ahead(drive)
     with open_video(scene.source) as video:
         assert [round(frame.pixels.mean()) for frame in video] == pytest.approx([16, 21, 26], abs=1)
-    with pytest.raises(MediaError, match="exists; --force"):
+    with pytest.raises(MediaError, match="exists; force=True"):
         write_scene(drive, tmp_path / "scenes/00")
     write_scene(drive, tmp_path / "scenes/00", size=(6, 10), force=True)
     assert open_drive(tmp_path / "scenes/00").width == 10 and len(list((tmp_path / "scenes").iterdir())) == 1

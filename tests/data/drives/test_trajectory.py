@@ -140,7 +140,7 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
 def test_files_are_replaced_only_by_force(tmp_path: Path) -> None:
     path = write(tmp_path, IDENTITY)
     for writer in (write_kitti, write_tum):
-        with pytest.raises(MediaError, match="--force"):
+        with pytest.raises(MediaError, match="force=True"):
             writer(path, wander())
     assert path.read_text() == IDENTITY
     write_kitti(path, wander(), force=True)

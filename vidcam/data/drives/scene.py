@@ -39,7 +39,7 @@ def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), fo
     if min(size) < 1:
         raise OptionError(f"a size is (H, W), positive; given {size}")
     if folder.exists() and not force:
-        raise MediaError(f"{str(folder)!r} exists; --force (force=True) replaces it")
+        raise MediaError(f"{str(folder)!r} exists; force=True replaces it")
     intrinsics = drive.intrinsics_at(*size)
     part = _reserve(folder)
     try:

@@ -68,7 +68,7 @@ def _check(root: Path, name: str, *, force: bool) -> None:
         raise MediaError(f"{name!r} cannot be the name of a drive; possible: a plain file name such as '00'")
     for path in (root / "sequences" / name, root / "poses" / f"{name}.txt"):
         if os.path.lexists(path) and not force:
-            raise MediaError(f"{path} exists already; use --force (force=True) to replace it")
+            raise MediaError(f"{path} exists already; use force=True to replace it")
 
 
 def _write(root: Path, name: str, drawn: Drawn) -> Path:

@@ -3,28 +3,41 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from vidcam.data.synthetic import MOTIONS, SyntheticClip, motion_clip
-from vidcam.explaining.explain import explain
-from vidcam.media import VideoWriter
-from vidcam.media.staging import check_free, staged
-from vidcam.metrics.localization import hits
-from vidcam.models.build import load_model
-from vidcam.rendering.outputs import NAMES, describe, write_outputs
-from vidcam.types import Progress
+import typer
+
+from vidcam.cli.console import progress_bar, show
+from vidcam.cli.options import Writing, command, new_family
+
+if TYPE_CHECKING:
+    from vidcam.data.synthetic import SyntheticClip
+    from vidcam.types import Progress
 
 SEED = 20225
 SIZE = (640, 480)
 CLIP = "clip.mp4"
 
 
+family = new_family()
+
+
+@command(family, Writing)
+def demo(
+    writing: Writing,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the video and pictures go.", rich_help_panel="Output")
+    ] = Path("vidcam-demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the clip; each gives another one.")] = SEED,
+) -> None:
+    """Make a clip whose truth is known, explain it, and say how well the heat hits. No download, no GPU."""
+    with progress_bar("demo") as progress:
+        facts = demonstrate(output, seed=seed, force=writing.force, progress=progress)
+    show(facts, as_json=writing.as_json)
+
+
 def demonstrate(
-    directory: Path,
-    *,
-    seed: int = SEED,
-    force: bool = False,
-    progress: Progress | None = None,
+    directory: Path, *, seed: int = SEED, force: bool = False, progress: "Progress | None" = None
 ) -> dict[str, Any]:
     """Make a clip in which one object moves during a part of the time, and show where the heat is.
 
@@ -37,6 +50,12 @@ def demonstrate(
     Returns:
         What `describe` tells, with the truth and the shares of heat in the object's boxes and frames.
     """
+    from vidcam import explain, load_model
+    from vidcam.data.synthetic import MOTIONS, motion_clip
+    from vidcam.media.staging import check_free, staged
+    from vidcam.metrics.localization import hits
+    from vidcam.rendering.outputs import NAMES, describe, write_outputs
+
     check_free(directory, (CLIP, *NAMES), force=force)
     clip = motion_clip(seed, width=SIZE[0], height=SIZE[1])
     with _whole_or_gone(directory):
@@ -64,7 +83,9 @@ def _whole_or_gone(directory: Path) -> Iterator[None]:
         raise
 
 
-def _write(clip: SyntheticClip, path: Path) -> None:
+def _write(clip: "SyntheticClip", path: Path) -> None:
+    from vidcam.media import VideoWriter
+
     height, width = clip.pixels.shape[1:3]
     with VideoWriter(path, width=width, height=height, rate=clip.rate) as writer:
         for frame in clip.pixels:

@@ -1,0 +1,170 @@
+"""From declared options to commands: each option of the groups becomes one of typer's, with the same name and help."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from vidcam.cli.configuration import configure, pairs
+from vidcam.cli.wording import speaking
+from vidcam.options import Declared, Options, declared, is_sequence, members, option, parameters
+
+ARGUMENTS, LAST = "Arguments", ("Machine", "Output", "Options")
+"""The first panel and the last ones; between them come those of the command's subject."""
+Config = Annotated[
+    Path | None,
+    typer.Option(is_eager=True, callback=configure, metavar="FILE", help="Options of a run.json or TOML; flags win."),
+]
+
+
+@dataclass(frozen=True)
+class Printing(Options):
+    """How a command tells its result."""
+
+    panel: ClassVar[str] = "Output"
+
+    as_json: bool = option("Print the result as JSON, one object per line.", False, names=("--json",))
+
+
+@dataclass(frozen=True)
+class Writing(Printing):
+    """Whether a command replaces files."""
+
+    force: bool = option("Replace files of an earlier run.", False, names=("--force",))
+
+
+def new_family() -> typer.Typer:
+    """Return what a module's commands are added to."""
+    made = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    made.callback()(lambda: None)  # a family of one command is a family all the same
+    return made
+
+
+def command(
+    family: typer.Typer, *groups: type[Options], name: str | None = None
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Make a function a command: its own parameters are typer's, and each group that it takes becomes options.
+
+    Args:
+        family: what the command is added to.
+        groups: what the function takes beside its own parameters, which tell its groups by their annotations.
+        name: of the command; by default the function's.
+    """
+
+    def decorate(run: Callable[..., int | None]) -> Callable[..., int | None]:
+        own = inspect.signature(run, eval_str=True).parameters
+        homes = {part.annotation: part.name for part in own.values() if part.annotation in groups}
+
+        def call(**given: Any) -> int | None:
+            context = given.pop("context")
+            with speaking(dict(_flags(context.command.params))):
+                filled = {homes[group]: _filled(group, given) for group in groups}
+                return run(**given, **filled, **({"context": context} if "context" in own else {}))
+
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        plain = [part for part in own.values() if part.name not in ("context", *homes.values())]
+        shown = [context, *(part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in plain)]
+        shown += [made for group in groups for made in _options(group)]
+        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        call.__doc__, call.__name__ = run.__doc__, run.__name__
+        family.command(name or run.__name__, cls=Command)(call)
+        return run
+
+    return decorate
+
+
+class Command(TyperCommand):
+    """A command whose help shows the options by their panels, without the colors that take a while to load."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Name the arguments as their help does."""
+        arguments = [part for part in self.get_params(ctx) if part.param_type_name == "argument"]
+        return ["[OPTIONS]", *(str(part.metavar) if part.required else f"[{part.metavar}]" for part in arguments)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section per panel."""
+        panels: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
+        for part in self.get_params(ctx):
+            if record := part.get_help_record(ctx):
+                if part.param_type_name == "argument":
+                    panels[ARGUMENTS].append((str(part.metavar), record[1]))
+                else:
+                    panels.setdefault(getattr(part, "rich_help_panel", None) or LAST[-1], []).append(record)
+        for panel in sorted(filter(panels.get, panels), key=_place):
+            with formatter.section(panel):
+                formatter.write_dl(panels[panel])
+
+
+def _place(panel: str) -> int:
+    """What concerns the subject comes first."""
+    return LAST.index(panel) if panel in LAST else -1
+
+
+def _options(group: type[Options]) -> Iterator[inspect.Parameter]:
+    """Yield a group's options as typer's."""
+    known = declared(group)
+    for part in parameters(group):
+        about = known[part.name]
+        if about.cli is not False:
+            made = typer.Option(
+                *about.names,
+                help=about.help,
+                metavar=about.metavar or "|".join(about.choices) or _metavar(part.annotation),
+                rich_help_panel=about.panel or group.panel,
+            )
+            kind, default = _as_typed(part, about)
+            yield part.replace(annotation=Annotated[kind, made], default=default)
+
+
+def _as_typed(part: inspect.Parameter, about: Declared) -> tuple[Any, Any]:
+    """Return type and default as they are typed: one of the types that the option allows, or several texts."""
+    kinds, default = members(part.annotation), part.default
+    several = next((kind for kind in kinds if is_sequence(kind)), None)
+    if callable(about.cli):
+        default = ",".join(default) if isinstance(default, tuple) else default
+        kind: Any = str
+    elif _is_mapping(part.annotation):
+        return list[str], []
+    elif several is not None:
+        kind, default = list[get_args(several)[0]], default if default is None else list(default)  # type: ignore[misc]
+    else:
+        kind = next((preferred for preferred in (Path, str) if preferred in kinds), kinds[0])
+    return (kind | None if default is None else kind), default
+
+
+def _filled(group: type[Options], given: dict[str, Any]) -> Options:
+    """Take a group's options out of what was typed."""
+    hints, known = get_type_hints(group), declared(group)
+    typed = {name: given.pop(name) for name, about in known.items() if about.cli is not False}
+    return group(**{name: _read(name, known[name], hints[name], value) for name, value in typed.items()})
+
+
+def _read(name: str, about: Declared, hint: Any, value: Any) -> Any:
+    if callable(about.cli):
+        return None if value is None else about.cli(value)
+    if _is_mapping(hint):
+        return pairs(value, next(iter(about.names), f"--{name}"))
+    return value
+
+
+def _metavar(hint: Any) -> str | None:
+    """Return what stands for one of several values; typer knows the other types."""
+    several = next((get_args(kind)[0] for kind in members(hint) if is_sequence(kind)), None)
+    return "NAME=VALUE" if _is_mapping(hint) else f"<{several.__name__.lower()}>" if several else None
+
+
+def _is_mapping(hint: Any) -> bool:
+    return any(get_origin(kind) is Mapping for kind in members(hint))
+
+
+def _flags(parts: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield the flag of each option, by the argument that it stands for."""
+    for part in parts:
+        if part.param_type_name == "option":
+            yield part.name, max(part.opts, key=len)
+            if part.secondary_opts:
+                yield f"{part.name}=False", max(part.secondary_opts, key=len)
