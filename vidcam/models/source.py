@@ -5,23 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vidcam.data.drives.drive import Drive
 from vidcam.errors import OptionError
 from vidcam.media import Video, open_video
 from vidcam.types import Floats
 
-if TYPE_CHECKING:
-    from vidcam.models.model import Model
-
 
 @dataclass(frozen=True)
 class Source:
     """A source as a model sees it."""
 
-    model: "Model"
-    """The model with what belongs to this source, as the camera's intrinsics; the one that was given is unchanged."""
+    model: Any  # a Model, which in turn knows sources
+    """The `Model` with what belongs to this source, as the camera's intrinsics; the one that was given is unchanged."""
     path: Path
     """A video or a folder of pictures."""
     rate: Fraction | None = None
@@ -41,7 +38,7 @@ class Source:
         return open_video(self.path, backend=backend, rate=self.rate)
 
 
-def video_source(model: "Model", source: object) -> Source:
+def video_source(model: Any, source: object) -> Source:
     """Take a path for a video; a drive brings its rate and its true poses.
 
     Raises:
