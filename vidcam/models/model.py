@@ -36,7 +36,7 @@ class Model:
         model = Model(net, layer="layer4", frames=16, frame_rate=15, labels=["wave", "clap"])
         explanation = vidcam.explain(model, "clip.mp4")
 
-    A network of several inputs, color and every fourth frame of a fast pathway, called as `net(slow=..., fast=...)`:
+    One of two pathways, which is called as `net(slow=..., fast=...)`:
 
         Model(net, "slow.res5", frames=32, inputs={"slow": Input(every=4), "fast": Input()}, sees={"fast": "fast"})
 
@@ -207,7 +207,7 @@ class Model:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
         if not self.inputs:
             return None
-        inside = [prefix for prefix in self.sees if f"{layer}.".startswith(f"{prefix}.")]
+        inside = [prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}.")]
         return self.sees[max(inside, key=len)] if inside else next(iter(self.inputs))
 
     def seen_by(self, layer: str, x: Any) -> Tensor:

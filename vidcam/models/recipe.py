@@ -42,6 +42,14 @@ class Published:
 class Recipe:
     """What is declared of a model that has a name: 20 lines of network and these 10 make a model of one's own.
 
+        MODELS["mine"] = Recipe(
+            about="my network: 8 frames at 10 per second",
+            network=MyNet,  # called as MyNet(classes=..., width=...)
+            model=lambda net, options: Model(net, "layer4", preprocessing=Preprocessing((112, 112))),
+            options={"classes": 2, "width": 64, "frames": 8, "frame_rate": 10.0, "size": None, "seed": 0},
+            head="fc",
+        )
+
     The options `classes`, `frames`, `frame_rate`, `size` and `seed` mean the same for all: the rows of the head, those
     fields of the model, the size (H, W) to which the whole frame is resized, and what random weights start from.
     """
