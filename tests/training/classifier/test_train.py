@@ -155,6 +155,7 @@ def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_p
     ("wrong", "message"),
     [
         ({"model": "r2plus1d_mimi"}, "unknown model 'r2plus1d_mimi'; did you mean 'r2plus1d_mini'"),
+        ({"model": "sfmlearner", "options": {}}, "sfmlearner does not learn from classes: use train_odometry"),
         ({"options": {"frame": 8}}, "unknown option of r2plus1d_mini 'frame'; did you mean 'frames'"),
         ({"train_split": "training"}, "unknown split 'training'; did you mean 'train'"),
         ({"test_split": "tset"}, "unknown split 'tset'; did you mean 'test'"),
