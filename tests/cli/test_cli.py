@@ -106,7 +106,7 @@ def test_without_force_nothing_is_replaced_and_nothing_computed(cli: Cli, movie:
         pytest.fail("the model was loaded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vidcam.models.loading.load_model", never)
+        patch.setattr("vidcam.models.build.load_model", never)
         code, out, err = cli("explain", movie, "--model", "demo", "--output", "out")
     assert (code, out, len(complaints(err))) == (1, "", 1)
     assert "out/frames.png exists already; use --force" in err
@@ -299,7 +299,7 @@ def test_weights_that_do_not_exist(cli: Cli, here: Path, movie: Path) -> None:
 
 def test_an_output_below_a_file_is_refused_before_any_work(cli: Cli, here: Path, movie: Path, monkeypatch) -> None:
     (here / "file").write_text("a file")
-    monkeypatch.setattr("vidcam.models.loading.load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("vidcam.models.build.load_model", lambda *_, **__: pytest.fail("the model was loaded"))
     for output in ("file", "file/below"):
         said = refused(cli, here, "explain", movie, "--model", "demo", "--output", output)
         assert "cannot write into the directory" in said
@@ -446,7 +446,8 @@ def slowly(function, mark):
         return function(*arguments, **options)
     return wrapped
 
-vidcam.explaining.explain._explain_group = slowly(vidcam.explaining.explain._explain_group, "EXPLAINING")
+run = vidcam.explaining.explain._Run
+run._group = slowly(run._group, "EXPLAINING")
 Scene.draw = slowly(Scene.draw, "DRAWING")
 sys.exit(main(sys.argv[1:]))
 """

@@ -22,6 +22,8 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
         raise typer.BadParameter(f"{path} is no run.json or TOML file of options ({type(error).__name__})") from None
     if unknown:
         raise typer.BadParameter(f"{path} holds unknown options: {', '.join(sorted(unknown))}")
+    several = {part.name for part in context.command.params if getattr(part, "multiple", False)}
+    options = {name: _listed(value) if name in several else value for name, value in options.items()}
     context.default_map = {**(context.default_map or {}), **options}
     return path
 
@@ -49,6 +51,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise TypeError
     return options
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the values of an option that may be repeated, of which a file may hold one alone, or none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _as_pairs(values: dict[str, Any]) -> list[str]:

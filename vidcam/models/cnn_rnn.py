@@ -1,5 +1,6 @@
 """CNN-LSTMs: an image network sees each frame, a recurrent one their sequence, with attention or without."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -129,18 +130,9 @@ class AdditiveAttention(nn.Module):
         return torch.einsum("bt,btd->bd", weights, states), weights
 
 
-NETWORK = {
-    "classes": 51,
-    "backbone": "resnet18",
-    "backbone_weights": None,
-    "cell": "lstm",
-    "hidden": 256,
-    "layers": 1,
-    "dropout": 0.0,
-    "bidirectional": False,
-    "freeze": False,
-}
-"""Options of `CnnRnn`."""
+_FREE = [kind for name, kind in inspect.signature(CnnRnn).parameters.items() if name != "attention"]
+NETWORK = {kind.name: 51 if kind.default is kind.empty else kind.default for kind in _FREE}
+"""Options of `CnnRnn`, which has no default for `classes`."""
 OPTIONS = {**NETWORK, "backbone_input": "imagenet", "frames": 16, "frame_rate": 8.0, "size": None, "seed": 0}
 """
 `backbone_input` is "imagenet", "minus_128" for (x - 128) / 128 of x in 0..255, or {"mean": 3 numbers, "std": 3 numbers}
@@ -163,7 +155,7 @@ def _model(net: CnnRnn, chosen: Options) -> Model:
         layer=f"backbone.{last}",
         layout="(b t) c h w",
         preprocessing=_preprocessing(chosen),
-        axes=dict(_AXES.get(chosen["backbone"], {})),
+        axes={**_AXES.get(chosen["backbone"], {})},
         attention=_attention if net.attention is not None else None,
     )
 
@@ -189,21 +181,16 @@ def _attention(output: RecurrentOutput) -> Tensor:
     return output.attention
 
 
-def _axes(space: Mapping[str, tuple[float, float, float]]) -> dict[str, tuple[Axis, ...]]:
-    """Stride, center and extent in space, per part; in time a backbone sees one frame."""
-    return {f"backbone.{part}": (Axis(1, 0, 1), Axis(*a), Axis(*a)) for part, a in space.items()}
-
-
 _RESNET18 = {
-    "conv1": (2, 0, 7),
-    "maxpool": (4, 0, 11),
-    "layer1": (4, 0, 43),
-    "layer2": (8, 0, 99),
-    "layer3": (16, 0, 211),
-    "layer4": (32, 0, 435),
+    "conv1": Axis(2, 0, 7),
+    "maxpool": Axis(4, 0, 11),
+    "layer1": Axis(4, 0, 43),
+    "layer2": Axis(8, 0, 99),
+    "layer3": Axis(16, 0, 211),
+    "layer4": Axis(32, 0, 435),
 }
-_AXES: dict[str, dict[str, tuple[Axis, ...]]] = {"resnet18": _axes(_RESNET18)}
-"""As `measure_axes` finds it; that of other backbones is measured when it is needed."""
+"""In space, as `measure_axes` finds it; in time a backbone sees one frame. Other backbones are measured when needed."""
+_AXES = {"resnet18": {f"backbone.{part}": (Axis(1, 0, 1), axis, axis) for part, axis in _RESNET18.items()}}
 
 
 def _recipe(say: str, *, attention: bool) -> Recipe:

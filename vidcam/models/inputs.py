@@ -49,10 +49,10 @@ class Input:
 
 
 def arranged(clips: Tensor, layout: str) -> Tensor:
-    """Lay clips (B, T, C, H, W) out as a network takes them."""
+    """Lay clips (B, C, T, H, W) out as a network takes them."""
     if layout == "b c h w":
-        return clips[:, 0].contiguous()
-    return (clips.transpose(1, 2) if layout == "b c t h w" else clips).contiguous()
+        return clips[:, :, 0]
+    return clips.transpose(1, 2) if layout == "b t c h w" else clips
 
 
 def as_clips(x: Tensor, layout: str) -> Tensor:
@@ -83,15 +83,10 @@ class OneInput(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """Run the network on clips (B, C, T, H, W)."""
         if self.name is None:
-            return self.net(self._arranged(x))
+            return self.net(arranged(x, self.layout))
         usual = self.held[self.name].shape[2:]
         inputs = {name: x if name == self.name else _like(x, clip, usual) for name, clip in self.held.items()}
-        return self.net(**{name: self._arranged(clip) for name, clip in inputs.items()})
-
-    def _arranged(self, x: Tensor) -> Tensor:
-        if self.layout == "b c h w":
-            return x[:, :, 0]
-        return x.transpose(1, 2) if self.layout == "b t c h w" else x
+        return self.net(**{name: arranged(clip, self.layout) for name, clip in inputs.items()})
 
 
 def _like(x: Tensor, held: Tensor, usual: Sequence[int]) -> Tensor:

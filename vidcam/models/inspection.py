@@ -4,6 +4,7 @@ import warnings
 from math import isinf
 from typing import Any
 
+import numpy as np
 import torch
 
 from vidcam.attribution.capture import untouched
@@ -37,9 +38,8 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UntrainedWarning)
             model = load_model(model, weights=None)  # geometry does not depend on weights
-    size = model.preprocessing.view(112, 112).size
-    frame = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
-    x = model.batch([[frame] * model.frames])
+    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    x = model.batch([[model.prepare(pixels)] * model.frames])
     names = list(model.axes) or [name for name, _ in model.net.named_children()]
     with untouched(model.net):
         shapes = output_shapes(model.net, x, names)
@@ -54,7 +54,7 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
     return found
 
 
-def _describe(model: Model, x: torch.Tensor, name: str, shape: Any, grid: Any) -> dict[str, Any] | None:
+def _describe(model: Model, x: Any, name: str, shape: Any, grid: Any) -> dict[str, Any] | None:
     """Describe a layer that has a grid of two cells or more."""
     if grid is None and callable(model.grid) and len(shape) == 3:
         grid = model.grid(shape[1])
@@ -65,9 +65,8 @@ def _describe(model: Model, x: torch.Tensor, name: str, shape: Any, grid: Any) -
         return None
     if max(sizes) < 2:
         return None
-    clip = x if model.input_layout == "b c t h w" else x.transpose(1, 2)
-    axes = model.axes_of(name, clip.shape[1:], layout, grid)
-    whole = dict(zip("thw", clip.shape[2:], strict=True))
+    axes = model.axes_of(name, model.clip_shape(x), layout, grid)
+    whole = dict(zip("thw", model.seen_by(name, x).shape[2:], strict=True))
     seen = [
         whole[axis] if isinf(geometry.extent) else min(geometry.extent, whole[axis])
         for axis, geometry in zip(grid_axes(layout).split(), axes, strict=True)

@@ -36,7 +36,7 @@ class Model:
         model = Model(net, layer="layer4", frames=16, frame_rate=15, labels=["wave", "clap"])
         explanation = vidcam.explain(model, "clip.mp4")
 
-    A network of several inputs, color and every fourth frame of a fast pathway, called as `net(slow=..., fast=...)`:
+    One of two pathways, which is called as `net(slow=..., fast=...)`:
 
         Model(net, "slow.res5", frames=32, inputs={"slow": Input(every=4), "fast": Input()}, sees={"fast": "fast"})
 
@@ -206,14 +206,14 @@ class Model:
         return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
 
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
-        stacked = torch.stack([given.clip(clip) for clip in clips])  # (B, T, C, H, W)
-        return arranged(stacked, self.input_layout).to(self.device)
+        stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
+        return arranged(stacked, self.input_layout).contiguous().to(self.device)
 
     def input_of(self, layer: str) -> str | None:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
         if not self.inputs:
             return None
-        inside = [prefix for prefix in self.sees if f"{layer}.".startswith(f"{prefix}.")]
+        inside = [prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}.")]
         return self.sees[max(inside, key=len)] if inside else next(iter(self.inputs))
 
     def seen_by(self, layer: str, x: Any) -> Tensor:
@@ -310,19 +310,13 @@ class Model:
             known = dict(zip(present, self.axes[layer], strict=True))
             return tuple(known[axis] for axis in present if axis in axes)
         if (layer, axes) not in self._measured:
-            net, inside, sizes = self._measurable(layer, shape)
-            self._measured[layer, axes] = measure_axes(net, sizes, inside, layout=layout, grid=grid, axes=axes)
+            zeros: dict[str, Tensor] = {}
+            if isinstance(shape, Mapping):
+                zeros = {key: arranged(torch.zeros(1, *own), self.input_layout) for key, own in shape.items()}
+                shape = shape[str(self.input_of(layer))]
+            net, inside = self.channels_first(layer, zeros)
+            self._measured[layer, axes] = measure_axes(net, shape, inside, layout=layout, grid=grid, axes=axes)
         return self._measured[layer, axes]
-
-    def _measurable(
-        self, layer: str, shape: Sequence[int] | Mapping[str, Sequence[int]]
-    ) -> tuple[nn.Module, str, tuple[int, ...]]:
-        """Return `channels_first` with the others at zero, and (C, T, H, W) of the one."""
-        if not isinstance(shape, Mapping):
-            return *self.channels_first(layer), tuple(shape)
-        zeros = {name: torch.zeros(1, *sizes, device=self.device) for name, sizes in shape.items()}
-        net = OneInput(self.net, self.input_layout, name := self.input_of(layer), zeros)
-        return net, f"net.{layer}", tuple(shape[str(name)])
 
 
 def _count(number: int, what: str) -> str:

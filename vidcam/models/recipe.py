@@ -24,11 +24,6 @@ class UntrainedWarning(UserWarning):
     """A network has random weights, so that its explanations mean nothing."""
 
 
-def _any(path: Path) -> bool:
-    """Whatever it is called."""
-    return True
-
-
 @dataclass(frozen=True)
 class Published:
     """Weights of a network that somebody has published."""
@@ -39,13 +34,21 @@ class Published:
     """A tag -> the network with these weights."""
     labels: Sequence[str]
     """Names of their classes."""
-    owns: Callable[[Path], bool] = _any
-    """Whether the classes of a checkpoint of that path, if as many, are these."""
+    owns: Callable[[Path], bool] | None = None
+    """Whether the classes of a checkpoint of that path, if as many, are these; None: always."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What is declared of a model that has a name: 20 lines of network and these 10 make a model of one's own.
+
+        MODELS["mine"] = Recipe(
+            about="my network: 8 frames at 10 per second",
+            network=MyNet,  # called as MyNet(classes=..., width=...)
+            model=lambda net, options: Model(net, "layer4", preprocessing=Preprocessing((112, 112))),
+            options={"classes": 2, "width": 64, "frames": 8, "frame_rate": 10.0, "size": None, "seed": 0},
+            head="fc",
+        )
 
     The options `classes`, `frames`, `frame_rate`, `size` and `seed` mean the same for all: the rows of the head, those
     fields of the model, the size (H, W) to which the whole frame is resized, and what random weights start from.
@@ -146,9 +149,11 @@ class Recipe:
 
     def _labels(self, chosen: Options, files: Files) -> Sequence[str]:
         """Return the names of the published weights' classes, if the network's are these."""
-        if self.published is None or not all(self.published.owns(file.path) for file in files.values()):
+        published = self.published
+        if published is None or len(published.labels) != chosen["classes"]:
             return ()
-        return self.published.labels if len(self.published.labels) == chosen["classes"] else ()
+        owns = published.owns
+        return published.labels if owns is None or all(owns(file.path) for file in files.values()) else ()
 
 
 def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:

@@ -13,7 +13,10 @@ from vidcam.data.manifest import Row, read_manifest, write_manifest
 from vidcam.errors import ModelError, OptionError
 from vidcam.explaining.explain import explain
 from vidcam.models.build import load_model
-from vidcam.models.checkpoint import read_checkpoint
+from vidcam.models.checkpoint import read_checkpoint, write_checkpoint
+from vidcam.models.recipe import UntrainedWarning
+from vidcam.training.classifier.module import Classifier
+from vidcam.training.classifier.parts import optimizer
 from vidcam.training.classifier.saving import BEST
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.testing import test as run_again
@@ -112,6 +115,31 @@ def test_a_checkpoint_for_other_labels_gets_a_new_head(
     assert load_model(None, checkpoint=tmp_path / "three" / BEST).labels == ("class 0", "class 1", "class 2")
 
 
+def test_an_s3d_checkpoint_for_other_labels_can_be_trained_further(quick: dict[str, Any], tmp_path: Path) -> None:
+    """Its head is a convolution."""
+    with pytest.warns(UntrainedWarning):
+        five = load_model("s3d", weights=None, labels=list("abcde"), options={"classes": 5, "frames": 16})
+    path = write_checkpoint(five, tmp_path / "five.safetensors")
+    chosen = settings(quick | {"model": "s3d", "options": {}, "checkpoint": str(path), "freeze": ("backbone",)})
+    model = starting_model(chosen, ("left", "right"))
+    assert model.labels == ("left", "right") and model.options["classes"] == 2 and model.frames == 16
+    before = {key: value.clone() for key, value in model.net.state_dict().items()}
+    assert before["classifier.1.weight"].shape == (2, 1024, 1, 1, 1)
+    module = Classifier(model, chosen).train()
+    optimizer(model.net, chosen).step(lambda: backward(module, torch.rand(1, 3, 16, 224, 224)))
+    changed = {key for key, value in model.net.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {"classifier.1.weight", "classifier.1.bias"}
+    assert all(
+        torch.equal(before[key], value) for key, value in five.net.state_dict().items() if "classifier" not in key
+    )
+
+
+def backward(module: Classifier, x: torch.Tensor) -> torch.Tensor:
+    loss = module.loss(module(x), torch.tensor([1]))
+    loss.backward()
+    return loss
+
+
 def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")
@@ -129,6 +157,7 @@ def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_p
     ("wrong", "message"),
     [
         ({"model": "r2plus1d_mimi"}, "unknown model 'r2plus1d_mimi'; did you mean 'r2plus1d_mini'"),
+        ({"model": "sfmlearner", "options": {}}, "sfmlearner does not learn from classes: use train_odometry"),
         ({"options": {"frame": 8}}, "unknown option of r2plus1d_mini 'frame'; did you mean 'frames'"),
         ({"train_split": "training"}, "unknown split 'training'; did you mean 'train'"),
         ({"test_split": "tset"}, "unknown split 'tset'; did you mean 'test'"),

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
@@ -60,57 +58,39 @@ def _model(net: SfMLearner, chosen: Options) -> Model:
 
 
 def _fit(chosen: Options, files: Files) -> tuple[Options, Files]:
-    """Fill in what the files tell, and divide their weights by network."""
-    parts = _parts(files)
-    told = _told(chosen, parts["pose"]) if parts else _untold(chosen)
-    return {**chosen, **told, "disp": not parts or "disp" in parts}, parts
-
-
-def _parts(files: Files) -> Files:
-    """Return the weights of each network that has some."""
-    if "checkpoint" in files:
-        whole = files["checkpoint"]
-        if len(files) > 1:
-            raise ModelError(f"{whole.path} holds the whole {NAME}; give either checkpoint=, or pose= and disp=")
-        return _divided(_of_kind(whole, "checkpoint"))
-    if "disp" in files and "pose" not in files:
+    """Fill in what the files tell."""
+    if not files:
+        references = 2 if chosen["references"] is None else int(chosen["references"])
+        return {**chosen, "references": references, "explainability": bool(chosen["explainability"]), "disp": True}, {}
+    whole = files.get("checkpoint")
+    if whole and len(files) > 1:
+        raise ModelError(f"{whole.path} holds the whole {NAME}; give either checkpoint=, or pose= and disp=")
+    if not whole and "pose" not in files:
         raise ModelError(f"{NAME} needs a pose network beside disp={files['disp'].path}; give pose=FILE")
-    return {part: _of_kind(file, part) for part, file in files.items()}
+    for argument, file in files.items():
+        _check_kind(file, argument)
+    if whole:
+        disp = any(key.startswith("disp.") for key in whole.state)
+        return {**chosen, **_told(chosen, whole, "pose."), "disp": disp}, {"": whole}
+    return {**chosen, **_told(chosen, files["pose"]), "disp": "disp" in files}, files
 
 
-def _of_kind(file: Checkpoint, wanted: str) -> Checkpoint:
-    """Return the file if its keys are those of the network that it is given as."""
+def _check_kind(file: Checkpoint, wanted: str) -> None:
+    """Check by its keys that a file is of the network that it is given as."""
     kind = file.kind(KINDS)
     if kind is None:
         raise ModelError(f"checkpoint {file.path} is of no network of {NAME}; it begins with {next(iter(file.state))}")
     if kind != wanted:
         what = KINDS[kind].what
         raise ModelError(f"checkpoint {file.path} is of {what}, not what {wanted}= takes; give it as {kind}=")
-    return file
 
 
-def _divided(whole: Checkpoint) -> dict[str, Checkpoint]:
-    """Divide the weights of both networks by the first part of their names."""
-    states: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in whole.state.items():
-        part, _, rest = key.partition(".")
-        states.setdefault(part, {})[rest] = value
-    if strange := states.keys() - {"pose", "disp"}:
-        raise ModelError(f"checkpoint {whole.path} holds {', '.join(sorted(strange))} beside the networks of {NAME}")
-    return {part: Checkpoint(whole.path, state) for part, state in states.items()}
-
-
-def _untold(chosen: Options) -> Options:
-    references = 2 if chosen["references"] is None else int(chosen["references"])
-    return {"references": references, "explainability": bool(chosen["explainability"])}
-
-
-def _told(chosen: Options, file: Checkpoint) -> Options:
+def _told(chosen: Options, file: Checkpoint, prefix: str = "") -> Options:
     """Read the options off the pose network's shapes, after a check that they are what was asked for."""
-    shape = tuple(file.state["conv1.0.weight"].shape)
+    shape = tuple(file.state[f"{prefix}conv1.0.weight"].shape)
     if len(shape) != 4 or shape[1] % 3 or shape[1] < 6:
         raise ModelError(f"checkpoint {file.path} is of no pose network: its conv1.0.weight has shape {shape}")
-    references, masks = shape[1] // 3 - 1, "predict_mask1.weight" in file.state
+    references, masks = shape[1] // 3 - 1, f"{prefix}predict_mask1.weight" in file.state
     if chosen["references"] not in (None, references):
         asked = chosen["references"]
         raise ModelError(

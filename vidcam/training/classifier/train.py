@@ -80,7 +80,7 @@ def starting_model(settings: ClassifierSettings, labels: Sequence[str]) -> Model
         raise ModelError(unknown("model", settings.model, MODELS))
     recipe = MODELS[settings.model]
     if recipe.trained_by != "train":
-        raise ModelError(f"{settings.model} learns from drives, not from classes: use `vidcam train-odometry`")
+        raise ModelError(f"{settings.model} does not learn from classes: use {recipe.trained_by}")
     known = recipe.options
     options = {"seed": settings.seed} if "seed" in known else {}
     if "classes" in known and settings.checkpoint is None:
