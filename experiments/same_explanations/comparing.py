@@ -59,13 +59,8 @@ def digest(path: Path) -> str:
 
 
 def compare(before: Held, after: Held) -> dict[str, str]:
-    """Return, for every name on either side, what differs; empty where nothing does."""
-    return {
-        name: difference(before[name], after[name])
-        if name in before and name in after
-        else f"only {'before' if name in before else 'after'}"
-        for name in dict.fromkeys([*before, *after])
-    }
+    """Return, for every name that there was before, what differs; empty where nothing does. What is new is no change."""
+    return {name: difference(value, after[name]) if name in after else "only before" for name, value in before.items()}
 
 
 def difference(before: Any, after: Any) -> str:

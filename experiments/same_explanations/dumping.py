@@ -67,7 +67,7 @@ def held(explanation: Any) -> Iterator[tuple[str, Any]]:
     frames, hottest = len(explanation.heat), int(np.argmax(explanation.frame_scores))
     for name, frame in {"first": 0, "middle": frames // 2, "hottest": hottest}.items():
         yield f"dense({name})", explanation.dense(frame)
-    if hasattr(explanation, "of"):
+    if hasattr(explanation, "of") and not getattr(explanation, "classes", 0):
         yield from scores(explanation)
 
 
