@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from vidcam.cli.console import one_line, progress_bar, say, show, warnings_in_one_line
-from vidcam.cli.network import Camera, PublishedNetwork
-from vidcam.cli.options import Config, Writing, command, new_family
+from vidcam.cli.network import Camera, NetworkFiles, PublishedNetwork
+from vidcam.cli.options import Config, Writing
 from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import AUTO, Choices
 from vidcam.options import Options, option
@@ -59,14 +59,11 @@ class Order(Options):
     seed: int = option("Of the draws.", 0)
 
 
-family = new_family()
-
-
-@command(family, PublishedNetwork, Camera, Choices, IntoFolder)
 def explain(
     context: typer.Context,
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Video files, GIFs or folders of frames.")],
     network: PublishedNetwork,
+    files: NetworkFiles,
     camera: Camera,
     choices: Choices,
     place: IntoFolder,
@@ -106,7 +103,7 @@ def explain(
         folders = _folders(videos, place.output)
         for folder in folders:
             check_free(folder, NAMES, force=place.force)
-        model, failed = network.load(), 0
+        model, failed = network.load(files.arguments()), 0
         for video, folder in zip(videos, folders, strict=True):
             try:
                 explanation = _explain(model, video, camera, choices, target=target, signed=signed)
@@ -163,7 +160,6 @@ def _repeatable(typed: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {name: str(Path(kept[name]).resolve()) for name in FILES if kept[name]}
 
 
-@command(family, PublishedNetwork, Order, Choices, IntoFolder)
 def rank(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video file, GIF or folder of frames.")],
     network: PublishedNetwork,
@@ -211,7 +207,6 @@ def rank(
     show(facts, as_json=place.as_json)
 
 
-@command(family, Look, Writing)
 def render(
     explanation: Annotated[Path, typer.Argument(metavar="EXPLANATION.npz", help="What `vidcam explain` wrote.")],
     look: Look,
