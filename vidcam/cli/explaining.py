@@ -167,8 +167,7 @@ def rank(
     choices: Choices,
     place: IntoFolder,
     target: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|INDEX", help="Class; default: the likeliest.", rich_help_panel=WHAT),
+        str | None, typer.Option(metavar="NAME|INDEX", help="Class; default: the likeliest.", rich_help_panel=WHAT)
     ] = None,
 ) -> None:
     """Rank a video's frames, say how far the rankings agree, and what the top frames alone are worth.
@@ -212,8 +211,7 @@ def render(
     look: Look,
     writing: Writing,
     output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output"),
+        Path, typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output")
     ] = Path("overlay.mp4"),
     source: Annotated[Path | None, typer.Option(help="The video, if it is no longer where it was.")] = None,
 ) -> None:

@@ -106,7 +106,7 @@ def _options(group: type[Options]) -> Iterator[inspect.Parameter]:
                 *about.names,
                 help=about.help,
                 metavar=about.metavar or "|".join(about.choices) or _metavar(part.annotation, about),
-                rich_help_panel=about.panel or group.panel,
+                rich_help_panel=about.panel,
             )
             kind, default = _as_typed(part, about)
             yield part.replace(annotation=Annotated[kind, made], default=default)
