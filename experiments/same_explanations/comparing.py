@@ -59,7 +59,7 @@ def digest(path: Path) -> str:
 
 
 def compare(before: Held, after: Held) -> dict[str, str]:
-    """Return, for every name that there was before, what differs; empty where nothing does. What is new is no change."""
+    """Return, for every name that there was before, what differs, if anything; what is new is no change."""
     return {name: difference(value, after[name]) if name in after else "only before" for name, value in before.items()}
 
 

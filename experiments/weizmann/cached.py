@@ -17,8 +17,9 @@ from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
 from vidcam.training.batches import Batches
 from vidcam.training.classifier.module import Classifier
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import starting_model
-from vidcam.training.settings import Machine, Settings
+from vidcam.training.settings import Machine
 from vidcam.training.trainer import build_trainer, quiet
 
 
@@ -26,7 +27,7 @@ class Features(LightningDataModule):
     """Random clips of features, mirrored or not, in the place of random clips of frames."""
 
     def __init__(
-        self, rows: tuple[Row, ...], model: Model, features: Mapping[Path, Tensor], settings: Settings
+        self, rows: tuple[Row, ...], model: Model, features: Mapping[Path, Tensor], settings: ClassifierSettings
     ) -> None:
         super().__init__()
         self.rows, self.model, self.features, self.seed = rows, model, features, settings.seed
@@ -44,7 +45,7 @@ class Features(LightningDataModule):
         return {"x": x.T[..., None, None], "y": self.model.labels.index(row.label)}
 
     def begin(self, epoch: int) -> None:
-        """Draw other clips: what a `Classifier` tells its loader."""
+        """Draw other clips: what a run tells its loader."""
         self.batches.place(epoch)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -72,7 +73,7 @@ def _pooled(backbone: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([backbone(part).mean((2, 3)) for part in parts])
 
 
-def train_head(manifest: Path, settings: Settings, *, cache: Path, checkpoint: Path) -> None:
+def train_head(manifest: Path, settings: ClassifierSettings, *, cache: Path, checkpoint: Path) -> None:
     """Train all but the backbone, then write the whole network."""
     found = read_manifest(manifest)
     model = starting_model(settings, found.labels)

@@ -14,9 +14,9 @@ import torch
 from cached import train_head
 
 from vidcam.data.recipes.folder import collect
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.testing import test
 from vidcam.training.classifier.train import train
-from vidcam.training.settings import Settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -63,11 +63,11 @@ def run(network: str, rotation: int, given: argparse.Namespace) -> None:
     (folder / "result.json").write_text(json.dumps(facts))
 
 
-def settings(arguments: dict[str, Any]) -> Settings:
+def settings(arguments: dict[str, Any]) -> ClassifierSettings:
     """The settings that `train` makes of these arguments."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
     chosen = defaults | arguments
-    return Settings(**{name: chosen[name] for name in inspect.signature(Settings).parameters})
+    return ClassifierSettings(**{name: chosen[name] for name in inspect.signature(ClassifierSettings).parameters})
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -359,6 +359,24 @@ def test_render_draws_again(cli: Cli, movie: Path) -> None:
         moved.rename(movie)
 
 
+def test_rank_explains_as_it_is_told(cli: Cli, movie: Path, here: Path) -> None:
+    given = "--method hires_cam --layer layer3 --when stem --hop 0.5 --placement centers,ends --batch 2 --backend pyav"
+    code, out, err = cli("rank", movie, "--model", "demo", *given.split(), "--draws", "1", "--top", "2", "--json")
+    assert (code, complaints(err), len(json.loads(out)["frames"])) == (0, [], 2)
+    told = json.loads((here / "vidcam-out" / "clip" / "ranking.json").read_text())["explanation"]["provenance"]
+    assert (told["method"], told["layer"], told["when"]) == ("hires_cam", "layer3", "stem")
+
+
+def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:
+    explained(cli, movie, "--batch", "2", "--output", "out")
+    options = json.loads(Path("out/run.json").read_text())["options"]
+    assert (options["batch"], options["options"]) == (2, [])
+    code, _, err = cli("explain", movie, "--model", "demo", "--option", "seed=3", "--output", "none")
+    assert code == 1 and "unknown option of demo 'seed'" in err
+    code, _, err = cli("explain", movie, "--model", "demo", "--batch", "0", "--output", "none")
+    assert code == 1 and complaints(err) == ["error: --batch must be at least 1; given 0"]
+
+
 def test_models_and_methods(cli: Cli) -> None:
     from vidcam.attribution.methods import METHODS
     from vidcam.models.build import MODELS

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vidcam.__main__ import main
 from vidcam.data.drives.trajectory import Trajectory, chained, read_trajectory, write_kitti, write_tum
+from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 from vidcam.odometry.errors import evaluate
 
@@ -193,6 +194,18 @@ def test_a_drive_shorter_than_a_snippet(cli: Cli, sequence: Path, pose_file: Pat
     code, _, err = cli(sequence, *given)
     assert (code, err.count("\n")) == (1, 1)
     assert "has 4 frames; a snippet of 'sfmlearner' needs 5" in err
+
+
+def test_a_drive_without_intrinsics_and_its_depth(cli: Cli, sequence: Path, pose_file: Path, tmp_path: Path) -> None:
+    """Neither changes the poses: a depth network is loaded beside the pose network, and the camera is as it is told."""
+    (sequence / "calib.txt").unlink()
+    torch.save({"epoch": 1, "state_dict": DispNetS().state_dict()}, tmp_path / "disp.pth.tar")
+    given = (sequence, "--model", "sfmlearner", "--pose", pose_file, "--option", SIZE, "--device", "cpu", "--json")
+    code, _, err = cli(*given)
+    assert (code, err.count("\n")) == (1, 1) and "intrinsics" in err
+    alone = json.loads(cli(*given, "--intrinsics", "50,50,52,16")[1])
+    both = json.loads(cli(*given, "--intrinsics", "50,50,52,16", "--disp", tmp_path / "disp.pth.tar")[1])
+    assert both == alone and alone["frames"] == 8
 
 
 def test_help_has_examples(cli: Cli) -> None:

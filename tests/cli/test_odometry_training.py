@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from vidcam.cli.odometry import family
+from vidcam.cli import app
 from vidcam.data.synthetic.driving import drive
 from vidcam.data.synthetic.writing import write_drives
 from vidcam.models.sfmlearner import disparity_net
@@ -18,11 +17,6 @@ FLAGS = ["--size", "32", "104", "--accelerator", "cpu", "--logger", "none", "--n
 
 
 @pytest.fixture
-def app() -> typer.Typer:
-    return family
-
-
-@pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(disparity_net, "PLANES", (8, 16, 16, 16, 16, 16, 16))
     monkeypatch.setattr(disparity_net, "DECODED", (8, 8, 16, 16, 16, 16, 16))
@@ -30,7 +24,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "road"
 
 
-def test_train_odometry(app: typer.Typer, data: Path, tmp_path: Path) -> None:
+def test_train_odometry(data: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text("epochs = 3\nbatch = 5\nexplainability = 0.1\n")
     output = tmp_path / "out"
@@ -45,6 +39,6 @@ def test_train_odometry(app: typer.Typer, data: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0 and "validation: drives 2" in shown.stdout and "(mean_motion) 0." in shown.stdout
 
 
-def test_help_gives_examples(app: typer.Typer) -> None:
+def test_help_gives_examples() -> None:
     found = CliRunner().invoke(app, ["train-odometry", "--help"], catch_exceptions=False)
     assert found.exit_code == 0 and "dashcam.mp4" in found.stdout

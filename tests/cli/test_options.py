@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.exceptions import TyperException
 
 from vidcam.attribution.cam import POOLINGS
 from vidcam.cli import COMMANDS, Commands
-from vidcam.cli.options import Config, command, new_family
+from vidcam.cli.options import Config, command
 from vidcam.cli.wording import in_flags, speaking
 from vidcam.errors import LayerError, OptionError
 from vidcam.explaining.choices import Choices
@@ -49,9 +49,9 @@ class Learning(Options):
 
 
 @pytest.fixture
-def run() -> Any:
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the command with some arguments; return the exit code, what is printed and the group."""
-    program, filled = new_family(), []
+    filled: list[Any] = []
 
     def train(
         manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="What to learn.")],
@@ -62,12 +62,17 @@ def run() -> Any:
         """Train."""
         filled.append((manifest, learning, loud))
 
-    command(program, Learning)(train)
+    built = command("train", train)
 
     def call(*arguments: str) -> tuple[int, str, Any]:
         filled.clear()
-        done = CliRunner().invoke(program, ["train", *arguments])
-        return done.exit_code, done.output, filled[0] if filled else done.exception
+        try:
+            built.main(list(arguments), prog_name="train", standalone_mode=False)
+        except TyperException as error:
+            return error.exit_code, error.format_message(), error
+        except OptionError as error:
+            return 1, "", error
+        return 0, capsys.readouterr().out, filled[0] if filled else None
 
     return call
 

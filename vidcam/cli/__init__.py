@@ -22,15 +22,20 @@ COMMANDS = {
     "odometry": ("odometry", "Evaluate a camera's path, given or predicted from pictures."),
     "train-odometry": ("odometry", "Train pose and depth networks on drives, without labels."),
 }
-"""Every command: the module here that holds it, in its `family`, and a line for `vidcam --help`."""
+"""Every command: the module here that holds the function of its name, and a line for `vidcam --help`."""
 
 
 class Commands(Mapping[str, Any]):
-    """The commands, each built when it is asked for: `vidcam --help` loads none of them."""
+    """The commands, each built when it is asked for: `vidcam --help` loads none of them.
+
+    A function becomes a command, and a `typer.Typer` a command with commands of its own.
+    """
 
     def __getitem__(self, name: str) -> Any:
-        built: Any = typer.main.get_command(import_module(f"vidcam.cli.{COMMANDS[name][0]}").family)
-        return built.commands.get(name, built)
+        from vidcam.cli.options import command
+
+        held = getattr(import_module(f"vidcam.cli.{COMMANDS[name][0]}"), name.replace("-", "_"))
+        return typer.main.get_command(held) if isinstance(held, typer.Typer) else command(name, held)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)

@@ -1,7 +1,6 @@
 """Options from a file: an earlier run's run.json, or a TOML file; what is given on the command line wins."""
 
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ def pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """Return options by name; tables become the pairs that a command line would hold."""
     if path.suffix == ".toml":
+        import tomllib  # here, since it takes a while
+
         loaded = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: _as_pairs(value) if isinstance(value, dict) else value for name, value in loaded.items()}
     options = json.loads(path.read_text(encoding="utf-8"))["options"]

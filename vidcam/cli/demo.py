@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidcam.cli.console import progress_bar, show
-from vidcam.cli.options import Writing, command, new_family
+from vidcam.cli.options import Writing
 
 if TYPE_CHECKING:
     from vidcam.data.synthetic import SyntheticClip
@@ -19,10 +19,6 @@ SIZE = (640, 480)
 CLIP = "clip.mp4"
 
 
-family = new_family()
-
-
-@command(family, Writing)
 def demo(
     writing: Writing,
     output: Annotated[

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from vidcam.cli.console import one_line, progress_bar, say, show, warnings_in_one_line
-from vidcam.cli.network import Camera, PublishedNetwork
-from vidcam.cli.options import Config, Writing, command, new_family
+from vidcam.cli.network import Camera, NetworkFiles, PublishedNetwork
+from vidcam.cli.options import Config, Writing
 from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
@@ -60,14 +60,11 @@ class Asked(Options):
     signed: bool = option("Of a regressor: show what lowers the score too.", False, names=("--signed",))
 
 
-family = new_family()
-
-
-@command(family, PublishedNetwork, Camera, Asked, Choices, IntoFolder)
 def explain(
     context: typer.Context,
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Video files, GIFs or folders of frames.")],
     network: PublishedNetwork,
+    files: NetworkFiles,
     camera: Camera,
     choices: Choices,
     place: IntoFolder,
@@ -99,7 +96,7 @@ def explain(
         folders = _folders(videos, place.output)
         for folder in folders:
             check_free(folder, NAMES, force=place.force)
-        model, failed = network.load(), 0
+        model, failed = network.load(files.arguments()), 0
         for video, folder in zip(videos, folders, strict=True):
             try:
                 explanation = _explain(model, video, camera, asked, choices)
@@ -141,7 +138,6 @@ def _repeatable(typed: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {name: str(Path(kept[name]).resolve()) for name in FILES if kept[name]}
 
 
-@command(family, PublishedNetwork, Comparison, Choices, IntoFolder)
 def rank(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video file, GIF or folder of frames.")],
     network: PublishedNetwork,
@@ -149,8 +145,7 @@ def rank(
     choices: Choices,
     place: IntoFolder,
     target: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|INDEX", help="Class; default: the likeliest.", rich_help_panel=WHAT),
+        str | None, typer.Option(metavar="NAME|INDEX", help="Class; default: the likeliest.", rich_help_panel=WHAT)
     ] = None,
     k: Annotated[
         int, typer.Option("--top", min=1, help="Frames to list and to draw.", rich_help_panel=Comparison.panel)
@@ -192,14 +187,12 @@ def rank(
     show(facts, as_json=place.as_json)
 
 
-@command(family, Look, Writing)
 def render(
     explanation: Annotated[Path, typer.Argument(metavar="EXPLANATION.npz", help="What `vidcam explain` wrote.")],
     look: Look,
     writing: Writing,
     output: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output"),
+        Path, typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output")
     ] = Path("overlay.mp4"),
     source: Annotated[Path | None, typer.Option(help="The video, if it is no longer where it was.")] = None,
 ) -> None:

@@ -5,12 +5,9 @@ from typing import Annotated
 import typer
 
 from vidcam.cli.console import progress_bar, table, warnings_in_one_line
-from vidcam.cli.options import Printing, command, new_family
-
-family = new_family()
+from vidcam.cli.options import Printing
 
 
-@command(family, Printing)
 def models(
     printing: Printing,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this model's layers.")] = None,
@@ -27,7 +24,6 @@ def models(
             table(rows, as_json=printing.as_json)
 
 
-@command(family, Printing)
 def methods(printing: Printing) -> None:
     """List the methods."""
     from vidcam.attribution.methods import METHODS

@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcam.cli.console import say
-from vidcam.errors import VidcamError, unknown
+from vidcam.cli.wording import speaking
+from vidcam.errors import unknown
 
 TYPES = {str | Path: Path, str | Path | None: Path | None, Sequence[str]: list[str]}
 """What functions take -> what the command line reads."""
@@ -34,14 +35,14 @@ class Recipes(TyperGroup):
         return command(cmd_name) if cmd_name in names else ctx.fail(unknown("recipe", cmd_name, names))
 
 
-family = typer.Typer(
+manifest = typer.Typer(
     cls=Recipes,
     name="manifest",
     no_args_is_help=True,
     help="Turn a data set, as it was downloaded, into the manifest.csv that training and testing read.",
     **SETTINGS,
 )
-family.callback()(lambda: None)  # a family without commands of its own is one all the same
+manifest.callback()(lambda: None)  # a group without commands of its own is one all the same
 
 
 def command(name: str) -> TyperCommand:
@@ -62,15 +63,13 @@ def _runner(collect: Callable[..., Any]) -> Callable[..., None]:
     def run(as_json: bool, **given: Any) -> None:
         from vidcam.media.staging import check_free
 
-        try:
+        with speaking({name: f"--{name.replace('_', '-')}" for name in given}):
             if output := given["output"]:
                 check_free(output.parent, [output.name], force=given["force"])
             collected = _call(collect, {name: given[name] for name in reading})
             facts = _call(write, {"self": collected} | {name: given[name] for name in writing})
-        except VidcamError as error:
-            raise type(error)(_spoken(str(error), given)) from None
-        for warning in collected.warnings:
-            say(f"warning: {_spoken(warning, given)}")
+            for warning in collected.warnings:
+                say(f"warning: {warning}")
         text = json.dumps(facts, ensure_ascii=False, indent=2) if as_json else "\n".join(collected.lines(facts))
         typer.echo(text)
 
@@ -102,9 +101,3 @@ def _info(taken: inspect.Parameter, about: str) -> Any:
 
 def _call(function: Callable[..., Any], given: dict[str, Any]) -> Any:
     return function(**given, **({"say": say} if "say" in inspect.signature(function).parameters else {}))
-
-
-def _spoken(message: str, options: dict[str, Any]) -> str:
-    """Call a function's arguments, as `test_share=`, what the command line calls them."""
-    names = "|".join(options)
-    return re.sub(rf"\b({names})=(True\b)?", lambda match: f"--{match[1].replace('_', '-')}", message)

@@ -31,19 +31,17 @@ class Network(Options):
     model: str | None = option("A name of `vidcam models`; default: the checkpoint's, or r2plus1d_18.", None)
     options: Mapping[str, Any] = option("Of the network: frames=16, rotation=quat.", {}, names=("--option",))
     checkpoint: Path | None = option("Your own weights: state dict or safetensors.", None)
-    pose: Path | None = option("Of sfmlearner: weights of the pose network.", None)
-    disp: Path | None = option("Of sfmlearner: weights of the depth network.", None)
     device: str = option("Where the network runs.", "auto", check=_no_device, metavar="auto|cpu|cuda", panel="Machine")
 
-    def load(self) -> "Model":
-        """Load the network."""
+    def load(self, files: Mapping[str, Any] | None = None) -> "Model":
+        """Load the network, with what a network of several files takes beside its checkpoint."""
         from vidcam.models.build import load_model
 
         name = self.model
         if name is None and self.checkpoint is None:
-            name = MOTION if self.pose or self.disp else CLASSIFIER
+            name = MOTION if any((files or {}).values()) else CLASSIFIER
         arguments = {part: value for part, value in self.arguments().items() if part != "model"}
-        return load_model(name, **arguments)
+        return load_model(name, **arguments, **files or {})
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,16 @@ class PublishedNetwork(Network):
 
     weights: str = option("Weights to download; none: random.", "DEFAULT", metavar="TAG|none")
     labels: Path | None = option("Class names: one per line, or JSON.", None)
+
+
+@dataclass(frozen=True)
+class NetworkFiles(Options):
+    """The files of a network that has several."""
+
+    panel: ClassVar[str] = Network.panel
+
+    pose: Path | None = option("Of sfmlearner: weights of the pose network.", None)
+    disp: Path | None = option("Of sfmlearner: weights of the depth network.", None)
 
 
 @dataclass(frozen=True)

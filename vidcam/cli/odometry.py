@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from vidcam.cli.console import progress_bar, say, show, table, warnings_in_one_line
-from vidcam.cli.network import Camera, Network
-from vidcam.cli.options import Config, Printing, Writing, command, new_family
+from vidcam.cli.network import Camera, Network, NetworkFiles
+from vidcam.cli.options import Config, Printing, Writing
 from vidcam.errors import OptionError
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.options import Options, option
@@ -63,15 +63,12 @@ class Results(Writing):
         return {name: getattr(self, name) for name in ("plot", "csv", "output", "force")}
 
 
-family = new_family()
-
-
-@command(family, Predicting, Camera, Judging, Results)
 def odometry(
     first: Annotated[
         str, typer.Argument(metavar="POSES_PREDICTED|SEQUENCE", help="A pose file, or with --model a drive.")
     ],
     network: Predicting,
+    files: NetworkFiles,
     camera: Camera,
     judging: Judging,
     results: Results,
@@ -93,13 +90,13 @@ def odometry(
 
       vidcam odometry dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --output odometry-09
     """
-    files = [path for path in (network.pose, network.disp, network.checkpoint) if path is not None]
-    _check_usage(true, network)
+    _check_usage(true, network, files.pose or network.checkpoint)
     from vidcam.odometry.alignment import check_kind
     from vidcam.odometry.evaluation import check_writable, compare, judge, own_poses, write
 
     check_kind(judging.alignment)
-    inputs = [Path(first), *judging.train_poses, *([] if true is None else [true]), *files]
+    given = (true, files.pose, files.disp, network.checkpoint)
+    inputs = [Path(first), *judging.train_poses, *(path for path in given if path is not None)]
     check_writable(inputs, **results.files())
     with warnings_in_one_line():
         if network.model is None:
@@ -107,16 +104,16 @@ def odometry(
             result = compare(Path(first), true, judging.alignment, list(judging.train_poses))
         else:
             drive = _open(first, true, camera, results.csv)
-            prediction = _predict(network, drive, batch)
+            prediction = _predict(network, files, drive, batch)
             result = judge(drive, prediction, true or own_poses(drive), judging.alignment, list(judging.train_poses))
         written = write(result, **results.files())
     _print(result, written, as_json=results.as_json)
 
 
-def _check_usage(true: Path | None, network: Predicting) -> None:
+def _check_usage(true: Path | None, network: Predicting, weights: Path | None) -> None:
     if network.model is None and true is None:
         raise OptionError("give POSES_PREDICTED and POSES_TRUE, or a SEQUENCE and --model to predict its poses")
-    if (network.model is None) != (network.pose is None and network.checkpoint is None):
+    if (network.model is None) != (weights is None):
         raise OptionError("to predict poses give both, --model sfmlearner and its weights by --pose or --checkpoint")
 
 
@@ -129,10 +126,10 @@ def _open(sequence: str, poses: Path | None, camera: Camera, csv: Path | None) -
     return drive
 
 
-def _predict(network: Network, drive: "Drive", batch: int) -> "Prediction":
+def _predict(network: Network, files: NetworkFiles, drive: "Drive", batch: int) -> "Prediction":
     from vidcam.odometry.prediction import predict
 
-    model = network.load()
+    model = network.load(files.arguments())
     with progress_bar("predicting") as progress:
         return predict(model, drive, batch=batch, progress=progress)
 
@@ -162,7 +159,6 @@ def _rows(facts: dict[str, Any], snippet: int) -> list[dict[str, Any]]:
     return rows
 
 
-@command(family, OdometrySettings, Machine, RunFolder, Printing, name="train-odometry")
 def train_odometry(
     data: Annotated[
         list[Path], typer.Argument(metavar="DATA...", help="KITTI's dataset, scenes, a drives.csv, single drives.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
+import typer.main
 from typer.core import TyperCommand
 
 from vidcam.cli.configuration import configure, pairs
@@ -37,44 +38,35 @@ class Writing(Printing):
     force: bool = option("Replace files of an earlier run.", False, names=("--force",))
 
 
-def new_family() -> typer.Typer:
-    """Return what a module's commands are added to."""
+def command(name: str, run: Callable[..., int | None]) -> Any:
+    """Make a function a command: its own parameters are typer's, and each group that it takes becomes options."""
     made = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    made.callback()(lambda: None)  # a family of one command is a family all the same
-    return made
+    made.command(name, cls=Command)(_flat(run))
+    return typer.main.get_command(made)
 
 
-def command(
-    family: typer.Typer, *groups: type[Options], name: str | None = None
-) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
-    """Make a function a command: its own parameters are typer's, and each group that it takes becomes options.
+def _flat(run: Callable[..., int | None]) -> Callable[..., int | None]:
+    """Return the function with the options of its groups as keyword arguments, in the command's own wording."""
+    own = inspect.signature(run, eval_str=True).parameters
+    homes = {part.name: part.annotation for part in own.values() if _is_group(part.annotation)}
 
-    Args:
-        family: what the command is added to.
-        groups: what the function takes beside its own parameters, which tell its groups by their annotations.
-        name: of the command; by default the function's.
-    """
+    def call(**given: Any) -> int | None:
+        context = given.pop("context")
+        with speaking(dict(_flags(context.command.params))):
+            filled = {home: _filled(group, given) for home, group in homes.items()}
+            return run(**given, **filled, **({"context": context} if "context" in own else {}))
 
-    def decorate(run: Callable[..., int | None]) -> Callable[..., int | None]:
-        own = inspect.signature(run, eval_str=True).parameters
-        homes = {part.annotation: part.name for part in own.values() if part.annotation in groups}
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    plain = [part for part in own.values() if part.name not in ("context", *homes)]
+    shown = [context, *(part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in plain)]
+    shown += [made for group in homes.values() for made in _options(group)]
+    call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    call.__doc__, call.__name__ = run.__doc__, run.__name__
+    return call
 
-        def call(**given: Any) -> int | None:
-            context = given.pop("context")
-            with speaking(dict(_flags(context.command.params))):
-                filled = {homes[group]: _filled(group, given) for group in groups}
-                return run(**given, **filled, **({"context": context} if "context" in own else {}))
 
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        plain = [part for part in own.values() if part.name not in ("context", *homes.values())]
-        shown = [context, *(part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in plain)]
-        shown += [made for group in groups for made in _options(group)]
-        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        call.__doc__, call.__name__ = run.__doc__, run.__name__
-        family.command(name or run.__name__, cls=Command)(call)
-        return run
-
-    return decorate
+def _is_group(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, Options)
 
 
 class Command(TyperCommand):
@@ -113,8 +105,8 @@ def _options(group: type[Options]) -> Iterator[inspect.Parameter]:
             made = typer.Option(
                 *about.names,
                 help=about.help,
-                metavar=about.metavar or "|".join(about.choices) or _metavar(part.annotation),
-                rich_help_panel=about.panel or group.panel,
+                metavar=about.metavar or "|".join(about.choices) or _metavar(part.annotation, about),
+                rich_help_panel=about.panel,
             )
             kind, default = _as_typed(part, about)
             yield part.replace(annotation=Annotated[kind, made], default=default)
@@ -151,8 +143,10 @@ def _read(name: str, about: Declared, hint: Any, value: Any) -> Any:
     return value
 
 
-def _metavar(hint: Any) -> str | None:
+def _metavar(hint: Any, about: Declared) -> str | None:
     """Return what stands for one of several values; typer knows the other types."""
+    if callable(about.cli):
+        return None
     several = next((get_args(kind)[0] for kind in members(hint) if is_sequence(kind)), None)
     return "NAME=VALUE" if _is_mapping(hint) else f"<{several.__name__.lower()}>" if several else None
 

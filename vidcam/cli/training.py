@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vidcam.cli.console import progress_bar, show, warnings_in_one_line
-from vidcam.cli.options import Config, Printing, command, new_family
+from vidcam.cli.options import Config, Printing
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
 from vidcam.training.settings import Machine, RunFolder
 
@@ -15,10 +15,6 @@ FIRST = ("model", "split", "per_video", "per_clip", "mean_class_accuracy", "per_
 """What people look for in a report."""
 
 
-family = new_family()
-
-
-@command(family, Printing)
 def check(
     manifest: Listed,
     printing: Printing,
@@ -36,7 +32,6 @@ def check(
     return 1 if report.problems else 0
 
 
-@command(family, ClassifierSettings, ClassifierMachine, RunFolder, Printing)
 def train(
     manifest: Listed,
     settings: ClassifierSettings,
@@ -60,7 +55,6 @@ def train(
     _show_report(report.as_dict(), place.output, ("checkpoint.safetensors", "report.json"), as_json=printing.as_json)
 
 
-@command(family, SplitTest, Machine, Printing)
 def test(manifest: Listed, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
     """Test a trained network on a split of a manifest: accuracy per clip, video and class."""
     with warnings_in_one_line():

@@ -1,8 +1,8 @@
 """Declaring options: fields of a frozen dataclass that know their help, their check and their place in a command."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
-from types import UnionType
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from vidcam.errors import OptionError, unknown
@@ -78,7 +78,7 @@ def option(help: str, default: Any = MISSING, **more: Any) -> Any:
             metavar: stands for the value in a command's help.
             names: flags of the command line, where they are not the option's own name; a switch with a name of its
                 own, as "--force", has no opposite.
-            panel: the heading that it stands under in a command's help; by default the one of its class.
+            panel: the heading that it stands under in a command's help; by default the one of the class that has it.
             cli: reads the value from the command line's text; False leaves the option out there.
     """
     metadata = {"option": Declared(help=help, **more)}
@@ -102,6 +102,9 @@ class Options:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        for part in [part for part in vars(cls).values() if isinstance(part, Field) and "option" in part.metadata]:
+            about: Declared = part.metadata["option"]
+            part.metadata = MappingProxyType({"option": replace(about, panel=about.panel or cls.panel)})
         for part in fields(cls):  # those inherited: the class is no dataclass yet
             default = vars(cls).get(part.name, MISSING)
             if default is not MISSING and not isinstance(default, Field):

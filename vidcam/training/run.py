@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidcam.training.folder import leaving_none_empty, prepare_folder
+from vidcam.errors import OptionError
+from vidcam.training.folder import leaving_none_empty, make_folder
 from vidcam.training.lightning import Callback, LightningModule, Trainer
 from vidcam.training.loading import TrainingData
-from vidcam.training.saving import Saving
+from vidcam.training.saving import LAST, Saving, read_settings
 from vidcam.training.settings import Machine, RunFolder, RunSettings
 from vidcam.training.trainer import build_trainer, check_machine, quiet
 
@@ -56,12 +57,13 @@ class Run:
             options: more of the Trainer's.
 
         Raises:
-            OptionError: see `prepare_folder` and `check_machine`.
+            OptionError: the machine does not have what is asked for, or the folder holds a run that shall neither go on
+                nor be replaced, or one of other settings or data.
             ModelError: `last.ckpt` is damaged.
         """
         check_machine(self.machine)
         with leaving_none_empty(self.folder), quiet():
-            last = prepare_folder(self.place, self.settings, self.data, origin=self.origin, written=self.written)
+            last = self._begin()
             trainer = build_trainer(
                 self.machine,
                 self.place,
@@ -73,3 +75,18 @@ class Run:
             trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)
             trainer.strategy.barrier()
         return trainer
+
+    def _begin(self) -> Path | None:
+        """Make the folder and return the `last.ckpt` to go on from, if there is one."""
+        make_folder(self.place, self.written)
+        last = self.folder / LAST
+        if not self.place.resume or not last.exists():
+            return None
+        before = read_settings(last)
+        self.settings.check_same(before)
+        for name, value in self.data.items():
+            if before.get(name, value) != value:
+                raise OptionError(
+                    f"cannot resume: the {self.origin}'s {name} are not those of the run; use another output"
+                )
+        return last

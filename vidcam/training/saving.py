@@ -33,7 +33,7 @@ class Saving(Callback, ABC):
         """Say how good the epoch's model is, in values that JSON takes."""
 
     @abstractmethod
-    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
         """Return what is higher for the better of two that were judged."""
 
     @abstractmethod
@@ -47,10 +47,6 @@ class Saving(Callback, ABC):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember what was best before."""
         self.best = state_dict["best"]
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the loader the epoch."""
-        trainer.datamodule.begin(trainer.current_epoch)  # type: ignore[attr-defined]
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save in the middle of an epoch; its end has a hook of its own."""
@@ -70,9 +66,9 @@ class Saving(Callback, ABC):
         trainer.save_checkpoint(self.folder / LAST)
 
     def _consider(self, trainer: Trainer, module: LightningModule) -> None:
-        found = self.judge(trainer, module)
-        if not self.best or self.rank(found) > self.rank(self.best):
-            self.best = found
+        judged = self.judge(trainer, module)
+        if not self.best or self.rank(judged) > self.rank(self.best):
+            self.best = judged
             if trainer.is_global_zero:
                 self.write(module)
 
@@ -104,7 +100,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
-        found: dict[str, Any] = json.loads(next(s for s in states.values() if "settings" in s)["settings"])
+        settings: dict[str, Any] = json.loads(next(s for s in states.values() if "settings" in s)["settings"])
     except Exception:  # given garbage, the readers raise whatever they stumble upon
         raise ModelError(f"{path} is damaged, or not of a training run of vidcam's") from None
-    return found
+    return settings

@@ -49,9 +49,7 @@ class Machine(Options):
     strategy: str = option("Lightning's: auto, ddp, fsdp ...", "auto")
     num_nodes: int = option("Machines.", 1, least=1)
     precision: str = option(
-        "Lightning's.",
-        "32-true",
-        choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+        "Lightning's.", "32-true", choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
     )
     workers: int = option("Processes that load ahead, per device.", 0, least=0)
     progress: bool = option("Whether to show a bar on stderr.", True, cli=False)

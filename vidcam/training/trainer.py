@@ -14,6 +14,7 @@ from vidcam.training.lightning import (
     Callback,
     CPUAccelerator,
     CSVLogger,
+    LightningModule,
     Logger,
     MisconfigurationException,
     RichProgressBar,
@@ -23,6 +24,14 @@ from vidcam.training.lightning import (
 from vidcam.training.settings import Machine, RunFolder
 
 LOGGER_NAMES = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning")
+
+
+class Telling(Callback):
+    """Tell the loader which epoch begins."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell it."""
+        trainer.datamodule.begin(trainer.current_epoch)  # type: ignore[attr-defined]
 
 
 def build_trainer(
@@ -48,7 +57,7 @@ def build_trainer(
             num_nodes=machine.num_nodes,
             precision=machine.precision,  # type: ignore[arg-type]
             logger=_logger(place),
-            callbacks=[*callbacks, *bar],
+            callbacks=[Telling(), *callbacks, *bar],
             enable_progress_bar=machine.progress,
             enable_checkpointing=False,
             enable_model_summary=False,

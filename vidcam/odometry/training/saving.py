@@ -36,9 +36,9 @@ class OdometrySaving(Saving):
             return {"epoch": trainer.current_epoch, JUDGES[0]: module.validated["photometric"]}
         return {"epoch": trainer.current_epoch, JUDGES[1]: module.history[-1]["loss"]}
 
-    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
         """Return what is higher for the better of two."""
-        return (-next(found[name] for name in JUDGES if name in found),)
+        return (-next(judged[name] for name in JUDGES if name in judged),)
 
     def write(self, module: LightningModule) -> None:
         """Write both networks."""

@@ -43,13 +43,7 @@ class TrainingClips(TrainingData):
         if settings.class_balance == "sampling":
             classes = [y for y in train.classes for _ in range(settings.clips_per_video)]
         super().__init__(
-            train,
-            validation,
-            batch=settings.batch,
-            seed=settings.seed,
-            workers=workers,
-            classes=classes,
-            join=collate,
+            train, validation, batch=settings.batch, seed=settings.seed, workers=workers, classes=classes, join=collate
         )
 
 

@@ -100,13 +100,13 @@ class Classifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Write the answers of all processes to `keep_in`, once where it is the same file for all."""
-        found = self._collected(self.tested)
+        answers = self._collected(self.tested)
         assert self.keep_in is not None
         if self.trainer.is_global_zero:
-            found.save(self.keep_in)
+            answers.save(self.keep_in)
         self.trainer.strategy.barrier()
         if not self.keep_in.exists():
-            found.save(self.keep_in)
+            answers.save(self.keep_in)
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and its schedule."""
@@ -136,11 +136,11 @@ class Classifier(LightningModule):
         none = Predictions(
             empty, empty, empty, np.zeros((0, len(self.model.labels))), dataset.broken() if dataset else {}
         )
-        found = gather(merge([none, *self._answers]))
+        answers = gather(merge([none, *self._answers]))
         self._answers.clear()
-        if not len(found.video):
+        if not len(answers.video):
             raise MediaError("none of the split's videos can be read")
-        return found
+        return answers
 
 
 def class_weights(classes: list[int], count: int) -> Tensor:

@@ -41,11 +41,11 @@ class ClassifierSaving(Saving):
         said = module.measured
         return {"epoch": trainer.current_epoch, "accuracy": said.per_video.top(1), "loss": said.loss}
 
-    def rank(self, found: Mapping[str, Any]) -> tuple[float, ...]:
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
         """Return what is higher for the better of two."""
-        if "loss" not in found:
-            return (found["epoch"],)
-        return (found["accuracy"], -found["loss"]) if self.monitor == "accuracy" else (-found["loss"],)
+        if "loss" not in judged:
+            return (judged["epoch"],)
+        return (judged["accuracy"], -judged["loss"]) if self.monitor == "accuracy" else (-judged["loss"],)
 
     def write(self, module: LightningModule) -> None:
         """Write the checkpoint."""

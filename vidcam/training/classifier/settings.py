@@ -7,110 +7,78 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vidcam.data.reading import Reading
 from vidcam.errors import OptionError, unknown
-from vidcam.options import option
+from vidcam.options import Options, option
 from vidcam.training.settings import Machine, RunSettings
 
 if TYPE_CHECKING:
     from vidcam.data.augmentation import Augmentation
 
-NETWORK, DATA = "What is trained", "What it learns from"
+
+@dataclass(frozen=True)
+class Start(Options):
+    """Which network is trained, and what it starts from."""
+
+    panel: ClassVar[str] = "What is trained"
+
+    model: str | None = option("A name of `vidcam models`; default: the checkpoint's, or cnn_lstm.", None)
+    options: Mapping[str, Any] = option(
+        "Of the network: hidden=128, frames=16.", {}, more="`MODELS[name].options` has them.", names=("--option",)
+    )
+    weights: str | None = option("Published weights to start from.", None, metavar="TAG")
+    checkpoint: str | Path | None = option(
+        "Own weights to start from.", None, more="Where its labels are others, the last layer is made anew."
+    )
+    freeze: Sequence[str] = option(
+        "Stays as it is; backbone: all but the head.", (), more="As in `net.named_modules()`.", metavar="PART"
+    )
 
 
 @dataclass(frozen=True)
-class ClassifierSettings(RunSettings, Reading):
+class Samples(Reading):
+    """What a classifier learns from, and what it is judged by."""
+
+    panel: ClassVar[str] = "What it learns from"
+
+    train_split: str = option("Split to learn from.", "train")
+    validation_split: str | None = option(
+        "Chooses the best epoch; none: the last.", None, more='None takes "validation" or "val" if there is one.'
+    )
+    test_split: str | None = option("For the report.", None, more='None takes "test", or else what there is.')
+    augment: Mapping[str, Any] | None = option(
+        "Random changes: flip=0.", {}, more="Fields of `Augmentation`; None trains on what a test would see."
+    )
+    class_balance: str = option(
+        "For rare classes: drawn as often as others, or weighed more.", "none", choices=("sampling", "loss", "none")
+    )
+    clips_per_video: int = option("Random clips in an epoch.", 1, least=1)
+    test_clips: int = option("Per video in validation and test, spread evenly.", 4, least=1)
+
+
+@dataclass(frozen=True)
+class ClassifierSettings(RunSettings, Samples, Start):
     """Everything that the trained weights of a classifier depend on."""
 
     EXTENSIBLE: ClassVar[tuple[str, ...]] = ("epochs", "early_stopping", "save_every", "backend", "test_split")
-
-    model: str | None = option(
-        "A name of `vidcam models`; default: the checkpoint's, or cnn_lstm.", None, panel=NETWORK
-    )
-    options: Mapping[str, Any] = option(
-        "Of the network: hidden=128, frames=16.",
-        {},
-        more="`vidcam.models.build.MODELS[name].options` has them all.",
-        names=("--option",),
-        panel=NETWORK,
-    )
-    weights: str | None = option(
-        "Published weights to start from.", None, more="None starts from random ones.", metavar="TAG", panel=NETWORK
-    )
-    checkpoint: str | Path | None = option(
-        "Own weights to start from.",
-        None,
-        more="Where its labels are others, the last layer is made anew.",
-        panel=NETWORK,
-    )
-    freeze: Sequence[str] = option(
-        "Stays as it is; backbone: all but the head.",
-        (),
-        more="Names as in `net.named_modules()`; statistics of batch norm stay too.",
-        metavar="PART",
-        panel=NETWORK,
-    )
-    train_split: str = option("Split to learn from.", "train", panel=DATA)
-    validation_split: str | None = option(
-        "Chooses the best epoch; none: the last.",
-        None,
-        more='None takes "validation" or "val" if there is one.',
-        panel=DATA,
-    )
-    test_split: str | None = option(
-        "For the report.",
-        None,
-        more='None takes "test", or else the validation split, or else the training split.',
-        panel=DATA,
-    )
-    augment: Mapping[str, Any] | None = option(
-        "Random changes: flip=0.",
-        {},
-        more="Changes to the fields of `Augmentation`; None trains on what a test would see.",
-        panel=DATA,
-    )
-    class_balance: str = option(
-        "For rare classes.",
-        "none",
-        more='"sampling" draws every class equally often, "loss" weighs rare classes more.',
-        choices=("sampling", "loss", "none"),
-        panel=DATA,
-    )
-    clips_per_video: int = option("Random clips in an epoch.", 1, least=1, panel=DATA)
-    test_clips: int = option("Per video in validation and test, spread evenly.", 4, least=1, panel=DATA)
 
     epochs: int = option("How often each video is seen.", 30, least=1)
     batch: int = option("Clips per step and device.", 8, least=1)
     learning_rate: float = option("Of AdamW.", 1e-3, above=0)
     head_learning_rate: float | None = option(
-        "Of the head.",
-        None,
-        more="None takes `learning_rate`. The head is the last part that has parameters, or in a network with a part "
-        'named "backbone" all other parts.',
-        least=0,
+        "Of the head: the last part, or all but a part named backbone; default: the rate of all.", None, least=0
     )
-    backbone_learning_rate: float | None = option(
-        "Of all but the head.", None, more="None takes `learning_rate`.", least=0
-    )
+    backbone_learning_rate: float | None = option("Of all but the head; default: the rate of all.", None, least=0)
     weight_decay: float = option("Of AdamW.", 0.01, least=0)
     schedule: str = option(
-        "Of the learning rate.",
+        "Of the learning rate: to zero by steps, or to a tenth when the validation loss stands still.",
         "cosine",
-        more='"cosine" falls to zero after each step; "plateau" falls to a tenth when the validation loss has not '
-        "fallen for three epochs.",
         choices=("cosine", "plateau", "none"),
     )
-    warmup_epochs: float = option("The rate rises from zero.", 0.0, more='Not for "plateau".', least=0)
+    warmup_epochs: float = option("The rate rises from zero; not for plateau.", 0.0, least=0)
     label_smoothing: float = option("Share of the target spread over all classes.", 0.0, least=0, below=1)
     clip_gradients: float | None = option("Largest norm of the gradient.", None, above=0)
     accumulate: int = option("Batches per step.", 1, least=1)
-    early_stopping: int | None = option(
-        "Stop after so many in which `monitor` has not become better.", None, least=1, metavar="EPOCHS"
-    )
-    monitor: str = option(
-        "What is best.",
-        "accuracy",
-        more="Of the validation videos; among equal accuracies the lower loss.",
-        choices=("accuracy", "loss"),
-    )
+    early_stopping: int | None = option("Stop after so many in vain.", None, least=1, metavar="EPOCHS")
+    monitor: str = option("What is best; ties: the lower loss.", "accuracy", choices=("accuracy", "loss"))
 
     @property
     def augmentation(self) -> "Augmentation | None":
