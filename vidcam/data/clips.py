@@ -1,8 +1,9 @@
 """Clips of the videos of a manifest, for training and for testing."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class ClipDataset(Dataset[Sample | None]):
         labels: the classes, in the order of their indices.
         frames: T.
         frame_rate: frames per second; None takes every frame of the source.
-        preprocessing: what the network wants.
+        preprocessing: what the network wants; of several inputs by their names, and then x holds a clip by each.
         clips: "random" starts anywhere, differently in every epoch; "uniform" spreads the clips from the first frame to
             the last, and puts a single one in the middle.
         per_video: clips per row and epoch; those of a row follow each other.
@@ -57,7 +58,7 @@ class ClipDataset(Dataset[Sample | None]):
         *,
         frames: int,
         frame_rate: float | None,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | Mapping[str, Preprocessing],
         clips: str = "random",
         per_video: int = 1,
         augment: Augmentation | None = None,
@@ -130,7 +131,7 @@ class ClipDataset(Dataset[Sample | None]):
             others = [i for i, y in enumerate(self.classes) if y == self.classes[video] and i != video]
             yield from rng.permutation(others)[:TRIES].tolist()
 
-    def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor:
+    def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor | dict[str, Tensor]:
         source = self._source(video)
         if self.clips == "random":
             indices = source.random(rng, self.frames, self.frame_rate)
@@ -138,14 +139,22 @@ class ClipDataset(Dataset[Sample | None]):
             indices = source.uniform(clip, self.per_video, self.frames, self.frame_rate)
         frames = source.read(indices)
         place = {frame.index: i for i, frame in enumerate(frames)}
-        fed = self._prepared(frames, rng)[[place[index] for index in indices]]  # (T, C, H, W)
-        return fed.transpose(0, 1).contiguous()
+        order = [place[index] for index in indices]
+        if isinstance(self.preprocessing, Preprocessing):
+            return self._prepared(frames, order, self.preprocessing, rng)
+        inputs = self.preprocessing.items()  # a copy of the chance: what changes one of them changes all alike
+        return {name: self._prepared(frames, order, own, deepcopy(rng)) for name, own in inputs}
 
-    def _prepared(self, frames: Sequence[Frame], rng: np.random.Generator) -> Tensor:
+    def _prepared(
+        self, frames: Sequence[Frame], order: Sequence[int], preprocessing: Preprocessing, rng: np.random.Generator
+    ) -> Tensor:
+        """Return (C, T, H, W)."""
         if self.augment is None:
-            return torch.stack([self.preprocessing(frame.pixels) for frame in frames])
-        pixels = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(0, 3, 1, 2)
-        return self.augment(pixels, self.preprocessing, rng)
+            prepared = torch.stack([preprocessing(frame.pixels) for frame in frames])
+        else:
+            pixels = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(0, 3, 1, 2)
+            prepared = self.augment(pixels, preprocessing, rng)
+        return prepared[order].transpose(0, 1).contiguous()
 
     def _source(self, video: int) -> Source:
         found = self._sources.pop(video, None) or Source(self.rows[video], backend=self.backend)

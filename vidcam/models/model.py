@@ -205,6 +205,13 @@ class Model:
         parts = {name: [[frame[name] for frame in clip] for clip in clips] for name in self.inputs}  # type: ignore[index]
         return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
 
+    def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
+        if isinstance(clips, Tensor):
+            return arranged(clips.transpose(1, 2), self.input_layout)
+        parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
+        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
         return arranged(stacked, self.input_layout).contiguous().to(self.device)

@@ -1,5 +1,6 @@
 """Classifier: how a model learns from a batch and what is kept of its answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from vidcam.attribution.layers import call
 from vidcam.attribution.scores import logits
 from vidcam.data.clips import ClipDataset
 from vidcam.errors import MediaError, ModelError
@@ -43,9 +45,9 @@ class Classifier(LightningModule):
         """The answers of the last validation."""
         self._answers: list[Predictions] = []
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, K) logits."""
-        return logits(self.net(x if self.model.input_layout == "b c t h w" else x.transpose(1, 2)))
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """(B, 3, T, H, W), or such by the names of several inputs -> (B, K) logits."""
+        return logits(call(self.net, self.model.arrange(x)))
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set the mode; frozen parts stay in eval mode, so that their statistics do not drift."""
