@@ -208,7 +208,7 @@ class Model:
     def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
         if isinstance(clips, Tensor):
-            return arranged(clips.transpose(1, 2), self.input_layout)
+            return arranged(clips, self.input_layout)
         parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
         return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
 
