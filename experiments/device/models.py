@@ -56,7 +56,7 @@ def _apart(heat: Tensor, expected: Tensor) -> float:
 
 def _geometry(bench: Bench) -> Case:
     """Measure where layers look, which must be what is known."""
-    model = resnet(bench)
+    model = network("r2plus1d_18", bench.device)
     clip = subject(model, 1).x
     for layer in ("stem",) if bench.quick else ("layer1", "layer3", "layer4"):
         start = time.perf_counter()
@@ -81,7 +81,7 @@ def _lack(bench: Bench) -> Case:
         yield {"what": "lack of memory", "skipped": "no CUDA device"}
         return
     model, clip = resnet(bench), motion(bench.folder(), 0, frames=320)
-    explain = partial(vidcam.explain, model, clip, target=0, batch=16)
+    explain = partial(vidcam.explain, model, clip, target=0, batch=16, method="layer_cam")
     before = explain().heat
     free(bench)
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 2**26) / _whole())

@@ -58,8 +58,9 @@ def spread(times: list[float]) -> Line:
 
 
 def peak(bench: Bench, call: Call) -> Line:
-    """Return how much memory is taken at most above what was taken before."""
+    """Call, and return how much memory was taken at most above what was taken before."""
     if not bench.cuda:
+        call()
         return {}
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
@@ -70,17 +71,17 @@ def peak(bench: Bench, call: Call) -> Line:
 
 
 def waits(bench: Bench, call: Call) -> Line:
-    """Return how often the host waits for the device, and where, as torch's debug mode warns of it."""
+    """Call, and return how often the host waited for the device, and where, as torch's debug mode warns of it."""
     if not bench.cuda:
         return {}
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
             call()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    told = [warning for warning in caught if "synchroniz" in str(warning.message)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    told = [warning for warning in caught if "called a synchronizing" in str(warning.message)]
     places = Counter(f"{Path(warning.filename).name}:{warning.lineno}" for warning in told)
     return {"waits": len(told), "where": dict(places.most_common(8))}
