@@ -79,12 +79,8 @@ def _steps(bench: Bench, net: nn.Module, loss: Any, low: bool) -> Line:
 
     def measured() -> Line:
         taken = [clock(bench, step) for _ in range(4 if bench.quick else 12)][2:]
-        return {
-            **spread(taken),
-            **peak(bench, step),
-            "first_loss": _number(values[0]),
-            "last_loss": _number(values[-1]),
-        }
+        losses = {"first_loss": _number(values[0]), "last_loss": _number(values[-1])}
+        return {**spread(taken), **losses, **peak(bench, step)}
 
     return attempt(measured)
 
@@ -143,7 +139,7 @@ def _odometry(bench: Bench) -> Case:
         told = attempt(partial(_timed, bench, run))
         yield {"what": "odometry", "epochs": epochs, "of_these_new": more, **told}
         fits = 0.9 * (end - bench.seconds) / told.get("seconds", math.inf)
-        more = 0 if bench.quick else int(more * min(2, fits))
+        more = 0 if bench.quick else int(more * max(0, min(2, fits)))
 
 
 def _fit(drives: list[Path], **how: Any) -> Line:
@@ -158,9 +154,9 @@ def _fit(drives: list[Path], **how: Any) -> Line:
 def _ate(odometry: Sequence[Mapping[str, Any]]) -> Line:
     """Return the mean error of snippets of three frames, of the network and of the baselines, which see no picture."""
     for row in odometry:
-        rivals = {name: told["ate_3_mean"] for name, told in row["baselines"].items()}
-        told = {"network": row["ate_3_mean"], **rivals}
-        return {f"ate_3_{name}_m": round(value, 4) for name, value in told.items()}
+        rivals = {name: errors["ate_3_mean"] for name, errors in row["baselines"].items()}
+        means = {"network": row["ate_3_mean"], **rivals}
+        return {f"ate_3_{name}_m": round(mean, 4) for name, mean in means.items()}
     return {}
 
 
