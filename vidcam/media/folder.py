@@ -92,4 +92,5 @@ def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
 def _decode(file: Path) -> VideoFrame:
     # An open file and not its name: in a name FFmpeg would take "%d" for a number to fill in.
     with file.open("rb") as data, av.open(data, "r", **LENIENT) as container:
-        return next(container.decode(video=0))
+        frame: VideoFrame = next(container.decode(video=0))
+        return frame
