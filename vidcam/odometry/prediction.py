@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capture import untouched
+from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import call
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
