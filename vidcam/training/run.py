@@ -15,7 +15,7 @@ from vidcam.training.trainer import build_trainer, check_machine, quiet
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What is computed, on what, and where it leaves what."""
 
     settings: RunSettings

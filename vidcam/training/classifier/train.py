@@ -22,7 +22,7 @@ from vidcam.training.classifier.saving import BEST, SKIPPED, ClassifierSaving
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
 from vidcam.training.classifier.testing import TESTED, run_test
 from vidcam.training.lightning import rank_zero_only
-from vidcam.training.run import Run
+from vidcam.training.run import TrainingRun
 from vidcam.training.saving import LAST, Patience
 from vidcam.training.settings import Machine, RunFolder
 
@@ -54,7 +54,7 @@ def train(
     settings = _settled(settings, listed)
     _check_choices(listed, settings)
     model = starting_model(settings, listed.labels)
-    run = Run(settings, machine, place, _data(listed, settings), origin="manifest", written=WRITTEN)
+    run = TrainingRun(settings, machine, place, _data(listed, settings), origin="manifest", written=WRITTEN)
     _fit(run, settings, machine, model, TrainingClips(listed, model, settings, workers=machine.workers), listed)
     return _report(listed, settings, machine, run.folder)
 
@@ -132,7 +132,7 @@ def _data(manifest: Manifest, settings: ClassifierSettings) -> dict[str, Any]:
 
 
 def _fit(
-    run: Run,
+    run: TrainingRun,
     settings: ClassifierSettings,
     machine: ClassifierMachine,
     model: Model,
