@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vidcam.training.batches import Indices
 from vidcam.types import Floats
@@ -73,12 +72,3 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
     _, first = np.unique(np.stack([video, clip]), axis=1, return_index=True)
     broken = {key: why for part in parts for key, why in part.broken.items()}
     return Predictions(video[first], clip[first], truth[first], probabilities[first], dict(sorted(broken.items())))
-
-
-def gather(part: Predictions) -> Predictions:
-    """Join the parts of all processes, in each of them."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return merge([part])
-    parts: list[Predictions] = [part] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, part)
-    return merge(parts)
