@@ -116,9 +116,9 @@ def untouched(net: nn.Module) -> Iterator[None]:
             module.training = flag
         for parameter, flag in frozen:
             parameter.requires_grad_(flag)
-        for module, found in buffers:
+        for module, before in buffers:
             module._buffers.clear()
-            module._buffers.update(found)
+            module._buffers.update(before)
         with torch.no_grad():
             for buffer, copy, version in copies:
                 if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
@@ -191,12 +191,12 @@ class _Recorder:
     def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:
         """Differentiate the batch's sum, per layer; samples do not depend on each other in eval mode."""
         kept = [call for calls in self.calls.values() for call in calls]
-        found: Sequence[Tensor | None] = [None] * len(kept)
+        slopes: Sequence[Tensor | None] = [None] * len(kept)
         if value.requires_grad:
-            found = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
-        if not all(g is None or torch.isfinite(g).all() for g in found):
+            slopes = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
+        if not all(g is None or torch.isfinite(g).all() for g in slopes):
             raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
-        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, found, strict=True)])
+        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, slopes, strict=True)])
         return {name: _join([next(each) for _ in calls]) for name, calls in self.calls.items()}
 
 

@@ -46,7 +46,7 @@ def first_tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
     parts: Iterable[Any] = named_parts(value).values()
-    return next((found for part in parts if (found := first_tensor(part)) is not None), None)
+    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -87,12 +87,12 @@ def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tup
 
     Layers that are not reached, are called several times or return no tensor are left out.
     """
-    found: dict[str, list[tuple[torch.Size, Shape | None]]] = {name: [] for name in names}
+    calls_of: dict[str, list[tuple[torch.Size, Shape | None]]] = {name: [] for name in names}
 
     def hook(name: str, output: Any) -> None:
         tensor = first_tensor(output)
         if tensor is not None:
-            found[name].append((tensor.shape, token_grid(name, output).get(name)))
+            calls_of[name].append((tensor.shape, token_grid(name, output).get(name)))
 
     handles = [
         find_layer(net, name).register_forward_hook(lambda _m, _a, output, name=name: hook(name, output))
@@ -104,7 +104,7 @@ def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tup
     finally:
         for handle in handles:
             handle.remove()
-    return {name: calls[0] for name, calls in found.items() if len(calls) == 1}
+    return {name: calls[0] for name, calls in calls_of.items() if len(calls) == 1}
 
 
 def grid_axes(layout: str) -> str:

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, exif_orientation, orientation
-from vidcam.media.source import DEFAULT_RATE, reason
+from vidcam.media.source import DEFAULT_RATE, LENIENT, reason
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels
 
@@ -91,5 +91,6 @@ def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
 
 def _decode(file: Path) -> VideoFrame:
     # An open file and not its name: in a name FFmpeg would take "%d" for a number to fill in.
-    with file.open("rb") as data, av.open(data, "r", metadata_errors="replace") as container:
-        return next(container.decode(video=0))
+    with file.open("rb") as data, av.open(data, "r", **LENIENT) as container:
+        frame: VideoFrame = next(container.decode(video=0))
+        return frame

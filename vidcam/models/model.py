@@ -22,7 +22,7 @@ from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_cl
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats, Pixels
 
-Clip = Sequence[Tensor | Mapping[str, Tensor]]
+PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
 
 
@@ -191,7 +191,7 @@ class Model:
             return self.preprocessing(pixels)
         return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
 
-    def batch(self, clips: Sequence[Clip]) -> Any:
+    def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.
 
         Args:
@@ -208,7 +208,7 @@ class Model:
     def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
         if isinstance(clips, Tensor):
-            return arranged(clips.transpose(1, 2), self.input_layout)
+            return arranged(clips, self.input_layout)
         parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
         return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
 

@@ -20,7 +20,7 @@ APART_SECONDS = 0.25
 
 
 @dataclass
-class Run:
+class Results:
     """What the files of a run are made of."""
 
     explanation: Explanation
@@ -44,33 +44,33 @@ class Output:
 
     name: str
     about: str
-    write: Callable[[Run, Path], Sequence[str] | None]
+    write: Callable[[Results, Path], Sequence[str] | None]
     """Writes it to a path, and returns what a viewer must know."""
     wanted: Callable[[Explanation], bool] = _always
     """Whether there is anything to write."""
 
 
-def _npz(run: Run, path: Path) -> None:
+def _npz(run: Results, path: Path) -> None:
     run.explanation.save(path)
 
 
-def _overlay(run: Run, path: Path) -> Sequence[str]:
+def _overlay(run: Results, path: Path) -> Sequence[str]:
     return render(run.explanation, path, progress=run.progress, **run.look)
 
 
-def _drive(run: Run, path: Path) -> Sequence[str]:
+def _drive(run: Results, path: Path) -> Sequence[str]:
     return render_drive(run.explanation, path)
 
 
-def _frames(run: Run, path: Path) -> None:
+def _frames(run: Results, path: Path) -> None:
     contact_sheet(run.explanation, path, apart_seconds=APART_SECONDS)
 
 
-def _timeline(run: Run, path: Path) -> None:
+def _timeline(run: Results, path: Path) -> None:
     timeline(run.explanation, path)
 
 
-def _json(run: Run, path: Path) -> None:
+def _json(run: Results, path: Path) -> None:
     notes = [*run.explanation.notes, *run.said]
     facts = {"options": run.options, "explanation": run.explanation.summary(), "notes": notes}
     path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def write_outputs(
         progress: called after every frame that was drawn.
     """
     _check_apart(explanation.provenance.get("source"), directory)
-    run = Run(explanation, options, look or {}, progress)
+    run = Results(explanation, options, look or {}, progress)
     check_free(directory, NAMES, force=force)
     chosen = [output for output in OUTPUTS if output.wanted(explanation)]
     with staged(directory, [output.name for output in chosen], force=force) as part:
