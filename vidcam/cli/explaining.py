@@ -34,7 +34,7 @@ class IntoFolder(Writing):
 
 
 @dataclass(frozen=True)
-class Asked(Options):
+class AskedScores(Options):
     """Which scores are explained."""
 
     panel: ClassVar[str] = WHAT
@@ -54,7 +54,7 @@ def explain(
     camera: Camera,
     choices: Choices,
     place: IntoFolder,
-    asked: Asked,
+    asked: AskedScores,
     config: Config = None,
 ) -> int:
     """Explain videos: which frames and regions speak for a class, or move the output of a regressor.
@@ -96,7 +96,7 @@ def explain(
     return 1 if failed else 0
 
 
-def _explain(model: "Model", video: str, camera: Camera, asked: Asked, choices: Choices) -> "Explanation":
+def _explain(model: "Model", video: str, camera: Camera, asked: AskedScores, choices: Choices) -> "Explanation":
     from vidcam import explain
 
     wanted = {**asked.arguments(), "target": list(asked.target)}

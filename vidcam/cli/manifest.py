@@ -73,7 +73,7 @@ def _runner(collect: Callable[..., Any]) -> Callable[..., None]:
         text = json.dumps(facts, ensure_ascii=False, indent=2) if as_json else "\n".join(collected.lines(facts))
         typer.echo(text)
 
-    wanted = Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")]
+    wanted = Annotated[bool, typer.Option("--json", help="Print all that is known of it as JSON.")]
     as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=wanted)
     run.__signature__ = inspect.Signature([*reading.values(), *writing.values(), as_json])  # type: ignore[attr-defined]
     return run

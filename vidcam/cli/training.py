@@ -10,13 +10,13 @@ from vidcam.cli.options import Config, Printing
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
 from vidcam.training.settings import Machine, RunFolder
 
-Listed = Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv, as a recipe writes it.")]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv, as a recipe writes it.")]
 FIRST = ("model", "split", "per_video", "per_clip", "mean_class_accuracy", "per_class", "auc", "skipped", "outputs")
 """What people look for in a report."""
 
 
 def check(
-    manifest: Listed,
+    manifest: ManifestFile,
     printing: Printing,
     min_seconds: Annotated[float, typer.Option(help="Shorter videos are reported.")] = 0.5,
 ) -> int:
@@ -33,7 +33,7 @@ def check(
 
 
 def train(
-    manifest: Listed,
+    manifest: ManifestFile,
     settings: ClassifierSettings,
     machine: ClassifierMachine,
     place: RunFolder,
@@ -55,7 +55,7 @@ def train(
     _show_report(report.as_dict(), place.output, ("checkpoint.safetensors", "report.json"), as_json=printing.as_json)
 
 
-def test(manifest: Listed, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
+def test(manifest: ManifestFile, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
     """Test a trained network on a split of a manifest: accuracy per clip, video and class."""
     with warnings_in_one_line():
         from vidcam.training.classifier.testing import test as run

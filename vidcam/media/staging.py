@@ -36,6 +36,19 @@ def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) 
     part.rmdir()
 
 
+@contextmanager
+def leaving_none_empty(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made down to `folder` if the body fails and they are empty."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # it holds something, or was never made
+                place.rmdir()
+        raise
+
+
 def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
     """Refuse, before any work is done, to replace files without `force` or to write where it is impossible.
 

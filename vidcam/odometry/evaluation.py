@@ -49,11 +49,11 @@ class Result:
 
 def compare(predicted: Path, true: Path, alignment: str, train_poses: list[Path]) -> Result:
     """Evaluate one pose file by another."""
-    found, truth = read_trajectory(predicted), read_trajectory(true)
+    path, truth = read_trajectory(predicted), read_trajectory(true)
     training, notes = _training(train_poses, true)
-    report = evaluate(found, truth, alignment=alignment, training=training)
-    notes = (*report.notes, *notes, *_apart_in_time(found, truth))
-    return Result(predicted.name, found, truth, replace(report, notes=notes), training)
+    report = evaluate(path, truth, alignment=alignment, training=training)
+    notes = (*report.notes, *notes, *_apart_in_time(path, truth))
+    return Result(predicted.name, path, truth, replace(report, notes=notes), training)
 
 
 def _apart_in_time(predicted: Trajectory, true: Trajectory) -> Iterator[str]:

@@ -110,10 +110,10 @@ def _told(data: Sequence[str | Path], settings: OdometrySettings) -> tuple[list[
 def _once(drives: Iterable[Drive], *, but: Sequence[Drive] = ()) -> list[Drive]:
     """Leave out drives whose pictures are those of an earlier one, or of one in `but`."""
     taken = {drive.source.resolve() for drive in but}
-    found: dict[Path, Drive] = {}
+    first: dict[Path, Drive] = {}
     for drive in drives:
-        found.setdefault(drive.source.resolve(), drive)
-    return [drive for place, drive in found.items() if place not in taken]
+        first.setdefault(drive.source.resolve(), drive)
+    return [drive for place, drive in first.items() if place not in taken]
 
 
 def _to_learn(roots: Sequence[Path], camera: str | None) -> list[Drive]:
