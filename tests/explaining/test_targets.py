@@ -88,7 +88,12 @@ def test_the_likeliest_classes(movie: Path) -> None:
         equal(three.of(int(column)), explain(small(), movie, target=int(column)))
     with pytest.raises(OptionError, match="at most 4"):
         explain(small(), movie, classes=5)
-    with pytest.raises(OptionError, match="without a target; given 2 beside 1 targets"):
+    for wrong in ("2", 1.5, 0):
+        with pytest.raises(OptionError, match="classes must be a whole number"):
+            explain(small(), movie, classes=wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="custom is a regressor, whose scores are all explained"):
+        explain(small(labels=(), scores=components(*LABELS)), movie, classes=2)
+    with pytest.raises(OptionError, match="given 1 and classes=2"):
         explain(small(), movie, target="up", classes=2)
 
 

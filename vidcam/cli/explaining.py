@@ -13,7 +13,7 @@ from vidcam.cli.options import Config, Writing
 from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
-from vidcam.rendering.look import Look, Sound
+from vidcam.rendering.look import Audio, Look
 
 if TYPE_CHECKING:
     from vidcam.explaining.explanation import Explanation
@@ -176,7 +176,7 @@ def rank(
 def render(
     explanation: Annotated[Path, typer.Argument(metavar="EXPLANATION.npz", help="What `vidcam explain` wrote.")],
     look: Look,
-    sound: Sound,
+    sound: Audio,
     writing: Writing,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.attribution.attention import contribution, find_context
+from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.scores import class_score
 from vidcam.data.sampling import Window
 from vidcam.errors import OptionError
@@ -134,7 +135,7 @@ def rank(
         context = _find_context(model, stream, comparison.by)
         asked = {**choices.arguments(), "batch": batch}
         explanation = explain(model, source, target=target, progress=progress, **asked)
-        nearest = choices.placement[0] == "nearest"
+        nearest = find_placement(choices.placement[0]).mode == "nearest"
         scores, seen = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]

@@ -129,9 +129,7 @@ def find_targets(
     answers = None if truth is None else Truth(_rows(truth, whole=loss is not None), loss)
     if answers is not None and LOSS in model.scores:
         raise OptionError(f"{model.name} has a loss of its own; give no truth")
-    if classes < 1 or (several and classes != 1):
-        given = f"{classes} beside {len(several)} targets" if several else classes
-        raise OptionError(f"classes is how many of the likeliest are explained without a target; given {given}")
+    _check_classes(source.model, classes, several, is_classifier=not model.scores and answers is None)
     named = {**model.scores, **own}
     if model.scores or answers is not None:
         names = [*([] if answers is None else [LOSS]), *named]
@@ -139,6 +137,15 @@ def find_targets(
     else:
         wanted = tuple(_name(each) if callable(each) else _class(each, model.labels) for each in several)
     return Targets(model, tuple(dict.fromkeys(wanted)), classes, named, answers)
+
+
+def _check_classes(model: Model, classes: Any, targets: Sequence[Any], *, is_classifier: bool) -> None:
+    if not isinstance(classes, int) or classes < 1:
+        raise OptionError(f"classes must be a whole number of at least 1; given {classes!r}")
+    if classes > 1 and not is_classifier:
+        raise OptionError(f"classes is for classifiers; {model.name} is a regressor, whose scores are all explained")
+    if classes > 1 and targets:
+        raise OptionError(f"give targets or the number of the likeliest classes; given {len(targets)} and {classes=}")
 
 
 def leaders(per_window: Sequence[Floats], count: int) -> list[int]:

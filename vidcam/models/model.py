@@ -182,7 +182,8 @@ class Model:
             known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
             if name not in known:
-                raise OptionError(f"opening a source for {self.name}: {unknown('choice', name, known)}")
+                takes = f"takes {', '.join(known)}" if known else "takes videos as they are"
+                raise OptionError(f"{name}= is no choice of {self.name}, which {takes}")
         if isinstance(source, Source):
             return source
         return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
