@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vidcam.training.classifier.testing import test
     from vidcam.training.classifier.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Explanation": "vidcam.explaining.explanation",

@@ -38,6 +38,7 @@ class Recipes(TyperGroup):
 manifest = typer.Typer(
     cls=Recipes,
     name="manifest",
+    add_completion=False,
     no_args_is_help=True,
     help="Turn a data set, as it was downloaded, into the manifest.csv that training and testing read.",
     **SETTINGS,
@@ -46,7 +47,7 @@ manifest.callback()(lambda: None)  # a group without commands of its own is one 
 
 
 def command(name: str) -> TyperCommand:
-    """Make a command of the recipe in `vidcam.data.recipes.NAME`."""
+    """Make a command of the recipe of that name in `vidcam.data.recipes`."""
     recipe = import_module(f"vidcam.data.recipes.{name}")
     made = typer.Typer(add_completion=False, **SETTINGS)
     paragraphs = inspect.cleandoc(recipe.__doc__ or "").split("\n\n")  # \b keeps the lines of one as they are
