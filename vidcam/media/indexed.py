@@ -36,10 +36,6 @@ class IndexedVideo(Video):
         self.info = replace(source.info, backend=self.name)
         self._read_one(self._opened(), 0)
 
-    @property
-    def notes(self) -> list[str]:
-        return list(self._facts)
-
     def __iter__(self) -> Iterator[Frame]:
         read = self._opened()
         for index in range(len(self._times)):
