@@ -45,7 +45,6 @@ class ClipDataset(Dataset[Sample | None]):
         augment: random changes, the same for all frames of a clip.
         seed: of all chance.
         backend: which reader decodes, see `vidcam.media`.
-        extent: seconds that a clip covers, in the place of a frame rate.
 
     Raises:
         OptionError: there are no rows, a row's label is none of the labels, or an argument is out of range.
@@ -64,15 +63,14 @@ class ClipDataset(Dataset[Sample | None]):
         augment: Augmentation | None = None,
         seed: int = 0,
         backend: str = "auto",
-        extent: float | None = None,
     ) -> None:
         _check_names(clips, backend)
-        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video, extent=extent)
+        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
-        self.frame_rate = frame_rate if extent is None else frames / extent
-        self.clips, self.per_video, self.seed, self.backend = clips, per_video, seed, backend
+        self.frame_rate, self.clips, self.per_video = frame_rate, clips, per_video
+        self.seed, self.backend = seed, backend
         # Worker processes share these with the main one, also while they live on from epoch to epoch.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
