@@ -16,7 +16,8 @@ from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import BACKENDS, Frame
+from vidcam.media import Frame
+from vidcam.media.reader import check_backend
 
 Sample = dict[str, Any]
 CHOICES = ("random", "uniform")
@@ -64,7 +65,9 @@ class ClipDataset(Dataset[Sample | None]):
         seed: int = 0,
         backend: str = "auto",
     ) -> None:
-        _check_names(clips, backend)
+        check_backend(backend)
+        if clips not in CHOICES:
+            raise OptionError(unknown("clips", clips, CHOICES))
         _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
@@ -189,12 +192,6 @@ def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         if row.label not in index:
             raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
     return [index[row.label] for row in rows]
-
-
-def _check_names(clips: str, backend: str) -> None:
-    for kind, given, possible in (("clips", clips, CHOICES), ("backend", backend, ("auto", *BACKENDS))):
-        if given not in possible:
-            raise OptionError(unknown(kind, given, possible))
 
 
 def _check_numbers(**given: float | None) -> None:

@@ -21,13 +21,7 @@ DIGITS = 7
 def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), force: bool = False) -> None:
     """Write a drive as a prepared scene: 0000000.jpg and so on, cam.txt and, where they are known, poses and times.
 
-    Pictures keep the numbers that they have. The folder appears when it is whole.
-
-    Args:
-        drive: with intrinsics.
-        folder: the scene's folder.
-        size: (H, W) of the pictures.
-        force: whether to replace a folder that is there.
+    Pictures, of that (H, W), keep the numbers that they have. The folder appears when it is whole.
 
     Raises:
         MediaError: the folder exists and `force` is not set, it cannot be written, or a picture cannot be read.

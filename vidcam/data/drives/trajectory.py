@@ -78,10 +78,9 @@ def chained(steps: Floats, seconds: Floats | None = None) -> Trajectory:
 
 
 def read_trajectory(path: str | Path) -> Trajectory:
-    """Read a pose file; the number of columns tells KITTI's from TUM's. Lines that begin with `#` are comments.
+    """Read a pose file: rows of 12 numbers [R|t], of 13 with the frame's number before them, or of 8, which are TUM's.
 
-    Args:
-        path: rows of 12 numbers [R|t], of 13 with the frame's number before them, or of 8: stamp, position, quaternion.
+    Lines that begin with `#` are comments.
 
     Raises:
         MediaError: the file cannot be read, holds no poses, or has a malformed row; the message names the line.
@@ -100,11 +99,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
 
 
 def write_kitti(path: str | Path, trajectory: Trajectory, *, force: bool = False) -> None:
-    """Write rows of 12 numbers [R|t], with all their digits.
-
-    Raises:
-        MediaError: the file exists and `force` is not set, or it cannot be written.
-    """
+    """Write rows of 12 numbers [R|t], with all their digits, see `replacing`."""
     with replacing(path, force=force) as part:
         write_rows(part, trajectory.poses[:, :3].reshape(-1, KITTI))
 

@@ -58,20 +58,13 @@ def cast(camera: PinholeCamera, solids: Solids) -> RayHits:
     return RayHits(depth, surface)
 
 
-def to_solid(camera: PinholeCamera, solids: Solids, index: int) -> tuple[Floats, float, float]:
-    """Give the camera's place in a solid's own axes, and the sine and cosine of the solid's heading."""
-    sine, cosine = float(np.sin(solids.heading[index])), float(np.cos(solids.heading[index]))
-    x, y, z = camera.pose[:3, 3] - solids.center[index]
-    return np.array([x * cosine - z * sine, y, x * sine + z * cosine]), sine, cosine
-
-
 def _meet(camera: PinholeCamera, solids: Solids, index: int, rays: tuple[Floats, ...]) -> Floats:
     """Give the depth at which rays enter one solid, infinite where they pass by."""
-    origin, sine, cosine = to_solid(camera, solids, index)
-    x, y, z = rays
-    own = (x * cosine - z * sine, y, x * sine + z * cosine)
+    sine, cosine = float(np.sin(solids.heading[index])), float(np.cos(solids.heading[index]))
+    place = camera.pose[:3, 3] - solids.center[index]
+    origin, own = ((x * cosine - z * sine, y, x * sine + z * cosine) for x, y, z in (place, rays))  # in its own axes
     meet = _meet_ellipsoid if solids.round[index] else _meet_box
-    return meet(origin, own, solids.half[index])
+    return meet(np.array(origin), own, solids.half[index])
 
 
 def _meet_box(origin: Floats, rays: tuple[Floats, ...], half: Floats) -> Floats:
