@@ -108,12 +108,6 @@ def test_random_clips_of_all_frames(make):
     assert found == {tuple(range(start, start + 8)) for start in range(3)}
 
 
-def test_extent_spreads_the_frames(make):
-    row = Row(make(count=40, rate=20), "a", "train")
-    data = dataset([row], frames=4, frame_rate=None, extent=2.0, clips="uniform")
-    assert numbers(data[0]["x"]) == [0, 10, 20, 30]
-
-
 def everything(data, workers, epochs=(0, 1)):
     batches = Batches(len(data), batch=4, seed=data.seed)
     load = loader(data, workers, collate, batch_sampler=batches)
@@ -224,7 +218,6 @@ def test_wrong_arguments(rows):
         ({"frames": 0}, "frames must be positive"),
         ({"frame_rate": -1}, "frame_rate must be positive"),
         ({"per_video": 0}, "per_video must be positive"),
-        ({"extent": 0}, "extent must be positive"),
     ):
         with pytest.raises(OptionError, match=said):
             dataset(rows, **wrong)

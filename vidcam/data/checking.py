@@ -9,9 +9,9 @@ from typing import Any
 
 from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
-from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import BACKENDS
+from vidcam.errors import MediaError, OptionError
 from vidcam.media.digest import digest
+from vidcam.media.reader import check_backend
 
 KINDS = {
     "unreadable": "cannot be read",
@@ -84,8 +84,7 @@ def check_manifest(
         MediaError: the manifest itself cannot be read.
         OptionError: the manifest is no manifest.
     """
-    if backend not in ("auto", *BACKENDS):
-        raise OptionError(unknown("backend", backend, ("auto", *BACKENDS)))
+    check_backend(backend)
     if min_seconds < 0 or workers < 1:
         raise OptionError(f"min_seconds must be 0 or more, workers 1 or more; given {min_seconds:g} and {workers}")
     if not isinstance(manifest, Manifest):

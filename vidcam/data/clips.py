@@ -16,7 +16,8 @@ from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import BACKENDS, Frame
+from vidcam.media import Frame
+from vidcam.media.reader import check_backend
 
 Sample = dict[str, Any]
 CHOICES = ("random", "uniform")
@@ -45,7 +46,6 @@ class ClipDataset(Dataset[Sample | None]):
         augment: random changes, the same for all frames of a clip.
         seed: of all chance.
         backend: which reader decodes, see `vidcam.media`.
-        extent: seconds that a clip covers, in the place of a frame rate.
 
     Raises:
         OptionError: there are no rows, a row's label is none of the labels, or an argument is out of range.
@@ -64,15 +64,16 @@ class ClipDataset(Dataset[Sample | None]):
         augment: Augmentation | None = None,
         seed: int = 0,
         backend: str = "auto",
-        extent: float | None = None,
     ) -> None:
-        _check_names(clips, backend)
-        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video, extent=extent)
+        check_backend(backend)
+        if clips not in CHOICES:
+            raise OptionError(unknown("clips", clips, CHOICES))
+        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
-        self.frame_rate = frame_rate if extent is None else frames / extent
-        self.clips, self.per_video, self.seed, self.backend = clips, per_video, seed, backend
+        self.frame_rate, self.clips, self.per_video = frame_rate, clips, per_video
+        self.seed, self.backend = seed, backend
         # Worker processes share these with the main one, also while they live on from epoch to epoch.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
@@ -191,12 +192,6 @@ def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         if row.label not in index:
             raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
     return [index[row.label] for row in rows]
-
-
-def _check_names(clips: str, backend: str) -> None:
-    for kind, given, possible in (("clips", clips, CHOICES), ("backend", backend, ("auto", *BACKENDS))):
-        if given not in possible:
-            raise OptionError(unknown(kind, given, possible))
 
 
 def _check_numbers(**given: float | None) -> None:

@@ -41,10 +41,6 @@ class FolderVideo(Video):
             backend="folder",
         )
 
-    @property
-    def notes(self) -> list[str]:
-        return list(self._facts)
-
     def __iter__(self) -> Iterator[Frame]:
         return (self._frame(index) for index in range(len(self._files)))
 

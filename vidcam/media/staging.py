@@ -50,11 +50,7 @@ def leaving_none_empty(folder: Path) -> Iterator[None]:
 
 
 def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
-    """Refuse, before any work is done, to replace files without `force` or to write where it is impossible.
-
-    Raises:
-        MediaError: one of the files exists, or the directory cannot be written.
-    """
+    """Raise a MediaError, before any work, if a file exists without `force` or the directory cannot be written."""
     nearest = next(path for path in (directory, *directory.absolute().parents) if os.path.exists(path))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         why = "permission denied" if nearest.is_dir() else f"{nearest} is no directory"

@@ -1,7 +1,6 @@
 """What every way to read a video offers."""
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,11 +44,12 @@ class Video(ABC):
     """
 
     info: VideoInfo
+    _facts: Sequence[str] = ()
 
     @property
     def notes(self) -> list[str]:
         """What a user must know about this source, for example that damaged packets were skipped."""
-        return []
+        return list(self._facts)
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -67,11 +67,6 @@ class Video(ABC):
             last = len(self.times()) - 1
             raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
         return [frames[index] for index in wanted]
-
-    def frames_at_seconds(self, seconds: Sequence[float]) -> list[Frame]:
-        """Return the frame nearest in time to each of `seconds`; of two equally near ones the earlier."""
-        times = self.times()
-        return self.frames_at([_nearest(times, wanted) for wanted in seconds])
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open between two readings
         """Let go of what was opened."""
@@ -96,9 +91,3 @@ class Video(ABC):
                 if frame.index >= indices[-1]:
                     break
         return frames
-
-
-def _nearest(times: list[float], wanted: float) -> int:
-    after = min(bisect_left(times, wanted), len(times) - 1)
-    before = max(after - 1, 0)
-    return before if wanted - times[before] <= times[after] - wanted else after

@@ -12,27 +12,23 @@ import numpy.typing as npt
 from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.types import Floats
 
-NUMBERS = {"P": 12, "Tr": 12}  # how many stand in a line of calib.txt, by what its name begins with
+NUMBERS = 12  # in a line of calib.txt
 
 
 def read_calibration(path: Path) -> dict[str, Floats]:
     """Read KITTI's calib.txt: P0 to P3, projections of the rectified cameras, and Tr, each (3, 4).
 
-    Lines of other names are passed over.
-
-    Raises:
-        MediaError: the file cannot be read, or a line of it is malformed; the message names the line.
+    Lines of other names are passed over; a MediaError names the line that is malformed.
     """
     matrices: dict[str, Floats] = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         name, colon, rest = text.partition(":")
         if text.strip() and not colon:
             raise MediaError(f"{path}, line {line}: 'NAME: numbers' is expected; given {text.strip()[:60]!r}")
-        wanted = NUMBERS.get(name.strip().rstrip("0123456789"))
-        if wanted:
+        if name.strip().rstrip("0123456789") in ("P", "Tr"):
             values = numbers(rest)
-            if values is None or values.size != wanted:
-                raise MediaError(f"{path}, line {line}: {name} needs {wanted} finite numbers; given {_told(rest)}")
+            if values is None or values.size != NUMBERS:
+                raise MediaError(f"{path}, line {line}: {name} needs {NUMBERS} finite numbers; given {_told(rest)}")
             matrices[name.strip()] = values.reshape(3, 4)
     return matrices
 
@@ -56,11 +52,7 @@ def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:
 
 
 def read_intrinsics(path: Path) -> Floats:
-    """Read a cam.txt: the 3 by 3 numbers of the intrinsics in pixels, parted by spaces or commas.
-
-    Raises:
-        MediaError: the file cannot be read, or does not hold that.
-    """
+    """Read a cam.txt: the 3 by 3 numbers of the intrinsics in pixels, parted by spaces or commas; else a MediaError."""
     text = read_text(path)
     values = numbers(text)
     if values is None or values.size != 9:
@@ -111,11 +103,7 @@ def mirrored(intrinsics: Floats, width: int) -> Floats:
 
 
 def read_text(path: Path) -> str:
-    """Read a text file.
-
-    Raises:
-        MediaError: it is not there, or no text.
-    """
+    """Read a text file; a MediaError if it is not there, or no text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

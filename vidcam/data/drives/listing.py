@@ -26,12 +26,7 @@ class ListedDrive(NamedTuple):
 def listed(path: Path, split: str | None) -> list[tuple[Path, str | None]] | None:
     """Return the folders that a drives.csv, or a root's lists such as train.txt, name, each with its camera.
 
-    Args:
-        path: the drives.csv, or a folder.
-        split: train, val or test; None takes all.
-
-    Returns:
-        None if the path is no drives.csv and holds no such list.
+    A split of None takes all. None is returned if the path is no drives.csv and holds no such list.
 
     Raises:
         MediaError: a list is malformed or names a folder that is not there.
@@ -69,11 +64,7 @@ def read_drives(path: Path) -> list[ListedDrive]:
 
 
 def write_drives(rows: Iterable[ListedDrive], path: Path, *, force: bool = False) -> None:
-    """Write a drives.csv; paths become relative to its folder.
-
-    Raises:
-        MediaError: the file is there already or cannot be written.
-    """
+    """Write a drives.csv, see `replacing`; paths become relative to its folder."""
     home = path.parent.resolve()
     with replacing(path, force=force) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -15,19 +15,12 @@ _EDGES = [(i, i ^ bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """A pinhole camera: pixel (u, v) has its middle at whole numbers and looks along `inv(K) (u, v, 1)`.
+    """A pinhole camera: pixel (u, v) has its middle at whole numbers and looks along `inv(K) (u, v, 1)`."""
 
-    Attributes:
-        pose: `(4, 4)` camera to world: x right, y down, z forward; the ground is at y = 0.
-        intrinsics: `(3, 3)`.
-        size: Height and width in pixels.
-        fold: Rays per pixel and axis.
-    """
-
-    pose: Floats
+    pose: Floats  # (4, 4) camera to world: x right, y down, z forward; the ground is at y = 0
     intrinsics: Floats
     size: tuple[int, int]
-    fold: int = 1
+    fold: int = 1  # rays per pixel and axis
 
     def rays(self) -> tuple[Floats, Floats, Floats]:
         """Give x, y, z in the world of every ray, `(H fold, W fold)` each, one metre deep along the optical axis."""
@@ -44,15 +37,10 @@ class PinholeCamera:
 
 @dataclass(frozen=True)
 class RayHits:
-    """The first surface on each ray of a camera, `(H, W)` each.
+    """The first surface on each ray of a camera, `(H, W)` each."""
 
-    Attributes:
-        depth: Metres along the optical axis, infinite in the sky.
-        surface: Index of the solid, `GROUND` or `SKY`.
-    """
-
-    depth: Floats
-    surface: NDArray[np.int32]
+    depth: Floats  # metres along the optical axis, infinite in the sky
+    surface: NDArray[np.int32]  # index of the solid, `GROUND` or `SKY`
 
 
 def cast(camera: PinholeCamera, solids: Solids) -> RayHits:
@@ -61,8 +49,7 @@ def cast(camera: PinholeCamera, solids: Solids) -> RayHits:
     with np.errstate(divide="ignore"):
         depth = np.where(y > 0, -camera.pose[1, 3] / y, np.inf).astype(x.dtype)
     surface = np.where(np.isfinite(depth), GROUND, SKY).astype(np.int32)
-    corners = _frame(camera, solids)
-    for index, (top, bottom, left, right) in corners:
+    for index, (top, bottom, left, right) in _frame(camera, solids):
         window = slice(top, bottom), slice(left, right)
         near = _meet(camera, solids, index, (x[window], y[window], z[window]))
         nearer = near < depth[window]
@@ -71,20 +58,13 @@ def cast(camera: PinholeCamera, solids: Solids) -> RayHits:
     return RayHits(depth, surface)
 
 
-def to_solid(camera: PinholeCamera, solids: Solids, index: int) -> tuple[Floats, float, float]:
-    """Give the camera's place in a solid's own axes, and the sine and cosine of the solid's heading."""
-    sine, cosine = float(np.sin(solids.heading[index])), float(np.cos(solids.heading[index]))
-    x, y, z = camera.pose[:3, 3] - solids.center[index]
-    return np.array([x * cosine - z * sine, y, x * sine + z * cosine]), sine, cosine
-
-
 def _meet(camera: PinholeCamera, solids: Solids, index: int, rays: tuple[Floats, ...]) -> Floats:
     """Give the depth at which rays enter one solid, infinite where they pass by."""
-    origin, sine, cosine = to_solid(camera, solids, index)
-    x, y, z = rays
-    own = (x * cosine - z * sine, y, x * sine + z * cosine)
+    sine, cosine = float(np.sin(solids.heading[index])), float(np.cos(solids.heading[index]))
+    place = camera.pose[:3, 3] - solids.center[index]
+    origin, own = ((x * cosine - z * sine, y, x * sine + z * cosine) for x, y, z in (place, rays))  # in its own axes
     meet = _meet_ellipsoid if solids.round[index] else _meet_box
-    return meet(origin, own, solids.half[index])
+    return meet(np.array(origin), own, solids.half[index])
 
 
 def _meet_box(origin: Floats, rays: tuple[Floats, ...], half: Floats) -> Floats:
@@ -111,10 +91,9 @@ def _meet_ellipsoid(origin: Floats, rays: tuple[Floats, ...], half: Floats) -> F
 
 def _frame(camera: PinholeCamera, solids: Solids) -> list[tuple[int, tuple[int, int, int, int]]]:
     """Give the solids in view with the rows and columns of rays that may meet them."""
-    corners = _corners(camera, solids)
     limits = [count * camera.fold for count in camera.size]
     framed = []
-    for index, box in enumerate(corners):
+    for index, box in enumerate(_corners(camera, solids)):
         points = _in_front(box)
         if len(points):
             window = _window(camera, points[:, :2] / points[:, 2:], limits)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,7 @@ _TURNING = 0.3  # the yaw rate in radians per second that the driver slows down 
 
 
 class DriveFrame(NamedTuple):
-    """One frame and the truth about it.
-
-    Attributes:
-        pixels: `(H, W, 3)` RGB.
-        depth: `(H, W)` metres along the optical axis, infinite in the sky.
-        classes: `(H, W)` indices into `CLASSES`.
-    """
+    """One frame of a `SyntheticDrive`, and the truth about it."""
 
     pixels: NDArray[np.uint8]
     depth: NDArray[np.float32]
@@ -65,25 +59,13 @@ class SyntheticDrive:
 
 @dataclass(frozen=True)
 class World:
-    """A street with a camera on its way through it: frames are rendered as they are asked for.
-
-    Attributes:
-        size: Height and width of the frames in pixels.
-        fold: Rays per pixel and axis for the colors.
-        intrinsics: `(3, 3)`, see `SyntheticDrive`.
-        cameras: `(F, 4, 4)` camera to the world: x east, y down with the ground at 0, z north, metres.
-        along: `(F,)` the camera's distance along the road.
-        seconds: `(F,)` time of each frame.
-        scenery: What does not move.
-        traffic: What does.
-        shader: What gives both their colors.
-    """
+    """A street with a camera on its way through it: frames are rendered as they are asked for, see `SyntheticDrive`."""
 
     size: tuple[int, int]
-    fold: int
+    fold: int  # rays per pixel and axis for the colors
     intrinsics: Floats
-    cameras: Floats
-    along: Floats
+    cameras: Floats  # (F, 4, 4) camera to the world: x east, y down with the ground at 0, z north, metres
+    along: Floats  # (F,) the camera's distance along the road
     seconds: Floats
     scenery: Solids
     traffic: Traffic
@@ -135,21 +117,12 @@ class World:
         return np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static")).astype(np.uint8)
 
 
-def drive(
-    seed: int,
-    *,
-    frames: int = 100,
-    size: tuple[int, int] = (128, 416),
-    rate: float = 10,
-    vehicles: int = 2,
-    wobble: float = 1.0,
-    fold: int = 2,
-) -> SyntheticDrive:
+def drive(seed: int, **choices: Any) -> SyntheticDrive:
     """Drive along a winding street and film it.
 
-    `build_world` takes the same arguments and renders frame by frame, in constant memory.
+    The choices are those of `build_world`, which renders frame by frame, in constant memory.
     """
-    world = build_world(seed, frames=frames, size=size, rate=rate, vehicles=vehicles, wobble=wobble, fold=fold)
+    world = build_world(seed, **choices)
     pixels, depth, classes = (np.stack(part) for part in zip(*map(world.__getitem__, range(len(world))), strict=True))
     return SyntheticDrive(pixels, depth, classes, world.intrinsics, world.poses, world.seconds)
 
@@ -226,7 +199,7 @@ def _cameras(rng: np.random.Generator, road: Road, along: Floats, seconds: Float
     place = road.place(along, LANE)
     pitch, roll, lift = wobble * np.array((0.010, 0.008, 0.03))[:, None] * _swaying(rng, seconds)
     poses = np.tile(np.eye(4), (len(seconds), 1, 1))
-    poses[:, :3, :3] = _about_y(road.heading(along)) @ _about_x(pitch) @ _about_z(roll)
+    poses[:, :3, :3] = _about(1, road.heading(along)) @ _about(0, pitch) @ _about(2, roll)
     poses[:, :3, 3] = np.stack([place[:, 0], -_HEIGHT - lift, place[:, 1]], axis=1)
     return poses
 
@@ -238,23 +211,13 @@ def _swaying(rng: np.random.Generator, seconds: Floats) -> Floats:
     return np.asarray(0.7 * swings[:, 0] + 0.3 * swings[:, 1])
 
 
-def _about_x(angle: Floats) -> Floats:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((one, none, none), (none, cosine, -sine), (none, sine, cosine))
-
-
-def _about_y(angle: Floats) -> Floats:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((cosine, none, sine), (none, one, none), (-sine, none, cosine))
-
-
-def _about_z(angle: Floats) -> Floats:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((cosine, -sine, none), (sine, cosine, none), (none, none, one))
-
-
-def _matrices(*rows: tuple[Floats, Floats, Floats]) -> Floats:
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+def _about(axis: int, angle: Floats) -> Floats:
+    """Give `(F, 3, 3)` turns about x, y or z."""
+    one, other = (axis + 1) % 3, (axis + 2) % 3
+    turns = np.tile(np.eye(3), (len(angle), 1, 1))
+    turns[:, one, one] = turns[:, other, other] = np.cos(angle)
+    turns[:, other, one], turns[:, one, other] = np.sin(angle), -np.sin(angle)
+    return turns
 
 
 def _check(frames: int, size: tuple[int, int], rate: float, vehicles: int, fold: int) -> None:

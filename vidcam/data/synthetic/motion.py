@@ -39,11 +39,6 @@ class SyntheticClip:
     boxes: Floats
     active: NDArray[np.bool_]
 
-    @property
-    def label_name(self) -> str:
-        """Name the class."""
-        return MOTIONS[self.label]
-
 
 @dataclass(frozen=True)
 class _Look:

@@ -17,27 +17,16 @@ _CLEAR = 5.9  # nothing but parked cars stands nearer to the middle line
 
 @dataclass(frozen=True)
 class Solids:
-    """Upright boxes and ellipsoids: one entry of each array per solid, metres and radians.
+    """Upright boxes and ellipsoids: one entry of each array per solid, metres and radians."""
 
-    Attributes:
-        center: `(N, 3)` in the world: x east, y down with the ground at 0, z north.
-        heading: `(N,)` of the solid's own z axis, from north to the right.
-        half: `(N, 3)` half the extent along its own x, y, z.
-        round: `(N,)` whether it is the ellipsoid in that box.
-        moving: `(N,)` whether it moves on its own.
-        material: `(N, 3)` indices into `MATERIALS` of the faces across x, y and z.
-        tint: `(N, 3)` factors of red, green, blue.
-        shift: `(N, 2)` metres by which the texture is moved, so that no two solids look the same.
-    """
-
-    center: Floats
-    heading: Floats
-    half: Floats
-    round: NDArray[np.bool_]
-    moving: NDArray[np.bool_]
-    material: NDArray[np.int32]
-    tint: NDArray[np.float32]
-    shift: NDArray[np.float32]
+    center: Floats  # (N, 3) in the world: x east, y down with the ground at 0, z north
+    heading: Floats  # (N,) of the solid's own z axis, from north to the right
+    half: Floats  # (N, 3) half the extent along its own x, y, z
+    round: NDArray[np.bool_]  # (N,) whether it is the ellipsoid in that box
+    moving: NDArray[np.bool_]  # (N,) whether it moves on its own
+    material: NDArray[np.int32]  # (N, 3) indices into `MATERIALS` of the faces across x, y and z
+    tint: NDArray[np.float32]  # (N, 3) factors of red, green, blue
+    shift: NDArray[np.float32]  # (N, 2) metres by which the texture is moved, so that no two solids look the same
 
     def __len__(self) -> int:
         return len(self.center)
@@ -216,12 +205,7 @@ class Traffic:
 def send(rng: np.random.Generator, road: Road, viewer: Floats, seconds: Floats, vehicles: int) -> Traffic:
     """Let half of the vehicles drive ahead of the viewer and the rest, ever new ones, come towards it.
 
-    Args:
-        rng: Source of randomness.
-        road: What they drive on.
-        viewer: `(F,)` the viewer's distance along the road.
-        seconds: `(F,)` its times.
-        vehicles: How many are near the viewer at a time.
+    The viewer is told by its distance along the road, `(F,)`; `vehicles` are near it at a time.
     """
     rng, colors = rng.spawn(2)
     leading = (vehicles + 1) // 2
