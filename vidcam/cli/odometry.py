@@ -51,7 +51,7 @@ class Judging(Options):
 
 
 @dataclass(frozen=True)
-class Results(Writing):
+class ResultFiles(Writing):
     """What is written."""
 
     plot: Path | None = option("Draw the paths: .png .jpg .pdf .svg.", None, metavar="FILE")
@@ -71,7 +71,7 @@ def odometry(
     files: NetworkFiles,
     camera: Camera,
     judging: Judging,
-    results: Results,
+    results: ResultFiles,
     true: Annotated[
         Path | None, typer.Argument(metavar="POSES_TRUE", help="The true poses; a KITTI sequence knows its own.")
     ] = None,
