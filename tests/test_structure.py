@@ -111,21 +111,46 @@ def test_imports_have_no_cycles() -> None:
     assert len(list(TopologicalSorter(graph).static_order())) >= len(SOURCES)  # raises CycleError
 
 
-def test_public_names_are_reachable_and_sorted() -> None:
+def test_public_names_are_sorted_and_reachable() -> None:
     assert vidcam.__all__ == sorted(vidcam.__all__)
-    assert sorted(["__version__", *vidcam._HOMES]) == vidcam.__all__
-    assert dir(vidcam) == vidcam.__all__
-    for name in vidcam.__all__:
-        assert getattr(vidcam, name) is not None
+    assert sorted(["__version__", *vidcam._HOMES, *vidcam._ROOMS]) == vidcam.__all__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = vidcam.nonsense  # type: ignore[attr-defined]
 
 
-def test_public_names_that_type_checkers_see_are_the_same() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+@pytest.mark.parametrize("name", ["vidcam", *(f"vidcam.{room}" for room in vidcam._ROOMS)])
+def test_rooms_offer_what_they_name(name: str) -> None:
+    """Each name stands for one thing, the same wherever it is taken from, and never for a module of that name."""
+    room = import_module(name)
+    hidden = {module.rpartition(".")[2] for module in MODULES if module.rpartition(".")[0] == name}
+    if name != "vidcam":
+        assert not hidden & set(room.__all__)
+    if hasattr(room, "_HOMES"):
+        assert dir(room) == room.__all__
+    for public in room.__all__:
+        assert getattr(room, public) is not None
+        if public in vidcam._HOMES:
+            assert getattr(room, public) is getattr(vidcam, public)
+
+
+@pytest.mark.parametrize("name", ["vidcam", "vidcam.rendering"])
+def test_public_names_that_type_checkers_see_are_the_same(name: str) -> None:
+    room = import_module(name)
+    tree = ast.parse(Path(str(room.__file__)).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert seen == vidcam._HOMES
+    assert seen == room._HOMES | dict.fromkeys(getattr(room, "_ROOMS", ()), "vidcam")
+
+
+def test_rooms_are_reached_from_the_package_alone() -> None:
+    code = "import vidcam; assert callable(vidcam.metrics.deletion) and vidcam.models.Extra is vidcam.Extra"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_script_that_only_names_vidcam_loads_nothing_heavy() -> None:
+    code = "import sys, vidcam; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numpy", "matplotlib", "av", "typer"} & set(loaded)
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:

@@ -17,9 +17,9 @@ from vidcam.data.synthetic import CLASSES, read_truth
 from vidcam.explaining.explanation import Explanation
 from vidcam.media import open_video, replacing
 from vidcam.metrics.changes import Change, pose_changes
-from vidcam.metrics.deletion import deletion
+from vidcam.metrics.correlation import map_agreement
+from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.metrics.map_agreement import map_agreement
 from vidcam.metrics.regions import heat_shares
 from vidcam.models.model import Model
 from vidcam.models.sfmlearner.rotation import pose_matrix

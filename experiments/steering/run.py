@@ -23,9 +23,9 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.windows import Sample
 from vidcam.media import open_video, replacing
 from vidcam.metrics.changes import loss_rise, score_change
-from vidcam.metrics.deletion import deletion
+from vidcam.metrics.correlation import loss_agreements
+from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.metrics.map_agreement import loss_agreements
 from vidcam.metrics.regions import heat_shares
 from vidcam.models.model import Model
 from vidcam.rendering import contact_sheet

@@ -35,8 +35,8 @@ from scoring import (
 )
 from torch import Tensor
 
-from vidcam.attribution.cam import frame_contribution
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
+from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import class_score
 from vidcam.data.preprocessing import View

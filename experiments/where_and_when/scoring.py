@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcam.attribution import cam as formulas
-from vidcam.attribution.cam import frame_contribution, pooled
-from vidcam.attribution.capture import INPUT, capture
+from vidcam.attribution import formulas
+from vidcam.attribution.capturing import INPUT, capture
+from vidcam.attribution.formulas import frame_contribution, pooled
 from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
 from vidcam.data.preprocessing import View

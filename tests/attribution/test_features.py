@@ -6,8 +6,8 @@ import statistics
 import pytest
 import torch
 
-from vidcam.attribution.cam import pooled
 from vidcam.attribution.features import METHODS, eigen_cam, fem
+from vidcam.attribution.formulas import pooled
 
 ROOT5 = 5**0.5
 

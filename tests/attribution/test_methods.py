@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video
 
-from vidcam.attribution import cam as formulas
-from vidcam.attribution import features, smoothing
-from vidcam.attribution.capture import INPUT, Score, capture
+from vidcam.attribution import features, formulas, smoothing
+from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.methods import METHODS, cam, find_method
 from vidcam.attribution.question import Question, read
 from vidcam.attribution.scores import class_score, component, minus, negative_loss

@@ -359,6 +359,16 @@ def test_render_draws_again(cli: Cli, movie: Path) -> None:
         moved.rename(movie)
 
 
+def test_render_draws_another_score_that_was_explained(cli: Cli, movie: Path) -> None:
+    explained(cli, movie, "--output", "out", "--target", "up", "--target", "left")
+    draw = ("render", "out/explanation.npz", "--json", "--force", "--output")
+    assert json.loads(cli(*draw, "up.mp4")[1])["target"] == "up"
+    assert json.loads(cli(*draw, "left.mp4", "--target", "left")[1])["target"] == "left"
+    assert Path("up.mp4").read_bytes() != Path("left.mp4").read_bytes()
+    code, _, err = cli(*draw, "right.mp4", "--target", "right")
+    assert code == 1 and "'right' was not explained; there are up, left" in err
+
+
 def test_rank_explains_as_it_is_told(cli: Cli, movie: Path, here: Path) -> None:
     given = "--method hires_cam --layer layer3 --when stem --hop 0.5 --placement centers,ends --batch 2 --backend pyav"
     code, out, err = cli("rank", movie, "--model", "demo", *given.split(), "--draws", "1", "--top", "2", "--json")

@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.exceptions import TyperException
 
-from vidcam.attribution.cam import POOLINGS
+from vidcam.attribution.formulas import POOLINGS
 from vidcam.cli import COMMANDS, Commands
 from vidcam.cli.options import Config, command
 from vidcam.cli.wording import in_flags, speaking

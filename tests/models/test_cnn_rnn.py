@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.methods import cam
 from vidcam.attribution.receptive_field import measure_axes

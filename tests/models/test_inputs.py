@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.attention import find_context
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import infer_layout, output_shapes
 from vidcam.attribution.methods import cam

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from vidcam.attribution.capture import capture, untouched
+from vidcam.attribution.capturing import capture, untouched
 from vidcam.attribution.layers import output_shapes, read_grid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.scores import class_score

@@ -4,6 +4,7 @@ import pytest
 
 from vidcam.errors import OptionError, VidcamError
 from vidcam.rendering.coloring import Spread, overlay, palette, peak, relative
+from vidcam.rendering.look import Color
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def test_a_blended_pixel_is_what_one_computes_by_hand(make_explanation):
     explanation = make_explanation(
         (4, 4), heat=heat, rows=places, columns=places, seconds=np.zeros(1), region=(-0.5, -0.5, 3.5, 3.5)
     )
-    drawn = overlay(explanation, colormap="gray", opacity=0.5).draw(0, np.full((4, 4, 3), 100, np.uint8))
+    drawn = overlay(explanation, Color(colormap="gray", opacity=0.5)).draw(0, np.full((4, 4, 3), 100, np.uint8))
     # Hottest: 128 of 256 parts white: 100 * 0.5 + 255 * 0.5 = 177.5, up.
     assert drawn[0, 0].tolist() == [178] * 3
     # Half as hot: 64 of 256 parts of gray 128: 100 * 0.75 + 128 * 0.25 = 107.
@@ -57,7 +58,7 @@ def test_frames_without_heat_and_negative_heat_are_the_source(make_explanation, 
 
 def test_a_flat_explanation_is_the_source_and_never_divides(make_explanation, pixels):
     for scale in ("video", "frame"):
-        flat = overlay(make_explanation(heat=np.zeros((12, 4, 4), np.float32)), scale=scale)
+        flat = overlay(make_explanation(heat=np.zeros((12, 4, 4), np.float32)), Color(scale=scale))
         np.testing.assert_array_equal(flat.draw(5, pixels), pixels)
 
 
@@ -66,7 +67,9 @@ def test_the_rendered_peak_lies_where_dense_says(make_explanation, spread):
     heat = np.random.default_rng(2).random((12, 4, 4)).astype(np.float32)
     explanation = make_explanation((63, 47), heat=heat, spread=spread)
     # "gray" on black with full opacity: brightness is the square of heat.
-    drawn = overlay(explanation, colormap="gray", opacity=1, scale="frame").draw(4, np.zeros((47, 63, 3), np.uint8))
+    drawn = overlay(explanation, Color(colormap="gray", opacity=1, scale="frame")).draw(
+        4, np.zeros((47, 63, 3), np.uint8)
+    )
     hottest = explanation.dense(4) >= explanation.dense(4).max() - 1e-6
     np.testing.assert_array_equal((drawn[..., 0] == drawn.max()) & hottest, hottest)
     assert drawn.max() == 255
@@ -77,7 +80,7 @@ def test_one_scale_for_the_video_unless_each_frame_has_its_own(make_explanation)
     explanation.heat[3] = explanation.heat[7] / 4
     dark = np.zeros((48, 64, 3), np.uint8)
     for scale, share in (("video", 1 / 16), ("frame", 1.0)):
-        layer = overlay(explanation, colormap="gray", opacity=1, scale=scale)
+        layer = overlay(explanation, Color(colormap="gray", opacity=1, scale=scale))
         assert layer.draw(3, dark).max() / layer.draw(7, dark).max() == pytest.approx(share, abs=0.01)
 
 
@@ -106,7 +109,7 @@ def test_opacity_grows_with_heat():
 
 
 def test_no_opacity_is_the_source(make_explanation, pixels):
-    np.testing.assert_array_equal(overlay(make_explanation(), opacity=0).draw(7, pixels), pixels)
+    np.testing.assert_array_equal(overlay(make_explanation(), Color(opacity=0)).draw(7, pixels), pixels)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_no_opacity_is_the_source(make_explanation, pixels):
 )
 def test_unknown_options_are_named(make_explanation, options, message):
     with pytest.raises(OptionError, match=message):
-        overlay(make_explanation(), **options)
+        overlay(make_explanation(), Color(**options))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -142,7 +145,7 @@ def signed_cells(make_regression, **changes):
 
 
 def test_a_signed_pixel_is_what_one_computes_by_hand(make_regression):
-    layer = overlay(signed_cells(make_regression), colormap="bwr", opacity=0.5)
+    layer = overlay(signed_cells(make_regression), Color(colormap="bwr", opacity=0.5))
     drawn = layer.draw(0, np.full((4, 4, 3), 100, np.uint8))
     # The lowest: 128 of 256 parts blue: 100 * 0.5, and 50 + 127.5.
     assert drawn[0, 0].tolist() == [50, 50, 178]
@@ -157,7 +160,7 @@ def test_signed_heat_is_red_where_it_raises_and_blue_where_it_lowers_and_one_sca
     gray = np.full((4, 4, 3), 128, np.uint8)
     red, _, blue = (overlay(explanation).draw(0, gray).astype(int) - 128).transpose(2, 0, 1)
     assert blue[0, 0] > 50 > 0 > red[0, 0] and red[1, 1] > 20 > 0 > blue[1, 1]
-    weak, own = (overlay(explanation, scale=scale).draw(1, gray)[2, 2, 0] for scale in ("video", "frame"))
+    weak, own = (overlay(explanation, Color(scale=scale)).draw(1, gray)[2, 2, 0] for scale in ("video", "frame"))
     assert own > 128 + 70 > 128 + 40 > weak > 128
 
 

@@ -13,6 +13,7 @@ from vidcam.rendering import contact_sheet, figure, render, timeline
 from vidcam.rendering.chart import _draw
 from vidcam.rendering.curves import are_probabilities, limits, mean, output
 from vidcam.rendering.drawing import NIGHT, NIGHT_IMPORTANCE, NIGHT_LOSS, NIGHT_TARGET, NIGHT_VANISHING
+from vidcam.rendering.look import Look
 from vidcam.rendering.strips import draw_bar, draw_color_scale
 from vidcam.rendering.traits import directions, vanishing_spans
 from vidcam.rendering.video import FLAT, scene
@@ -79,7 +80,7 @@ def test_a_mark_fits_the_smallest_video(make_regression):
 def test_a_video_of_a_regression_has_all_frames_and_its_size(make_source, make_regression, tmp_path):
     explanation = make_regression(make_source())
     assert render(explanation, tmp_path / "out.mp4", bar=True, colorbar=True) == ()
-    expected = scene(explanation, bar=True, colorbar=True).blank.shape
+    expected = scene(explanation, Look(bar=True, colorbar=True)).blank.shape
     with open_video(tmp_path / "out.mp4") as video:
         assert (video.info.height, video.info.width) == expected[:2]
         assert len(list(video)) == 12

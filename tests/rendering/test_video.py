@@ -7,6 +7,7 @@ import pytest
 from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.media import Frame, VideoWriter, open_video
 from vidcam.rendering import render
+from vidcam.rendering.look import Look
 from vidcam.rendering.video import FLAT, scene
 
 UNEVEN = np.array([0.0, 0.04, 0.08, 0.2, 0.24, 0.4, 0.44, 0.6, 0.64, 0.68])
@@ -61,7 +62,7 @@ def test_side_by_side_with_bar_and_color_scale_holds_all_parts(make_explanation)
     explanation = make_explanation()
     plain = scene(explanation).draw(Frame(7, 0.2, pixels))
     assert plain.shape == pixels.shape
-    drawn = scene(explanation, layout="side_by_side", bar=True, colorbar=True).draw(Frame(7, 0.2, pixels))
+    drawn = scene(explanation, Look(layout="side_by_side", bar=True, colorbar=True)).draw(Frame(7, 0.2, pixels))
     np.testing.assert_array_equal(drawn[:48, :64], pixels)
     np.testing.assert_array_equal(drawn[:48, 64:128], plain)
     assert drawn.shape[0] > 48 + 40 and drawn.shape[1] > 128 + 20
@@ -69,7 +70,7 @@ def test_side_by_side_with_bar_and_color_scale_holds_all_parts(make_explanation)
 
 def test_the_strips_never_cover_the_picture_and_only_the_cursor_moves(make_explanation):
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
-    parts = scene(make_explanation(), bar=True)
+    parts = scene(make_explanation(), Look(bar=True))
     early, late = (parts.draw(Frame(0, seconds, pixels)) for seconds in (0.0, 0.3))
     np.testing.assert_array_equal(early[:48], pixels)
     columns = np.flatnonzero((early != late).any(axis=(0, 2)))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import Score, capture
+from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.layers import find_layer, first_tensor, map_tensors
 from vidcam.errors import LayerError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from vidcam.attribution.capture import INPUT, Score, capture
+from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.question import TokenGrid, read
 from vidcam.errors import LayerError
 

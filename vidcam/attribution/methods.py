@@ -5,9 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vidcam.attribution import cam as formulas
-from vidcam.attribution import features, smoothing
-from vidcam.attribution.capture import Score, capture
+from vidcam.attribution import features, formulas, smoothing
+from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.influence import no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.scores import class_score, logits

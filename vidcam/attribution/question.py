@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import INPUT, Captured, Score, capture
+from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
 from vidcam.attribution.scores import minus
 

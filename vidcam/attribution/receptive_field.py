@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import untouched
+from vidcam.attribution.capturing import untouched
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capture import Score
+from vidcam.attribution.capturing import Score
 from vidcam.attribution.layers import first_tensor, named_parts
 from vidcam.errors import OptionError, TargetError, unknown
 

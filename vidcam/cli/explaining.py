@@ -14,6 +14,7 @@ from vidcam.cli.options import Config, Writing
 from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
+from vidcam.rendering.look import Look, Sound
 
 if TYPE_CHECKING:
     from vidcam.explaining.explanation import Explanation
@@ -31,21 +32,6 @@ class IntoFolder(Writing):
     """Where the files go."""
 
     output: Path | None = option("Default: vidcam-out/NAME.", None, metavar="DIR")
-
-
-@dataclass(frozen=True)
-class Look(Options):
-    """How heat is drawn."""
-
-    panel: ClassVar[str] = "Look"
-
-    layout: str = option("Alone, or beside the source.", "overlay", metavar="overlay|side_by_side")
-    colormap: str | None = option("Any of matplotlib's; default: turbo, signed: bwr.", None)
-    opacity: float = option("Of the hottest pixel, 0 to 1.", 0.6)
-    scale: str = option("One scale for all frames, or each its own.", "video", metavar="video|frame")
-    bar: bool = option("A strip with probability and importance over time.", False)
-    colorbar: bool = option("A strip with the color scale.", False)
-    audio: bool = option("Carry the source's sound over.", True)
 
 
 @dataclass(frozen=True)
@@ -191,21 +177,27 @@ def rank(
 def render(
     explanation: Annotated[Path, typer.Argument(metavar="EXPLANATION.npz", help="What `vidcam explain` wrote.")],
     look: Look,
+    sound: Sound,
     writing: Writing,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output")
     ] = Path("overlay.mp4"),
     source: Annotated[Path | None, typer.Option(help="The video, if it is no longer where it was.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|INDEX", help="Another score that was explained.", rich_help_panel=WHAT),
+    ] = None,
 ) -> None:
-    """Draw an explanation again, in other colors, without running the network."""
+    """Draw an explanation again, in other colors, or another of its scores, without running the network."""
     from vidcam import Explanation
     from vidcam.rendering import render as draw
 
-    loaded, how = Explanation.load(explanation), look.arguments()
+    loaded, how = Explanation.load(explanation), {**look.arguments(), **sound.arguments()}
+    shown = loaded if target is None else loaded.of(target)
     with progress_bar("drawing") as progress:
-        said = draw(loaded, output, source=source, force=writing.force, progress=progress, **how)
-    _note(*loaded.notes, *said)
-    show({"outputs": [str(output)], "frames": len(loaded.heat), "target": loaded.target_name}, as_json=writing.as_json)
+        said = draw(shown, output, source=source, force=writing.force, progress=progress, **how)
+    _note(*shown.notes, *said)
+    show({"outputs": [str(output)], "frames": len(shown.heat), "target": shown.target_name}, as_json=writing.as_json)
 
 
 def _note(*notes: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.extraction import Source
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import MediaError, OptionError, unknown
@@ -78,7 +78,7 @@ class ClipDataset(Dataset[Sample | None]):
         self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
         for shared in (self._epoch, self._broken):
             shared.share_memory_()  # type: ignore[no-untyped-call]
-        self._sources: OrderedDict[int, Source] = OrderedDict()
+        self._sources: OrderedDict[int, ClipSource] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.rows) * self.per_video
@@ -124,7 +124,7 @@ class ClipDataset(Dataset[Sample | None]):
     def _candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
         """Yield the video asked for and then, for random clips, others of its class.
 
-        What was found to be broken before is tried again, as every process has found out something else.
+        What was broken before is tried again, as every process knows of others.
         """
         yield video
         if self.clips == "random":
@@ -156,57 +156,18 @@ class ClipDataset(Dataset[Sample | None]):
             prepared = self.augment(pixels, preprocessing, rng)
         return prepared[order].transpose(0, 1).contiguous()
 
-    def _source(self, video: int) -> Source:
-        found = self._sources.pop(video, None) or Source(self.rows[video], backend=self.backend)
-        self._sources[video] = found
+    def _source(self, video: int) -> ClipSource:
+        source = self._sources.pop(video, None) or ClipSource(self.rows[video], backend=self.backend)
+        self._sources[video] = source
         if len(self._sources) > KEPT:
             self._sources.popitem(last=False)
-        return found
-
-
-class EpochSampler(Sampler[int]):
-    """All samples in a random order that depends on the data set's seed and epoch alone."""
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng((self._dataset.seed, self._dataset.epoch))
-        return iter(rng.permutation(len(self)).tolist())
-
-
-def clip_loader(
-    dataset: ClipDataset, *, batch: int, workers: int = 0, shuffle: bool = False, sampler: Sampler[int] | None = None
-) -> DataLoader[Any]:
-    """Load batches, with the same samples for any number of workers.
-
-    Args:
-        dataset: what to load.
-        batch: samples per batch, fewer where videos cannot be read and at the end.
-        workers: processes that decode ahead; 0 decodes in this one.
-        shuffle: whether the order is random, see `EpochSampler`.
-        sampler: an order of its own instead.
-    """
-    _check_numbers(batch=batch, workers=workers or None)
-    return DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=sampler or (EpochSampler(dataset) if shuffle else None),
-        num_workers=workers,
-        collate_fn=collate,
-        persistent_workers=workers > 0,
-        generator=torch.Generator(),  # else each pass takes a number from torch's global state
-    )
+        return source
 
 
 def collate(samples: Sequence[Sample | None]) -> Sample:
     """Stack samples, without those that are None; with none left y is empty, and x too, of shape (0,)."""
-    found = [sample for sample in samples if sample is not None]
-    if found:
-        batch: Sample = default_collate(found)
+    if readable := [sample for sample in samples if sample is not None]:
+        batch: Sample = default_collate(readable)
         return batch
     return {"x": torch.empty(0)} | {name: torch.empty(0, dtype=torch.int64) for name in ("y", "video", "clip")}
 

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Collection:
-    """What a recipe found."""
+    """What a download holds."""
 
     rows: list[Row]
     labels: Sequence[str]

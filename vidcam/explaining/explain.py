@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy.typing as npt
 import torch
 
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import class_score
 from vidcam.data.drives.drive import Drive

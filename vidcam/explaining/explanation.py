@@ -1,5 +1,7 @@
 """Explanation: heat laid on the source's frames, and everything needed to draw, rank, check and repeat it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -34,61 +36,65 @@ class Explanation:
     Pixels count from 0 at the middle of the top left pixel, so that the left edge of the picture is -0.5. S is the
     number of explained scores, K of columns, F of the source's frames, N of windows.
 
-    Example:
-        >>> explanation = vidcam.explain(model, "clip.mp4", target=["wave", "clap"])  # doctest: +SKIP
-        >>> explanation.top_frames(3), explanation.of("clap").heat.shape  # doctest: +SKIP
+        explanation = vidcam.explain(model, "clip.mp4", target=["wave", "clap"])
+        explanation.top_frames(3), explanation.heat.shape, explanation.of("clap").heat.shape
+
+    Args:
+        maps: (S, F, h, w) float32, the raw map of every explained score: not normalized, not up-sampled. A regressor's
+            have a sign: above zero where a cell raises the score.
+        explained: (S,) the column that each map explains.
+        target: the column whose heat is shown.
+        probabilities: (N, K) probability of every class, and value of every other score, in every window.
+        outputs: (F, S) what the network says of every explained score at every frame of the source.
+        seconds: (F,) when each source frame is shown.
+        rows: (h,) where each row of cells lies in the source, in pixels from the top; increasing.
+        columns: (w,) where each column of cells lies in the source, in pixels from the left; increasing.
+        spread: how heat fills the pixels between the cells' positions.
+        region: left, top, right, bottom edge of what the network saw of the source, in pixels; outside, heat is
+            unknown.
+        width, height: the source's size in pixels, after rotation.
+        rate: the source's frame rate, frames per second.
+        windows: (N, 2) start and end in seconds of every window that went through the network.
+        gradients: (S, F) size of the score's gradient at the layer, the root of the sum of squares; NaN where it is not
+            known.
+        vanishing: (S, F) whether a regressor's gradient is too small for its map to mean anything; `heat` is zero
+            there.
+        labels: (K,) names of the columns; empty where classes have none.
+        classes: how many of the columns are classes; a regressor has none.
+        units: (K,) the scores' units, empty where they have none.
+        signed: whether `heat` keeps what lowers the score, below zero.
+        extras: what the network tells beside its answer, and what is known beside the source, (F, ...) by name:
+            "attention", "poses", "true_poses", "depth".
+        provenance: source, digests, model, layer, method, options, versions: what is needed to repeat this.
+        notes: what a reader must know: padding, cropping, flat maps.
     """
 
     maps: Floats
-    """(S, F, h, w) float32, the raw map of every explained score: not normalized, not up-sampled. A regressor's have a
-    sign: above zero where a cell raises the score."""
     explained: tuple[int, ...]
-    """(S,) the column that each map explains."""
     target: int
-    """The column whose heat is shown."""
     probabilities: Floats
-    """(N, K) probability of every class, and value of every other score, in every window."""
     outputs: Floats
-    """(F, S) what the network says of every explained score at every frame of the source."""
     seconds: Floats
-    """(F,) when each source frame is shown."""
     rows: Floats
-    """(h,) where each row of cells lies in the source, in pixels from the top; increasing."""
     columns: Floats
-    """(w,) where each column of cells lies in the source, in pixels from the left; increasing."""
     spread: Mode
-    """How heat fills the pixels between the cells' positions."""
     region: tuple[float, float, float, float]
-    """Left, top, right, bottom edge of what the network saw of the source, in pixels; outside, heat is unknown."""
     width: int
     height: int
-    """The source's size in pixels, after rotation."""
     rate: Fraction
-    """The source's frame rate, frames per second."""
     windows: Floats
-    """(N, 2) start and end in seconds of every window that went through the network."""
     gradients: Floats
-    """(S, F) size of the score's gradient at the layer, the root of the sum of squares; NaN where it is not known."""
     vanishing: npt.NDArray[np.bool_]
-    """(S, F) whether a regressor's gradient is too small for its map to mean anything; `heat` is zero there."""
     labels: tuple[str, ...] = ()
-    """(K,) names of the columns; empty where classes have none."""
     classes: int = 0
-    """How many of the columns are classes; a regressor has none."""
     units: tuple[str, ...] = ()
-    """(K,) the scores' units, empty where they have none."""
     signed: bool = False
-    """Whether `heat` keeps what lowers the score, below zero."""
     extras: Mapping[str, Floats] = field(default_factory=dict)
-    """What the network tells beside its answer, and what is known beside the source, (F, ...) by name: "attention",
-    "poses", "true_poses", "depth"."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """Source, digests, model, layer, method, options, versions: what is needed to repeat this."""
     notes: tuple[str, ...] = ()
-    """What a reader must know: padding, cropping, flat maps."""
 
     @classmethod
-    def from_heat(cls, heat: Floats, **fields: Any) -> "Explanation":
+    def from_heat(cls, heat: Floats, **fields: Any) -> Explanation:
         """Make an explanation of one class of a classifier from heat that is known already.
 
         Args:
@@ -193,7 +199,7 @@ class Explanation:
         """Return a column by its name, or a class by its index where it has none."""
         return self.labels[column] if column < len(self.labels) else str(column)
 
-    def of(self, target: str | int, *, signed: bool | None = None) -> "Explanation":
+    def of(self, target: str | int, *, signed: bool | None = None) -> Explanation:
         """Return the explanation of another explained score, or of the same one signed or not.
 
         The network does not run.
@@ -210,7 +216,7 @@ class Explanation:
         other = replace(self, target=column, signed=signed)
         return replace(other, notes=(*general, *other.score_notes))
 
-    def with_heat(self, heat: Floats) -> "Explanation":
+    def with_heat(self, heat: Floats) -> Explanation:
         """Return an explanation of the target alone with other heat (F, h, w) on the same frames and cells."""
         which = slice(self._which, self._which + 1)
         nowhere = np.zeros((1, len(heat)), bool)
@@ -252,7 +258,7 @@ class Explanation:
         return saved.write({name: getattr(self, name) for name in self.__dataclass_fields__}, path, force=force)
 
     @classmethod
-    def load(cls, path: str | Path) -> "Explanation":
+    def load(cls, path: str | Path) -> Explanation:
         """Read what `save` wrote, with this or an earlier version of vidcam.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vidcam.attribution.capture import INPUT
+from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.geometry import (
     PLACEMENTS,
     Along,

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcam.attribution.cam import frame_contribution
-from vidcam.attribution.capture import INPUT, Captured, Score, capture
+from vidcam.attribution.capturing import INPUT, Captured, Score, capture
+from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.influence import no_influence
 from vidcam.attribution.layers import find_layer, map_tensors

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.scores import class_score
 from vidcam.models.model import Model
 from vidcam.types import Floats

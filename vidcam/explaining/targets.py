@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capture import Score
+from vidcam.attribution.capturing import Score
 from vidcam.attribution.scores import class_score, logits, negative_loss, probabilities, target_index
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import LOSS

@@ -75,12 +75,12 @@ class FolderVideo(Video):
 def pictures(folder: Path) -> list[Path]:
     """List a folder's pictures in natural order."""
     try:
-        found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
+        files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
     except OSError as error:
         raise MediaError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from None
-    if not found:
+    if not files:
         raise MediaError(f"the folder {str(folder)!r} holds no pictures ({', '.join(sorted(PICTURES))})")
-    return sorted(found, key=natural)
+    return sorted(files, key=natural)
 
 
 def natural(file: Path) -> tuple[list[tuple[int, str]], str]:

@@ -47,12 +47,12 @@ class PyavVideo(Video):
     @property
     def notes(self) -> list[str]:
         """What a user must know: what was skipped or concealed so far, and what the header got wrong."""
-        found = list(self._facts)
+        notes = list(self._facts)
         if self._skipped:
-            found.append(f"{_some(self._skipped, 'damaged packet')} skipped")
+            notes.append(f"{_some(self._skipped, 'damaged packet')} skipped")
         if self._concealed:
-            found.append(f"{_some(self._concealed, 'damaged frame')} shown with what could be decoded")
-        return found
+            notes.append(f"{_some(self._concealed, 'damaged frame')} shown with what could be decoded")
+        return notes
 
     def __iter__(self) -> Iterator[Frame]:
         clock, reformatter = Clock(self._rate, self._time_base), VideoReformatter()
@@ -174,7 +174,7 @@ class PyavVideo(Video):
     def _seek(self, table: PacketTable, indices: list[int]) -> dict[int, Frame]:
         """Decode from the key frame before each index, or on from the one before where that is shorter."""
         seconds, reformatter = self.times(), VideoReformatter()
-        found: dict[int, Frame] = {}
+        picked: dict[int, Frame] = {}
         with opened(self._path) as container:
             stream = video_stream(container, self._path)
             stream.thread_type = "AUTO"
@@ -188,8 +188,8 @@ class PyavVideo(Video):
                 frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= timestamp), None)
                 if frame is None or frame.pts != timestamp:
                     raise _Damaged
-                found[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
-        return found
+                picked[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
+        return picked
 
     def _packet_table(self) -> PacketTable | None:
         if not self._table_read:

@@ -55,7 +55,7 @@ def check_file(path: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Say in few words what FFmpeg found."""
+    """Say in few words what FFmpeg says."""
     if isinstance(error, av.error.InvalidDataError):
         return "it is damaged or not a video"
     return str(getattr(error, "strerror", None) or error).splitlines()[0]

@@ -62,11 +62,11 @@ class Video(ABC):
             MediaError: an index that the video does not have; the message names the range.
         """
         wanted = [int(index) for index in indices]
-        found = self._pick(sorted({index for index in wanted if index >= 0}))
-        if missing := [index for index in wanted if index not in found]:
+        frames = self._pick(sorted({index for index in wanted if index >= 0}))
+        if missing := [index for index in wanted if index not in frames]:
             last = len(self.times()) - 1
             raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
-        return [found[index] for index in wanted]
+        return [frames[index] for index in wanted]
 
     def frames_at_seconds(self, seconds: Sequence[float]) -> list[Frame]:
         """Return the frame nearest in time to each of `seconds`; of two equally near ones the earlier."""
@@ -88,14 +88,14 @@ class Video(ABC):
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         """Return those of the ascending `indices` that the video has."""
-        found: dict[int, Frame] = {}
+        frames: dict[int, Frame] = {}
         if indices:
             for frame in self:
                 if frame.index in indices:
-                    found[frame.index] = frame
+                    frames[frame.index] = frame
                 if frame.index >= indices[-1]:
                     break
-        return found
+        return frames
 
 
 def _nearest(times: list[float], wanted: float) -> int:

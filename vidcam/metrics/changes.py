@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from vidcam.attribution.capture import Score
+from vidcam.attribution.capturing import Score
 from vidcam.attribution.scores import logits, negative_loss
 from vidcam.errors import OptionError
 

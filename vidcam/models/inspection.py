@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vidcam.attribution.capture import untouched
+from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import grid_axes, output_shapes, read_grid
 from vidcam.errors import LayerError, ModelError
 from vidcam.models.build import MODELS, load_model

@@ -1,5 +1,7 @@
 """Model: a network, how to feed it, which layer to explain, and how that layer's output reads."""
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 import re
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capture import INPUT, Score
+from vidcam.attribution.capturing import INPUT, Score
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout
 from vidcam.attribution.question import TokenGrid
@@ -94,7 +96,7 @@ class Model:
     units: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Input] = field(default_factory=dict)
     sees: Mapping[str, str] = field(default_factory=dict)
-    opener: Callable[..., Source["Model"]] | None = None
+    opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -150,7 +152,7 @@ class Model:
             sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
 
-    def to(self, device: str | torch.device) -> "Model":
+    def to(self, device: str | torch.device) -> Model:
         """Move the network to a device; returns the same model."""
         self.net.to(device)
         return self
@@ -161,7 +163,7 @@ class Model:
         attention = {} if self.attention is None else {"attention": Extra(self.attention, per_frame=True)}
         return {**attention, **self.extras}
 
-    def open(self, source: Any, **choices: Any) -> Source["Model"]:
+    def open(self, source: Any, **choices: Any) -> Source[Model]:
         """Open what the model is asked about; the model itself stays as it is.
 
         Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vidcam.attribution.capture import untouched
+from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import call
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from vidcam.errors import OptionError, VidcamError, unknown
 from vidcam.explaining.explanation import Explanation
+from vidcam.rendering.look import PLAIN, Color
 from vidcam.types import Floats, Pixels
-
-Scale = Literal["video", "frame"]
 
 LEVELS = 256
 NEUTRAL = 128
@@ -42,10 +41,8 @@ def palette(colormap: str = COLORMAP, opacity: float = 0.6, *, signed: bool = Fa
     If signed, the middle of the colormap is no heat, and opacity grows towards both ends.
 
     Raises:
-        OptionError: the colormap does not exist, or the opacity is not in 0 to 1.
+        OptionError: the colormap does not exist.
     """
-    if not 0 <= opacity <= 1:
-        raise OptionError(f"opacity is from 0 to 1; given {opacity}")
     neutral = NEUTRAL if signed else 0
     heat = ((np.arange(LEVELS) - neutral) / (LEVELS - 1 - neutral)).clip(-1, 1)
     parts = np.rint(256 * opacity * np.abs(heat))[:, None]  # of 256
@@ -75,10 +72,10 @@ def peak(explanation: Explanation) -> float:
     return float(np.abs(heat).max()) if explanation.signed else max(float(heat.max()), 0.0)
 
 
-def relative(explanation: Explanation, scale: Scale = "video") -> Floats:
+def relative(explanation: Explanation, scale: str = "video") -> Floats:
     """Return heat as a share of the peak, (F, h, w): 0 to 1, or -1 to 1 if it has a sign; flat maps stay zero."""
     if not explanation.signed:
-        return explanation.normalize(scale)
+        return explanation.normalize("frame" if scale == "frame" else "video")
     size = np.abs(explanation.heat)
     highest = size.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
     share: Floats = np.divide(explanation.heat, highest, out=np.zeros_like(size), where=highest > 0)
@@ -165,18 +162,15 @@ class Overlay:
         return blended
 
 
-def overlay(
-    explanation: Explanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
-) -> Overlay:
+def overlay(explanation: Explanation, color: Color = PLAIN) -> Overlay:
     """Prepare an explanation for drawing.
 
     Raises:
-        OptionError: an unknown colormap or scale, or an opacity outside 0 to 1.
+        OptionError: an unknown colormap.
         VidcamError: heat that is not finite.
     """
-    check_choice("scale", scale, ("video", "frame"))
-    brush = palette(colormap_of(explanation, colormap), opacity, signed=explanation.signed)
+    brush = palette(colormap_of(explanation, color.colormap), color.opacity, signed=explanation.signed)
     check_finite(explanation)
     down, across = explanation.spreading()
-    levels = relative(explanation, scale) * (LEVELS - 1 - brush.neutral)
+    levels = relative(explanation, color.scale) * (LEVELS - 1 - brush.neutral)
     return Overlay(levels.astype(np.float32), Spread(down), Spread(across.T), brush)

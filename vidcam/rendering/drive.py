@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from vidcam.explaining.explanation import Explanation
-from vidcam.rendering.coloring import Scale, overlay
+from vidcam.options import takes
+from vidcam.rendering.coloring import overlay
 from vidcam.rendering.depth import depth_panel
+from vidcam.rendering.look import PLAIN, Color, Sound
 from vidcam.rendering.path import course, course_panel
 from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
 from vidcam.rendering.strips import draw_bar, type_size
@@ -19,15 +21,14 @@ BAR_TYPE = 1.25
 """Height of the type in the strip below, in heights of that in the panels."""
 
 
+@takes(Color, Sound)
 def render_drive(
     explanation: Explanation,
     path: str | Path,
     *,
     source: str | Path | None = None,
-    colormap: str | None = None,
-    opacity: float = 0.6,
-    scale: Scale = "video",
-    audio: bool = True,
+    color: Color,
+    sound: Sound,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
@@ -41,10 +42,6 @@ def render_drive(
         explanation: What to draw.
         path: The video to write; its extension chooses the format.
         source: The frames that were explained, if they are no longer where they were.
-        colormap: Of heat; any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
-        opacity: Of the hottest cell, 0 to 1.
-        scale: `video` has one scale of heat for all frames; `frame` gives every frame its own.
-        audio: Carry the source's sound over.
         force: Replace an existing file.
         progress: Called after every frame with the number of frames done and of all frames.
 
@@ -56,19 +53,17 @@ def render_drive(
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
         VidcamError: heat, outputs or poses that are not finite.
     """
-    drawn = drive_scene(explanation, colormap=colormap, opacity=opacity, scale=scale)
-    notes = film(drawn, explanation, path, source=source, audio=audio, force=force, progress=progress)
+    drawn = drive_scene(explanation, color)
+    notes = film(drawn, explanation, path, source=source, audio=sound.audio, force=force, progress=progress)
     missing = [name for name, known in (("depth", explanation.depth), ("course", explanation.poses)) if known is None]
     return (*notes, *(f"the network tells no {name}: its panel is left out" for name in missing))
 
 
-def drive_scene(
-    explanation: Explanation, *, colormap: str | None = None, opacity: float = 0.6, scale: Scale = "video"
-) -> Scene:
-    """Draw what stays the same in all frames; the options are those of `render_drive`."""
+def drive_scene(explanation: Explanation, color: Color = PLAIN) -> Scene:
+    """Draw what stays the same in all frames."""
     size = type_size(explanation.width)
     across = {"width": explanation.width, "height": explanation.height, "size": size}
-    panels: list[Panel] = [FramePanel(), _heat(explanation, colormap, opacity, scale, size)]
+    panels: list[Panel] = [FramePanel(), _heat(explanation, color, size)]
     if explanation.depth is not None:
         panels.append(depth_panel(explanation.depth, **across))
     if explanation.poses is not None:
@@ -79,10 +74,10 @@ def drive_scene(
     return Scene(tuple(panels), columns, np.concatenate([blank, strip.pixels]), strip)
 
 
-def _heat(explanation: Explanation, colormap: str | None, opacity: float, scale: Scale, size: int) -> HeatPanel:
-    layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
+def _heat(explanation: Explanation, color: Color, size: int) -> HeatPanel:
+    layer = overlay(explanation, color)
     name, width = f"heat for {explanation.target_name}", explanation.width
-    title = draw_tag(name, size, width, ramp=heat_ramp(explanation, colormap, scale))
+    title = draw_tag(name, size, width, ramp=heat_ramp(explanation, color))
     return HeatPanel(layer, explanation.is_vanishing, draw_tag(f"{name}: {VANISHES}", size, width), title)
 
 

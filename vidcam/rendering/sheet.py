@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from vidcam.errors import OptionError
 from vidcam.explaining.explanation import Explanation
-from vidcam.rendering.coloring import Scale, colormap_of, overlay, peak
+from vidcam.options import takes
+from vidcam.rendering.coloring import colormap_of, overlay, peak
 from vidcam.rendering.curves import kind
 from vidcam.rendering.drawing import (
     DAY,
@@ -28,6 +28,7 @@ from vidcam.rendering.drawing import (
 )
 from vidcam.rendering.heading import HEIGHT as HEAD
 from vidcam.rendering.heading import MARGIN, write_heading
+from vidcam.rendering.look import Color
 from vidcam.rendering.source import open_source
 from vidcam.rendering.strips import color_marks, draw_ramp
 from vidcam.rendering.traits import VANISHES, directions, with_unit
@@ -38,6 +39,7 @@ TILE_AREA = 260 * 195  # square points
 DPI = 150
 
 
+@takes(Color)
 def contact_sheet(
     explanation: Explanation,
     path: str | Path,
@@ -45,9 +47,7 @@ def contact_sheet(
     source: str | Path | None = None,
     k: int = 8,
     apart_seconds: float = 0.0,
-    colormap: str | None = None,
-    opacity: float = 0.6,
-    scale: Scale = "video",
+    color: Color,
     order: Sequence[int] | None = None,
     how: str = "",
     force: bool = False,
@@ -57,19 +57,18 @@ def contact_sheet(
     Raises:
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
     """
-    style: dict[str, Any] = {"colormap": colormap, "opacity": opacity, "scale": scale, "order": order, "how": how}
-    save_figure(figure(explanation, k, source=source, apart_seconds=apart_seconds, **style), path, dpi=DPI, force=force)
+    which = {"source": source, "apart_seconds": apart_seconds, "order": order, "how": how}
+    save_figure(figure(explanation, k, **which, **color.arguments()), path, dpi=DPI, force=force)
 
 
+@takes(Color)
 def figure(
     explanation: Explanation,
     k: int = 6,
     *,
     source: str | Path | None = None,
     apart_seconds: float = 0.0,
-    colormap: str | None = None,
-    opacity: float = 0.6,
-    scale: Scale = "video",
+    color: Color,
     order: Sequence[int] | None = None,
     how: str = "",
 ) -> Figure:
@@ -80,9 +79,6 @@ def figure(
         k: How many frames; fewer if the video has fewer.
         source: The video that was explained, if it is no longer where it was.
         apart_seconds: Leave out frames that are closer than this to a hotter one that is shown, and then cold ones.
-        colormap: Any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
-        opacity: Of the hottest cell, 0 to 1.
-        scale: `video` has one scale for all frames; `frame` gives every frame its own.
         order: All frames, the one that matters most first; None takes them by their heat.
         how: What the order is, for the heading.
 
@@ -90,7 +86,7 @@ def figure(
         OptionError: an unknown colormap or scale, an opacity outside 0 to 1, k below 1, or no source known.
         MediaError: the source is gone or has changed.
     """
-    layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
+    layer = overlay(explanation, color)
     ranks = pick(explanation, k, apart_seconds=apart_seconds, order=order)
     with open_source(explanation, source) as video:
         frames = video.frames_at(sorted(ranks))
@@ -101,7 +97,7 @@ def figure(
         axes = axes_at(sheet, *grid.corner(place), grid.tile_width, grid.tile_height)
         _picture(axes, layer.draw(frame.index, frame.pixels), explanation)
         _caption(sheet, grid, place, explanation, (ranks[frame.index], frame.index))
-    _legend(sheet, grid, explanation, colormap, scale)
+    _legend(sheet, grid, explanation, color)
     return sheet
 
 
@@ -198,14 +194,14 @@ def _facts(explanation: Explanation, frame: int) -> list[str]:
     return facts
 
 
-def _legend(sheet: Figure, grid: Grid, explanation: Explanation, colormap: str | None, scale: Scale) -> None:
+def _legend(sheet: Figure, grid: Grid, explanation: Explanation, color: Color) -> None:
     """Draw the colors and the raw heat that they stand for, beside the first row."""
     _, top = grid.corner(0)
     left = MARGIN + grid.columns * (grid.tile_width + GAP) + 6
     axes = axes_at(sheet, left, top, 11, grid.tile_height)
     ends = directions(explanation) if explanation.signed else None
-    marks = color_marks(None if scale == "frame" else peak(explanation), ends, most="frame's\nmaximum")
-    draw_ramp(axes, colormap_of(explanation, colormap), marks, inside=ends is not None)
+    marks = color_marks(None if color.scale == "frame" else peak(explanation), ends, most="frame's\nmaximum")
+    draw_ramp(axes, colormap_of(explanation, color.colormap), marks, inside=ends is not None)
     axes.tick_params(length=0, labelsize=9, colors=DAY["faint"], pad=4)
     axes.spines[:].set_visible(False)
     write(sheet, left, top - CAPTION + 17, "heat", size=9, color=DAY["faint"])

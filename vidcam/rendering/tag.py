@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vidcam.explaining.explanation import Explanation
-from vidcam.rendering.coloring import Scale, colormap_of, colors, peak
+from vidcam.rendering.coloring import colormap_of, colors, peak
 from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
+from vidcam.rendering.look import Color
 from vidcam.rendering.traits import directions
 from vidcam.types import Pixels
 
@@ -45,13 +46,13 @@ def _width(text: str, size: int, ramp: Ramp | None) -> float:
     return words if ramp is None else words + 7 * size + text_width(ramp.left, size) + text_width(ramp.right, size)
 
 
-def heat_ramp(explanation: Explanation, colormap: str | None, scale: Scale) -> Ramp:
+def heat_ramp(explanation: Explanation, color: Color) -> Ramp:
     """Say what the colors of heat stand for."""
-    name = colormap_of(explanation, colormap)
+    name = colormap_of(explanation, color.colormap)
     if explanation.signed:
         above, below = directions(explanation)
         return Ramp(name, below, above)
-    return Ramp(name, "0", "frame's maximum" if scale == "frame" else number(peak(explanation)))
+    return Ramp(name, "0", "frame's maximum" if color.scale == "frame" else number(peak(explanation)))
 
 
 def stamp(canvas: Pixels, tag: Pixels) -> None:

@@ -3,67 +3,51 @@
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from vidcam.errors import MediaError
 from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame, VideoWriter, prefetch
-from vidcam.rendering.coloring import Scale, check_choice, colormap_of, overlay, peak
+from vidcam.options import takes
+from vidcam.rendering.coloring import colormap_of, overlay, peak
+from vidcam.rendering.look import PLAIN, Look, Sound
 from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
 from vidcam.rendering.source import frames_of, open_source
 from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
 from vidcam.rendering.traits import directions
 from vidcam.types import Pixels, Progress
 
-Layout = Literal["overlay", "side_by_side"]
-LAYOUTS = ("overlay", "side_by_side")
-
 AHEAD = 4  # frames that are decoded before they are drawn
 FLAT = "no frame has any positive heat: the video is drawn without color"
 
 
-def scene(
-    explanation: Explanation,
-    *,
-    layout: Layout = "overlay",
-    colormap: str | None = None,
-    opacity: float = 0.6,
-    scale: Scale = "video",
-    bar: bool = False,
-    colorbar: bool = False,
-) -> Scene:
-    """Draw what stays the same in all frames; the options are those of `render`."""
-    check_choice("layout", layout, LAYOUTS)
-    layer = overlay(explanation, colormap=colormap, opacity=opacity, scale=scale)
-    copies = 2 if layout == "side_by_side" else 1
+def scene(explanation: Explanation, look: Look = PLAIN) -> Scene:
+    """Draw what stays the same in all frames."""
+    layer = overlay(explanation, look)
+    copies = 2 if look.layout == "side_by_side" else 1
     blank = room(explanation, copies, copies)
     size = type_size(blank.shape[1])
-    if colorbar:
-        highest = None if scale == "frame" else peak(explanation)
+    if look.colorbar:
+        highest = None if look.scale == "frame" else peak(explanation)
         ends = directions(explanation) if explanation.signed else None
-        legend = draw_color_scale(explanation.height, size, colormap_of(explanation, colormap), highest, ends=ends)
+        legend = draw_color_scale(explanation.height, size, colormap_of(explanation, look.colormap), highest, ends=ends)
         blank = np.concatenate([blank, legend], axis=1)
-    strip = draw_bar(explanation, blank.shape[1]) if bar else None
+    strip = draw_bar(explanation, blank.shape[1]) if look.bar else None
     if strip is not None:
         blank = np.concatenate([blank, strip.pixels])
     heat = heat_panel(explanation, layer, size)
     return Scene((FramePanel(), heat) if copies == 2 else (heat,), copies, blank, strip)
 
 
+@takes(Look, Sound)
 def render(
     explanation: Explanation,
     path: str | Path,
     *,
     source: str | Path | None = None,
-    layout: Layout = "overlay",
-    colormap: str | None = None,
-    opacity: float = 0.6,
-    scale: Scale = "video",
-    bar: bool = False,
-    colorbar: bool = False,
-    audio: bool = True,
+    look: Look,
+    sound: Sound,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
@@ -73,14 +57,6 @@ def render(
         explanation: What to draw.
         path: The video to write; its extension chooses the format.
         source: The video that was explained, if it is no longer where it was.
-        layout: `side_by_side` doubles the width: the source at the left, the overlay at the right.
-        colormap: Any name that matplotlib knows; by default `turbo`, and `bwr` for heat with a sign.
-        opacity: Of the hottest cell, 0 to 1; colder ones have less, and where there is no heat, pixels stay untouched.
-        scale: `video` has one scale for all frames; `frame` gives every frame its own and hides which frames matter.
-        bar: Add a strip below with the target's probability and the frames' importance over time, or, for a
-            regression, its value, the loss and the gradient's size.
-        colorbar: Add a strip at the right with the colors and the raw heat that they stand for.
-        audio: Carry the source's sound over.
         force: Replace an existing file.
         progress: Called after every frame with the number of frames done and of all frames.
 
@@ -92,10 +68,8 @@ def render(
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
         VidcamError: heat that is not finite.
     """
-    drawn = scene(
-        explanation, layout=layout, colormap=colormap, opacity=opacity, scale=scale, bar=bar, colorbar=colorbar
-    )
-    return film(drawn, explanation, path, source=source, audio=audio, force=force, progress=progress)
+    drawn = scene(explanation, look)
+    return film(drawn, explanation, path, source=source, audio=sound.audio, force=force, progress=progress)
 
 
 def film(

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidcam.attribution.cam import cam
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
+from vidcam.attribution.formulas import cam
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import Motion, SfMLearner, next_reference

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.build import load_model

@@ -23,7 +23,7 @@ def read_calibration(path: Path) -> dict[str, Floats]:
     Raises:
         MediaError: the file cannot be read, or a line of it is malformed; the message names the line.
     """
-    found: dict[str, Floats] = {}
+    matrices: dict[str, Floats] = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         name, colon, rest = text.partition(":")
         if text.strip() and not colon:
@@ -33,8 +33,8 @@ def read_calibration(path: Path) -> dict[str, Floats]:
             values = numbers(rest)
             if values is None or values.size != wanted:
                 raise MediaError(f"{path}, line {line}: {name} needs {wanted} finite numbers; given {_told(rest)}")
-            found[name.strip()] = values.reshape(3, 4)
-    return found
+            matrices[name.strip()] = values.reshape(3, 4)
+    return matrices
 
 
 def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:
@@ -85,29 +85,29 @@ def resized(intrinsics: Floats, across: float, down: float) -> Floats:
     It takes a principal point for a distance from the picture's edge, and so moves it by half a pixel times the change
     of scale against `stretched`.
     """
-    found: Floats = intrinsics * np.array([[across], [down], [1.0]])
-    return found
+    changed: Floats = intrinsics * np.array([[across], [down], [1.0]])
+    return changed
 
 
 def stretched(intrinsics: Floats, across: float, down: float) -> Floats:
     """Return the intrinsics of a picture resized by these factors: its pixel u lies at factor * (u + 0.5) - 0.5."""
-    found = resized(intrinsics, across, down)
-    found[:2, 2] += (np.array([across, down]) - 1) / 2
-    return found
+    changed = resized(intrinsics, across, down)
+    changed[:2, 2] += (np.array([across, down]) - 1) / 2
+    return changed
 
 
 def cropped(intrinsics: Floats, *, left: float, top: float) -> Floats:
     """Return the intrinsics of a picture after that many pixels were cut off."""
-    found = intrinsics.copy()
-    found[:2, 2] -= left, top
-    return found
+    changed = intrinsics.copy()
+    changed[:2, 2] -= left, top
+    return changed
 
 
 def mirrored(intrinsics: Floats, width: int) -> Floats:
     """Return the intrinsics of a picture whose left and right were exchanged: cx becomes W - 1 - cx."""
-    found = intrinsics.copy()
-    found[0, 1:] = -intrinsics[0, 1], width - 1 - intrinsics[0, 2]
-    return found
+    changed = intrinsics.copy()
+    changed[0, 1:] = -intrinsics[0, 1], width - 1 - intrinsics[0, 2]
+    return changed
 
 
 def read_text(path: Path) -> str:

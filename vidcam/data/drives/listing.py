@@ -15,7 +15,7 @@ COLUMNS = ("path", "camera", "split")
 SPLITS = ("train", "val", "test")
 
 
-class Listed(NamedTuple):
+class ListedDrive(NamedTuple):
     """A row of drives.csv: the drive's folder, in KITTI's layout the camera or else "", and train, val or test."""
 
     path: Path
@@ -53,7 +53,7 @@ def listed(path: Path, split: str | None) -> list[tuple[Path, str | None]] | Non
     return [(place, None) for place in dict.fromkeys(place for file in chosen for place in _scenes(file))]
 
 
-def read_drives(path: Path) -> list[Listed]:
+def read_drives(path: Path) -> list[ListedDrive]:
     """Read a drives.csv; its paths are relative to its folder.
 
     Raises:
@@ -68,7 +68,7 @@ def read_drives(path: Path) -> list[Listed]:
     return rows
 
 
-def write_drives(rows: Iterable[Listed], path: Path, *, force: bool = False) -> None:
+def write_drives(rows: Iterable[ListedDrive], path: Path, *, force: bool = False) -> None:
     """Write a drives.csv; paths become relative to its folder.
 
     Raises:
@@ -82,25 +82,25 @@ def write_drives(rows: Iterable[Listed], path: Path, *, force: bool = False) -> 
             writer.writerow((Path(os.path.relpath(row.path.resolve(), home)).as_posix(), row.camera, row.split))
 
 
-def _row(path: Path, line: int, cells: list[str]) -> Listed:
+def _row(path: Path, line: int, cells: list[str]) -> ListedDrive:
     if len(cells) != len(COLUMNS) or cells[2] not in SPLITS:
         wanted = f"{','.join(COLUMNS)} with a split of {', '.join(SPLITS)}"
         raise MediaError(f"{path}, line {line}: {wanted} are expected; given {','.join(cells)[:80]!r}")
     place = path.parent / cells[0]
     if not place.exists():
         raise MediaError(f"{path}, line {line}: there is no drive {str(place)!r}")
-    return Listed(place, cells[1], cells[2])
+    return ListedDrive(place, cells[1], cells[2])
 
 
 def _scenes(file: Path) -> list[Path]:
     """Return the folders that a list names, in its own folder or, in KITTI's layout, in sequences/."""
-    found = []
+    folders = []
     for line, name in enumerate((text.strip() for text in read_text(file).splitlines()), start=1):
         places = [file.parent / name, file.parent / "sequences" / name]
         if name and not any(place.is_dir() for place in places):
             raise MediaError(f"{file}, line {line}: there is no folder {str(places[0])!r}")
         if name:
-            found.append(next(place for place in places if place.is_dir()))
-    if not found:
+            folders.append(next(place for place in places if place.is_dir()))
+    if not folders:
         raise MediaError(f"{file} lists no drives")
-    return found
+    return folders

@@ -31,5 +31,5 @@ def from_rotation(rotations: Floats) -> Floats:
             [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
         ]
     )
-    found: Floats = np.linalg.eigh(np.moveaxis(symmetric, 2, 0))[1][:, :, -1]
-    return np.where(found[:, 3:] < 0, -found, found)
+    quaternions: Floats = np.linalg.eigh(np.moveaxis(symmetric, 2, 0))[1][:, :, -1]
+    return np.where(quaternions[:, 3:] < 0, -quaternions, quaternions)

@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 from torchvision.transforms import functional as F
 
 from vidcam.data.drives.augmentation import draw_change
-from vidcam.data.drives.drive import Drive, Ints
+from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.static_frames import gray_differences, read_static_frames, step_meters, within_snippets
 from vidcam.data.preprocessing import Size
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import Video, open_video
-from vidcam.types import Pixels
+from vidcam.types import Ints, Pixels
 
 CACHE_BYTES = 512 * 2**20  # frames of 416x128 as bytes: some 3,300
 REASONS = ("gap", "listed", "static")
@@ -146,10 +146,10 @@ class _Frames:
 
     def read(self, drive: int, indices: Sequence[int]) -> Tensor:
         """Return frames as (T, 3, H, W)."""
-        found = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
-        for frame in self._video(drive).frames_at([index for index in indices if index not in found]):
-            found[frame.index] = self._keep(drive, frame.index, frame.pixels)
-        return torch.stack([found[index] for index in indices])
+        frames = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
+        for frame in self._video(drive).frames_at([index for index in indices if index not in frames]):
+            frames[frame.index] = self._keep(drive, frame.index, frame.pixels)
+        return torch.stack([frames[index] for index in indices])
 
     def all_of(self, drive: int) -> Iterator[Tensor]:
         """Read all frames of a drive once."""

@@ -195,11 +195,11 @@ def _refuse(path: Path, lines: list[int], wrong: Iterable[np.bool_], why: str) -
 
 def _times(path: Path, times: npt.ArrayLike | str | Path, frames: int) -> Floats:
     if isinstance(times, str | Path):
-        found = numbers(read_text(Path(times)))
-        if found is None:
+        seconds = numbers(read_text(Path(times)))
+        if seconds is None:
             raise MediaError(f"{times}: one number of seconds per line is expected")
     else:
-        found = np.array(times, dtype=np.float64)
-    if found.shape != (frames,):
-        raise MediaError(f"{path} has {frames} poses and needs as many times; given {found.size}")
-    return found
+        seconds = np.array(times, dtype=np.float64)
+    if seconds.shape != (frames,):
+        raise MediaError(f"{path} has {frames} poses and needs as many times; given {seconds.size}")
+    return seconds

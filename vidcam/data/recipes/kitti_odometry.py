@@ -19,7 +19,7 @@ from typing import Any
 
 from vidcam.data.collection import Say, existing, silent
 from vidcam.data.drives.drive import Drive, open_drive
-from vidcam.data.drives.listing import SPLITS, Listed, write_drives
+from vidcam.data.drives.listing import SPLITS, ListedDrive, write_drives
 from vidcam.errors import MediaError, OptionError
 
 FRAMES = {  # of the whole sequences
@@ -68,7 +68,9 @@ class Sequences:
         if output is not None and Path(output).suffix.lower() != ".csv":
             raise OptionError(f"the list must end in .csv; given {str(output)!r}")
         if output is not None:
-            rows = [Listed(drive.source.parent, drive.source.name, self.splits[n]) for n, drive in self.drives.items()]
+            rows = [
+                ListedDrive(drive.source.parent, drive.source.name, self.splits[n]) for n, drive in self.drives.items()
+            ]
             write_drives(rows, Path(output), force=force)
         if prepare is not None:
             self._prepare(Path(prepare), size, force, say)

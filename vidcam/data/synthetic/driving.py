@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.casting import GROUND, SKY, Camera, Hits, cast
-from vidcam.data.synthetic.road import EDGE, LANE, Doubles, Road, survey, wind
+from vidcam.data.synthetic.casting import GROUND, SKY, PinholeCamera, RayHits, cast
+from vidcam.data.synthetic.road import EDGE, LANE, Road, survey, wind
 from vidcam.data.synthetic.scenery import Solids, Traffic, furnish, joined, send
 from vidcam.data.synthetic.shading import Shader
 from vidcam.data.synthetic.tiles import paint_tiles
 from vidcam.errors import OptionError
+from vidcam.types import Floats
 
 CLASSES = ("sky", "road", "static", "moving")
 
@@ -51,9 +52,9 @@ class SyntheticDrive:
     pixels: NDArray[np.uint8]
     depth: NDArray[np.float32]
     classes: NDArray[np.uint8]
-    intrinsics: Doubles
-    poses: Doubles
-    seconds: Doubles
+    intrinsics: Floats
+    poses: Floats
+    seconds: Floats
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -80,18 +81,18 @@ class World:
 
     size: tuple[int, int]
     fold: int
-    intrinsics: Doubles
-    cameras: Doubles
-    along: Doubles
-    seconds: Doubles
+    intrinsics: Floats
+    cameras: Floats
+    along: Floats
+    seconds: Floats
     scenery: Solids
     traffic: Traffic
     shader: Shader
 
     @property
-    def poses(self) -> Doubles:
+    def poses(self) -> Floats:
         """Give `(F, 4, 4)` camera to the first camera."""
-        poses: Doubles = np.linalg.inv(self.cameras[0]) @ self.cameras
+        poses: Floats = np.linalg.inv(self.cameras[0]) @ self.cameras
         poses[0] = np.eye(4)
         return poses
 
@@ -103,8 +104,8 @@ class World:
         if not 0 <= frame < len(self):
             raise IndexError(f"frame {frame} of {len(self)}")
         solids = self.solids(frame)
-        camera = Camera(self.cameras[frame], self.intrinsics, self.size)
-        many = Camera(camera.pose, self.intrinsics, self.size, self.fold)
+        camera = PinholeCamera(self.cameras[frame], self.intrinsics, self.size)
+        many = PinholeCamera(camera.pose, self.intrinsics, self.size, self.fold)
         exact = cast(camera, solids)
         pixels = self.shader.shade(many, solids, exact if self.fold == 1 else cast(many, solids))
         return DriveFrame(pixels, exact.depth.astype(np.float32), self._classes(camera, solids, exact))
@@ -118,7 +119,7 @@ class World:
         near = self.scenery.chosen((ahead > -size) & (np.linalg.norm(offset, axis=1) < _REACH + size))
         return joined([near, *self.traffic.at(frame, float(self.along[frame]), reach=_REACH)])
 
-    def _classes(self, camera: Camera, solids: Solids, hits: Hits) -> NDArray[np.uint8]:
+    def _classes(self, camera: PinholeCamera, solids: Solids, hits: RayHits) -> NDArray[np.uint8]:
         x, _, z = camera.rays()
         ground = hits.surface == GROUND
         depth = hits.depth[ground]
@@ -129,7 +130,7 @@ class World:
         classes[np.append(solids.moving, (False, False))[hits.surface]] = CLASSES.index("moving")
         return classes
 
-    def _ground_classes(self, x: Doubles, z: Doubles) -> NDArray[np.uint8]:
+    def _ground_classes(self, x: Floats, z: Floats) -> NDArray[np.uint8]:
         across = np.abs(self.shader.ground.locate(x, z)[:, 1])
         return np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static")).astype(np.uint8)
 
@@ -193,7 +194,7 @@ def build_world(
     return World(size, fold, _intrinsics(size), cameras, along, seconds, scenery, traffic, shader)
 
 
-def _intrinsics(size: tuple[int, int]) -> Doubles:
+def _intrinsics(size: tuple[int, int]) -> Floats:
     """Give the view of KITTI's color cameras, about 82 degrees wide."""
     height, width = size
     focal = 0.577 * width
@@ -206,7 +207,7 @@ def _sun(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.array((flat * math.cos(east), -math.sin(up), flat * math.sin(east)), np.float32)
 
 
-def _travel(rng: np.random.Generator, road: Road, seconds: Doubles) -> Doubles:
+def _travel(rng: np.random.Generator, road: Road, seconds: Floats) -> Floats:
     """Give the distance along the road at each time: 3 to 12 m/s, slower in bends."""
     step = 0.02
     count = math.ceil(seconds[-1] / step) + 2
@@ -220,7 +221,7 @@ def _travel(rng: np.random.Generator, road: Road, seconds: Doubles) -> Doubles:
     return np.interp(seconds, times, along)
 
 
-def _cameras(rng: np.random.Generator, road: Road, along: Doubles, seconds: Doubles, wobble: float) -> Doubles:
+def _cameras(rng: np.random.Generator, road: Road, along: Floats, seconds: Floats, wobble: float) -> Floats:
     """Give `(F, 4, 4)` poses in the right lane, looking along the way, with some nodding, rolling and bobbing."""
     place = road.place(along, LANE)
     pitch, roll, lift = wobble * np.array((0.010, 0.008, 0.03))[:, None] * _swaying(rng, seconds)
@@ -230,29 +231,29 @@ def _cameras(rng: np.random.Generator, road: Road, along: Doubles, seconds: Doub
     return poses
 
 
-def _swaying(rng: np.random.Generator, seconds: Doubles) -> Doubles:
+def _swaying(rng: np.random.Generator, seconds: Floats) -> Floats:
     """Give `(3, F)` smooth swings between -1 and 1 of half a second to three seconds."""
     hertz, phase = rng.uniform((0.3, 0.9), (0.6, 1.6), (3, 2)), rng.uniform(0, 2 * math.pi, (3, 2))
     swings = np.sin(2 * math.pi * hertz[..., None] * seconds + phase[..., None])
     return np.asarray(0.7 * swings[:, 0] + 0.3 * swings[:, 1])
 
 
-def _about_x(angle: Doubles) -> Doubles:
+def _about_x(angle: Floats) -> Floats:
     one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
     return _matrices((one, none, none), (none, cosine, -sine), (none, sine, cosine))
 
 
-def _about_y(angle: Doubles) -> Doubles:
+def _about_y(angle: Floats) -> Floats:
     one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
     return _matrices((cosine, none, sine), (none, one, none), (-sine, none, cosine))
 
 
-def _about_z(angle: Doubles) -> Doubles:
+def _about_z(angle: Floats) -> Floats:
     one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
     return _matrices((cosine, -sine, none), (sine, cosine, none), (none, none, one))
 
 
-def _matrices(*rows: tuple[Doubles, Doubles, Doubles]) -> Doubles:
+def _matrices(*rows: tuple[Floats, Floats, Floats]) -> Floats:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vidcam.data.synthetic.driving import CLASSES, SyntheticDrive, World, build_world
 from vidcam.errors import MediaError
 from vidcam.media import replacing
+from vidcam.types import Floats
 
 Drawn = SyntheticDrive | World | int
 SEPARATORS = "/\\\0"  # of paths, on any system, and what ends a path
@@ -145,12 +146,12 @@ def _read_gray(path: Path) -> NDArray[np.uint8]:
         return np.asarray(next(picture.decode(video=0)).to_ndarray(format="gray"), np.uint8)
 
 
-def _calibration(intrinsics: NDArray[np.float64]) -> str:
+def _calibration(intrinsics: Floats) -> str:
     projection = _row(np.column_stack([intrinsics, np.zeros(3)]))
     laser = _row(np.array([(0.0, -1, 0, 0), (0, 0, -1, 0), (1, 0, 0, 0)]))  # x forward, y left, z up
     return "".join(f"P{camera}: {projection}\n" for camera in range(4)) + f"Tr: {laser}\n"
 
 
-def _row(matrix: NDArray[np.float64]) -> str:
+def _row(matrix: Floats) -> str:
     """Write `(3, 4)` in a row, with all digits: what is read is what was computed."""
     return " ".join(f"{value:.16e}" for value in np.ravel(matrix).tolist())

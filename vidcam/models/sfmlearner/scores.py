@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capture import Score
+from vidcam.attribution.capturing import Score
 from vidcam.errors import OptionError
 from vidcam.models.sfmlearner.network import Motion, next_reference
 from vidcam.models.sfmlearner.rotation import pose_matrix

@@ -18,7 +18,7 @@ from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.windows import Fed
 from vidcam.metrics.changes import loss_rise, pose_changes, score_change, score_drop
-from vidcam.metrics.deletion import deletion
+from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS
 from vidcam.metrics.erasing import erase, evenness, most, neighbors
 from vidcam.models.model import Model

@@ -7,7 +7,7 @@ import pytest
 
 from vidcam.errors import OptionError, TargetError
 from vidcam.explaining.explanation import Explanation
-from vidcam.metrics.map_agreement import loss_agreements, map_agreement, pearson
+from vidcam.metrics.correlation import loss_agreements, map_agreement, pearson
 
 A = np.array([[[0.0, 1], [2, 3]]])
 

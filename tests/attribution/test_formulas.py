@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidcam.attribution import cam as formulas
-from vidcam.attribution.cam import POOLINGS, divide, frame_contribution
+from vidcam.attribution import formulas
+from vidcam.attribution.formulas import POOLINGS, divide, frame_contribution
 from vidcam.errors import OptionError
 
 # two channels on a grid of t=2, h=1, w=2

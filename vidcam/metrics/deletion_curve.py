@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from vidcam.attribution.capture import untouched
+from vidcam.attribution.capturing import untouched
 from vidcam.attribution.geometry import interpolation_matrix
 from vidcam.attribution.layers import call
 from vidcam.data.preprocessing import View
