@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -209,12 +210,8 @@ def _folders(videos: Sequence[str], output: Path | None) -> list[Path]:
     if output is not None and len(videos) == 1:
         return [output]
     folders: list[Path] = []
-    for video in videos:
-        path = Path(video)
-        folder = name = (output or OUTPUT) / (path.stem if path.suffix else path.resolve().name)
-        number = 1
-        while folder in folders:
-            number += 1
-            folder = name.with_name(f"{name.name}-{number}")
-        folders.append(folder)
+    for path in map(Path, videos):
+        name = path.stem if path.suffix else path.resolve().name
+        names = chain([name], (f"{name}-{number}" for number in count(2)))
+        folders.append(next(folder for each in names if (folder := (output or OUTPUT) / each) not in folders))
     return folders

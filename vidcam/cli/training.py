@@ -1,7 +1,7 @@
 """The commands that check a manifest, train a classifier on it and test it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -52,7 +52,8 @@ def train(
         from vidcam.training.classifier.train import train as fit
 
         report = fit(manifest, **settings.arguments(), **machine.arguments(), **place.arguments())
-    _show_report(report.as_dict(), place.output, ("checkpoint.safetensors", "report.json"), as_json=printing.as_json)
+    outputs = [str(Path(place.output) / name) for name in ("checkpoint.safetensors", "report.json")]
+    show(report.as_dict() | {"outputs": outputs}, as_json=printing.as_json, first=FIRST)
 
 
 def test(manifest: ManifestFile, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
@@ -61,11 +62,5 @@ def test(manifest: ManifestFile, chosen: SplitTest, machine: Machine, printing: 
         from vidcam.training.classifier.testing import test as run
 
         report = run(manifest, **chosen.arguments(), **machine.arguments())
-    _show_report(report.as_dict(), chosen.output, ("report.json",), as_json=printing.as_json)
-
-
-def _show_report(report: dict[str, Any], folder: str | Path | None, names: tuple[str, ...], *, as_json: bool) -> None:
-    """Print all of a report as JSON, or what people look for first."""
-    outputs = [] if folder is None else [str(Path(folder) / name) for name in names]
-    facts = report | {"outputs": outputs}
-    show(facts if as_json else {name: facts[name] for name in FIRST if facts.get(name)}, as_json=as_json)
+    outputs = [] if chosen.output is None else [str(Path(chosen.output) / "report.json")]
+    show(report.as_dict() | {"outputs": outputs}, as_json=printing.as_json, first=FIRST)

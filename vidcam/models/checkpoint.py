@@ -111,12 +111,17 @@ def write_checkpoint(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ModelError(f"a checkpoint's name must end with .safetensors; given {path.name!r}")
+    write_weights(model.net, path, {**(facts or {}), **describe(model)}, force=force)
+    return path
+
+
+def write_weights(net: nn.Module, path: Path, facts: Mapping[str, Any], *, force: bool) -> None:
+    """Write a network's weights to a safetensors file, and facts beside them."""
     # copies, because safetensors refuses tensors that share memory
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.net.state_dict().items()}
-    text = json.dumps({**(facts or {}), **describe(model)}, default=str)
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
+    text = json.dumps(facts, default=str)
     with replacing(path, force=force) as part:
         part.write_bytes(save(state, metadata={KEY: text}))  # its own `save_file` lets nobody else read the file
-    return path
 
 
 def describe(model: Model) -> dict[str, Any]:

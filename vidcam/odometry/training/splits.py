@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import Subset
 
 from vidcam.data.drives.drive import Drive, find_drives
 from vidcam.data.drives.intrinsics import parse_intrinsics
@@ -18,17 +18,10 @@ from vidcam.odometry.training.settings import OdometrySettings
 SHARE = 0.1  # of each drive's frames, where nothing tells which ones validate
 
 
-class Snippets(Dataset[dict[str, Any]]):
+class Snippets(Subset[dict[str, Any]]):
     """Some of a data set's snippets."""
 
-    def __init__(self, dataset: SnippetDataset, indices: Sequence[int]) -> None:
-        self.dataset, self.indices = dataset, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.dataset[self.indices[index]]
+    dataset: SnippetDataset
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other changes from now on."""
