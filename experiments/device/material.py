@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from bench import Bench
 from numpy.typing import NDArray
-from vidcam.attribution.capture import Score
+from vidcam.attribution.capturing import Score
 
 import vidcam
 from vidcam.attribution.scores import class_score

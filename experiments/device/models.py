@@ -11,7 +11,7 @@ import torch
 from bench import Bench, Case, Line, attempt, free
 from material import Subject, motion, network, resnet, subject
 from torch import Tensor
-from vidcam.attribution.capture import capture
+from vidcam.attribution.capturing import capture
 
 import vidcam
 from vidcam.attribution.receptive_field import measure_axes

@@ -13,7 +13,7 @@ from peers import peers
 from timing import Call, look, rounds, spread
 from torch import Tensor
 from vidcam.attribution.cam import frame_contribution
-from vidcam.attribution.capture import INPUT, Captured, capture
+from vidcam.attribution.capturing import INPUT, Captured, capture
 
 import vidcam
 from vidcam.attribution.layers import first_tensor
