@@ -71,6 +71,39 @@ def test_imports_go_down(path: Path) -> None:
             assert level(other) <= level(name), f"{name} (level {level(name)}) imports {other} (level {level(other)})"
 
 
+def test_little_lies_flat() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "errors", "types"}
+
+
+def test_there_are_ten_floors_at_most() -> None:
+    """The longest way down through the rooms, counted as rooms."""
+    room = {name: ".".join(name.split(".")[:2]) for name in map(module_name, SOURCES)}
+    below: dict[str, set[str]] = {}
+    for path in SOURCES:
+        own = room[module_name(path)]
+        below.setdefault(own, set()).update(room[other] for other in imported(path) if other in room)
+    height: dict[str, int] = {}
+    for name in TopologicalSorter({name: others - {name} for name, others in below.items()}).static_order():
+        height[name] = 1 + max((height[other] for other in below[name] - {name}), default=0)
+    assert max(height.values()) <= 10
+
+
+def test_modules_are_short() -> None:
+    assert not [path.name for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) >= 350]
+
+
+def test_no_two_types_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module_name(path))
+            elif isinstance(node, ast.Assign) and isinstance(name := node.targets[0], ast.Name):
+                if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name.id):  # an alias of a type
+                    homes.setdefault(name.id, []).append(module_name(path))
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
+
+
 def test_imports_have_no_cycles() -> None:
     graph = {
         module_name(path): {o for o in imported(path) if o not in ("vidcam", module_name(path))} for path in SOURCES

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.clips import ClipDataset, clip_loader
-from vidcam.data.extraction import Source
+from vidcam.data.clips import ClipDataset, collate
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.media import BACKENDS, open_video
 from vidcam.models.mini import MiniNet
+from vidcam.training.loading import loader
 
 FRAMES, RATE, SIZE = 16, 12.5, (96, 112)
 BATCH, BATCHES, RUNS, REPEATS = 8, 4, 3, 8
@@ -37,11 +38,11 @@ def loaded(manifest: Manifest, backend: str, workers: int) -> float:
         augment=Augmentation(),
         backend=backend,
     )
-    loader = clip_loader(dataset, batch=BATCH, workers=workers)
+    batches_of = loader(dataset, workers, collate, batch_size=BATCH)
     rates = []
     for epoch in range(RUNS + 1):
         dataset.set_epoch(epoch)
-        batches = iter(loader)
+        batches = iter(batches_of)
         next(batches)
         start = perf_counter()
         rates.append(sum(len(batch["y"]) for batch in batches) / (perf_counter() - start))
@@ -68,14 +69,14 @@ def trained(classes: int) -> float:
 
 def decoded(row: Row, way: str) -> float:
     """Milliseconds to get the frames of a clip from the middle of a video."""
-    source = Source(row)
+    source = ClipSource(row)
     indices = source.uniform(0, 1, FRAMES, RATE)
     start = perf_counter()
     if way == "from the first frame on":
         with open_video(row.path) as video:
             _ = [frame for frame in islice(video, indices[-1] + 1) if frame.index in indices]
     else:
-        (source if way == "seek, source kept" else Source(row)).read(indices)
+        (source if way == "seek, source kept" else ClipSource(row)).read(indices)
     return 1000 * (perf_counter() - start)
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vidcam.data.extraction import Source
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row, read_manifest
 from vidcam.media import open_video
 from vidcam.models.checkpoint import write_checkpoint
@@ -31,7 +31,7 @@ class Features(LightningDataModule):
     ) -> None:
         super().__init__()
         self.rows, self.model, self.features, self.seed = rows, model, features, settings.seed
-        self.sources = [Source(row) for row in rows]
+        self.sources = [ClipSource(row) for row in rows]
         self.batches = Batches(len(rows), batch=settings.batch, seed=settings.seed)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vidcam.__main__ import main
-from vidcam.data.drives.trajectory import Trajectory, chained, read_trajectory, write_kitti, write_tum
+from vidcam.data.drives.trajectory import Trajectory, chained, read_trajectory, write_kitti, write_rows
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 from vidcam.odometry.errors import evaluate
@@ -98,7 +98,10 @@ def test_a_table_for_people(cli: Cli, files: tuple[Path, Path]) -> None:
 
 
 def test_training_poses_give_the_mean_motion(cli: Cli, files: tuple[Path, Path], tmp_path: Path) -> None:
-    write_tum(tmp_path / "other.txt", winding(50, seed=8))
+    path = winding(50, seed=8)
+    half = np.arctan2(path.poses[:, 0, 2], path.poses[:, 0, 0]) / 2  # TUM's quaternions of turns about y
+    quaternions = np.stack([0 * half, np.sin(half), 0 * half, np.cos(half)], axis=1)
+    write_rows(tmp_path / "other.txt", np.column_stack([path.seconds, path.positions, quaternions]))
     facts = json.loads(cli(*files, "--train-poses", tmp_path / "other.txt", "--json")[1])
     assert facts["baselines"]["mean_motion"]["snippets"] == 116
     assert "mean_motion is that of other" in facts["notes"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vidcam.__main__ import main
-from vidcam.data.synthetic import motion_clip
+from vidcam.data.synthetic import MOTIONS, motion_clip
 from vidcam.media import VideoWriter
 
 pytest.importorskip("lightning")
@@ -24,7 +24,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with VideoWriter(folder / f"{seed}.mp4", width=64, height=48, rate=clip.rate) as writer:
             for frame in clip.pixels:
                 writer.write(frame)
-        lines.append(f"{seed}.mp4,{clip.label_name},{split},{seed}")
+        lines.append(f"{seed}.mp4,{MOTIONS[clip.label]},{split},{seed}")
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return folder / "manifest.csv"
 

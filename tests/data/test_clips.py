@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.clips import ClipDataset, clip_loader, collate
-from vidcam.data.extraction import Source
+from vidcam.data.clips import ClipDataset, collate
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import sample, windows
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import BACKENDS, open_video
+from vidcam.training.batches import Batches
+from vidcam.training.loading import loader
 
 PLAIN = Preprocessing()
 
@@ -44,7 +46,7 @@ def test_uniform_clips_are_windows_of_what_explain_samples(make, rate):
     path = make(count=40, rate=20)
     with open_video(path) as video:
         explained = list(windows((frame.index for frame in sample(video, rate)), length=8, hop=1))
-    source = Source(Row(path, "a", "train"))
+    source = ClipSource(Row(path, "a", "train"))
     found = [source.uniform(clip, 3, 8, rate) for clip in range(3)]
     assert found[0] == list(explained[0].items)
     assert found[1] == list(explained[round((len(explained) - 1) / 2)].items)
@@ -90,7 +92,7 @@ def test_start_and_end_bound_the_clips(make):
 
 
 def test_random_clips_start_with_every_frame_that_leaves_time_alike(make):
-    source = Source(Row(make(count=40, rate=20), "a", "train"))
+    source = ClipSource(Row(make(count=40, rate=20), "a", "train"))
     rng = np.random.default_rng(0)
     starts = [source.random(rng, 8, 10)[0] for _ in range(2600)]
     # 8 ticks of 0.1 s need 0.7 s and half a frame: the last start is frame 25 (1.25 s; 1.95 s is the last frame).
@@ -100,24 +102,20 @@ def test_random_clips_start_with_every_frame_that_leaves_time_alike(make):
 
 
 def test_random_clips_of_all_frames(make):
-    source = Source(Row(make(count=10), "a", "train"))
+    source = ClipSource(Row(make(count=10), "a", "train"))
     rng = np.random.default_rng(0)
     found = {tuple(source.random(rng, 8, None)) for _ in range(100)}
     assert found == {tuple(range(start, start + 8)) for start in range(3)}
 
 
-def test_extent_spreads_the_frames(make):
-    row = Row(make(count=40, rate=20), "a", "train")
-    data = dataset([row], frames=4, frame_rate=None, extent=2.0, clips="uniform")
-    assert numbers(data[0]["x"]) == [0, 10, 20, 30]
-
-
 def everything(data, workers, epochs=(0, 1)):
-    loader = clip_loader(data, batch=4, workers=workers, shuffle=True)
+    batches = Batches(len(data), batch=4, seed=data.seed)
+    load = loader(data, workers, collate, batch_sampler=batches)
     found = []
     for epoch in epochs:
         data.set_epoch(epoch)
-        found.append(list(loader))
+        batches.place(epoch)
+        found.append(list(load))
     return found
 
 
@@ -156,7 +154,7 @@ def test_loading_leaves_the_global_random_states_alone(rows):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_videos_are_left_out_counted_and_named_in_any_process(rows, tmp_path, workers):
     data = dataset(broken_rows(rows, tmp_path), clips="uniform", per_video=2)
-    seen = torch.cat([batch["video"] for batch in clip_loader(data, batch=3, workers=workers)]).tolist()
+    seen = torch.cat([batch["video"] for batch in loader(data, workers, collate, batch_size=3)]).tolist()
     assert seen == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     broken = data.broken()
     assert set(broken) == {6, 7}
@@ -177,7 +175,7 @@ def test_another_video_of_the_class_takes_a_broken_ones_place_in_training(rows, 
 def test_nothing_readable_gives_empty_batches(tmp_path):
     rows = [Row(tmp_path / f"{i}.mp4", "a", "train") for i in range(3)]
     data = dataset(rows)
-    (batch,) = clip_loader(data, batch=4)
+    (batch,) = loader(data, 0, collate, batch_size=4)
     assert len(batch["y"]) == len(batch["x"]) == 0 and set(data.broken()) == {0, 1, 2}
 
 
@@ -220,7 +218,6 @@ def test_wrong_arguments(rows):
         ({"frames": 0}, "frames must be positive"),
         ({"frame_rate": -1}, "frame_rate must be positive"),
         ({"per_video": 0}, "per_video must be positive"),
-        ({"extent": 0}, "extent must be positive"),
     ):
         with pytest.raises(OptionError, match=said):
             dataset(rows, **wrong)
@@ -231,11 +228,11 @@ def test_wrong_arguments(rows):
 
 
 def test_a_source_reads_only_what_is_asked_for(make):
-    source = Source(Row(make(count=40), "a", "train"))
+    source = ClipSource(Row(make(count=40), "a", "train"))
     assert [frame.index for frame in source.read([3, 3, 7, 7])] == [3, 7]
     assert source.ends == (0, 39) and source.duration_seconds == pytest.approx(2.0)
     with pytest.raises(MediaError):
-        Source(Row(make("none.mp4").with_name("absent.mp4"), "a", "train"))
+        ClipSource(Row(make("none.mp4").with_name("absent.mp4"), "a", "train"))
 
 
 @pytest.mark.shared
@@ -243,6 +240,6 @@ def test_real_hmdb51_clips_load(data):
     rows = [Row(path, path.parent.name, "train") for path in sorted((data / "hmdb51" / "videos").glob("*/*.avi"))]
     wanted = Preprocessing(resize=(128, 171), crop=(112, 112))
     loaded = dataset(rows, frames=16, frame_rate=15, preprocessing=wanted, augment=Augmentation())
-    (batch,) = clip_loader(loaded, batch=4)
+    (batch,) = loader(loaded, 0, collate, batch_size=4)
     assert batch["x"].shape == (4, 3, 16, 112, 112) and not loaded.broken()
     assert batch["x"].flatten(1).std(dim=1).min() > 0.05

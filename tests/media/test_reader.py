@@ -50,18 +50,12 @@ def test_frames_at_are_those_of_the_iteration(make, backend: str, require_backen
     assert video.frames_at([]) == []
 
 
-def test_nearest_in_time(make) -> None:
-    video = open_video(make(count=4, times=[1.0, 1.1, 2.0, 3.0]))
-    assert [frame.index for frame in video.frames_at_seconds([-5, 1.04, 1.06, 1.56, 2.5, 99])] == [0, 0, 1, 2, 2, 3]
-
-
 def test_folder_is_read_in_natural_order(folder: Path) -> None:
     video = open_video(folder)
     assert [int(frame.pixels[0, 0, 0]) for frame in video] == [20, 40, 200]
     assert [frame.seconds for frame in video] == [0.0, 0.04, 0.08]
     assert (video.info.width, video.info.height, video.info.frame_count) == (6, 4, 3)
     assert "25 frames per second are assumed" in video.notes[0]
-    assert [frame.index for frame in video.frames_at_seconds([1, 0.03])] == [2, 1]
     exact = open_video(folder, rate=Fraction(30000, 1001))
     assert exact.info.rate == Fraction(30000, 1001) and exact.notes == []
 

@@ -75,6 +75,7 @@ def test_facts(explanation: Explanation) -> None:
     assert describe(explanation, "a.mp4", [Path("x/y")]) == {
         "video": "a.mp4",
         "target": "1",
+        "explained": ["1"],
         "probability": 0.75,
         "frames": 5,
         "size": [width, height],

@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from vidcam.training.batches import Batches, Share
+from vidcam.training.batches import Batches, share
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -46,6 +46,6 @@ def test_balanced_sampling_draws_rare_classes_as_often() -> None:
 
 
 def test_shares_are_equal_and_leave_nothing_out() -> None:
-    shares = [list(Share(7, rank=rank, world=3)) for rank in range(3)]
+    shares = [share(7, rank=rank, world=3) for rank in range(3)]
     assert [len(share) for share in shares] == [3, 3, 3]
     assert set(chain(*shares)) == set(range(7))

@@ -1,14 +1,14 @@
 """What attention lets through: how much each frame adds to the score by way of the context sum_t a_t h_t."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score, capture
-from vidcam.attribution.layers import find_layer, first_tensor, map_tensors
+from vidcam.attribution.layers import find_layer, first_tensor, noise_like
 from vidcam.errors import LayerError
 
 Attention = Callable[[Any], Tensor]
@@ -24,11 +24,9 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     It is known by its numbers, on noise of the input's shape: no name or class is taken for granted. None if no module
     does that, as where a network weighs its states in between its modules.
     """
-    generator = torch.Generator().manual_seed(0)
-    noise = map_tensors(x, lambda part: torch.randn(part.shape, generator=generator).to(part))
     names = [name for name, _ in net.named_modules() if name]
     with _listening(net, names) as heard:
-        weights = attention(capture(net, noise, layers=()).output)
+        weights = attention(capture(net, noise_like(x), layers=()).output)
     # in the order in which modules return: the innermost first
     return next(
         (name for name, calls in heard.items() if len(calls) == 1 and _states(calls[0], weights) is not None), None
@@ -71,18 +69,14 @@ def _listening(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[
         call = [part for part in tensors if part.ndim == 3], None if returned is None else returned.detach()
         heard.setdefault(name, []).append(call)
 
-    handles = [
-        find_layer(net, name).register_forward_hook(
-            lambda _m, args, kwargs, output, name=name: listen(name, (*args, *kwargs.values()), output),
-            with_kwargs=True,
-        )
-        for name in names
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            handle = find_layer(net, name).register_forward_hook(
+                lambda _m, args, kwargs, output, name=name: listen(name, (*args, *kwargs.values()), output),
+                with_kwargs=True,
+            )
+            hooks.enter_context(handle)
         yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _states(call: Call, weights: Tensor) -> Tensor | None:

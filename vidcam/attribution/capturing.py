@@ -62,14 +62,14 @@ def capture(
         OptionError: a score has not the shape (B,).
     """
     differentiate = gradients and bool(scores)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(untouched(net))
+    with (
+        torch.inference_mode(False),
+        untouched(net),
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
-        stack.enter_context(torch.set_grad_enabled(differentiate))
-        stack.enter_context(_cudnn_off_in_recurrent_modules(net))
-        recorder = _Recorder(net, layers, differentiate=differentiate)
-        stack.enter_context(recorder)
+        torch.set_grad_enabled(differentiate),
+        _cudnn_off_in_recurrent_modules(net),
+        _Recorder(net, layers, differentiate=differentiate) as recorder,
+    ):
         output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
         recorder.check()
         values = [_checked(score(output), recorder.batch) for score in scores]
@@ -116,9 +116,9 @@ def untouched(net: nn.Module) -> Iterator[None]:
             module.training = flag
         for parameter, flag in frozen:
             parameter.requires_grad_(flag)
-        for module, found in buffers:
+        for module, before in buffers:
             module._buffers.clear()
-            module._buffers.update(found)
+            module._buffers.update(before)
         with torch.no_grad():
             for buffer, copy, version in copies:
                 if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
@@ -133,18 +133,17 @@ class _Recorder:
         self.grids: dict[str, tuple[int, ...]] = {}
         self.batch = 0
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
-        self._handles: list[Any] = []
+        self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
         self._differentiate = differentiate
 
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
+            self._hooks.enter_context(module.register_forward_hook(self._hook(name)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
+        self._hooks.close()
 
     def record_input(self, x: Any) -> Any:
         """Note the batch size, and make the input a leaf if it is asked for."""
@@ -191,12 +190,12 @@ class _Recorder:
     def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:
         """Differentiate the batch's sum, per layer; samples do not depend on each other in eval mode."""
         kept = [call for calls in self.calls.values() for call in calls]
-        found: Sequence[Tensor | None] = [None] * len(kept)
+        slopes: Sequence[Tensor | None] = [None] * len(kept)
         if value.requires_grad:
-            found = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
-        if not all(g is None or torch.isfinite(g).all() for g in found):
+            slopes = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
+        if not all(g is None or torch.isfinite(g).all() for g in slopes):
             raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
-        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, found, strict=True)])
+        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, slopes, strict=True)])
         return {name: _join([next(each) for _ in calls]) for name, calls in self.calls.items()}
 
 
@@ -206,7 +205,6 @@ def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
 
     The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
     """
-    handles: list[Any] = []
     flags: list[bool] = []
 
     def off(*_: object) -> None:
@@ -217,14 +215,13 @@ def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
         torch.backends.cudnn.enabled = flags.pop()
 
     try:
-        for module in net.modules():
-            if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-                handles.append(module.register_forward_pre_hook(off))
-                handles.append(module.register_forward_hook(back, always_call=True))
-        yield
+        with ExitStack() as hooks:
+            for module in net.modules():
+                if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+                    hooks.enter_context(module.register_forward_pre_hook(off))
+                    hooks.enter_context(module.register_forward_hook(back, always_call=True))
+            yield
     finally:
-        for handle in handles:
-            handle.remove()
         if flags:  # an exception came between the two hooks
             torch.backends.cudnn.enabled = flags[0]
 

@@ -57,19 +57,19 @@ class Along:
     """Tells (slots,) the centroids of gradient energy, measured when they are asked for."""
 
 
-def centers(along: Along) -> tuple[Floats, Mode]:
+def centers(along: Along) -> Floats:
     """Lay slots at the nominal centers of their receptive fields."""
     if along.axis is None:
         raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
-    return along.axis().centers(along.slots), "linear"
+    return along.axis().centers(along.slots)
 
 
-def linear(along: Along) -> tuple[Floats, Mode]:
-    """Lay slots at the middles of equal bins, and fill in linearly."""
-    return (np.arange(along.slots) + 0.5) * along.length / along.slots - 0.5, "linear"
+def linear(along: Along) -> Floats:
+    """Lay slots at the middles of equal bins."""
+    return (np.arange(along.slots) + 0.5) * along.length / along.slots - 0.5
 
 
-def effective(along: Along) -> tuple[Floats, Mode]:
+def effective(along: Along) -> Floats:
     """Lay slots at the measured centroids of their gradient energy, with the actual weights on an actual input."""
     if along.centroids is None:
         raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
@@ -77,29 +77,39 @@ def effective(along: Along) -> tuple[Floats, Mode]:
     if centroids.ndim == 1 and len(centroids) != along.slots:
         given = f"{along.slots} slots, not {len(centroids)}"
         raise OptionError(f"placement 'effective' needs one centroid for each of {given}")
-    return centroids, "linear"
+    return centroids
 
 
-def nearest(along: Along) -> tuple[Floats, Mode]:
+def nearest(along: Along) -> Floats:
     """Give each sample the slot in whose equal bin it lies."""
-    return linear(along)[0], "nearest"
+    return linear(along)
 
 
-def ends(along: Along) -> tuple[Floats, Mode]:
+def ends(along: Along) -> Floats:
     """Spread slots from the first sample to the last."""
     if along.slots == 1:
-        return np.array([(along.length - 1) / 2]), "linear"
-    return np.linspace(0, along.length - 1, along.slots), "linear"
+        return np.array([(along.length - 1) / 2])
+    return np.linspace(0, along.length - 1, along.slots)
 
 
-PLACEMENTS: dict[str, Callable[[Along], tuple[Floats, Mode]]] = {
-    f.__name__: f for f in (centers, linear, effective, nearest, ends)
+@dataclass(frozen=True)
+class Placement:
+    """How slots are laid on an axis."""
+
+    lay: Callable[[Along], Floats]
+    """Gives the positions (slots,) of an axis's slots."""
+    mode: Mode = "linear"
+    """How to fill in between them."""
+
+
+PLACEMENTS: dict[str, Placement] = {
+    row.lay.__name__: row
+    for row in (*map(Placement, (centers, linear, effective)), Placement(nearest, "nearest"), Placement(ends))
 }
-"""Every placement by its name: positions (slots,) of an axis's slots, and how to fill in between them. To add one,
-write the function and put its name here."""
+"""Every placement by its name. To add one, write the function and its row."""
 
 
-def find_placement(name: str) -> Callable[[Along], tuple[Floats, Mode]]:
+def find_placement(name: str) -> Placement:
     """Return the placement of that name; an OptionError names near matches."""
     if name not in PLACEMENTS:
         raise OptionError(unknown("placement", name, PLACEMENTS))
@@ -124,12 +134,12 @@ def place(
     Raises:
         OptionError: no such placement, or what it needs is missing or does not fit.
     """
-    lay = find_placement(placement)
+    row = find_placement(placement)
     if slots < 1 or length < 1:
         raise OptionError(f"a placement needs at least one slot and one sample, not {slots} slots and {length} samples")
     told = None if axis is None else lambda: axis
-    positions, mode = lay(Along(slots, length, told, None if effective is None else lambda: effective))
-    return _increasing(positions, f"the positions of placement {placement!r}"), mode
+    positions = row.lay(Along(slots, length, told, None if effective is None else lambda: effective))
+    return _increasing(positions, f"the positions of placement {placement!r}"), row.mode
 
 
 def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode = "linear") -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def first_tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
     parts: Iterable[Any] = named_parts(value).values()
-    return next((found for part in parts if (found := first_tensor(part)) is not None), None)
+    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -65,6 +66,12 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         else:
             object.__setattr__(result, key, part)  # also where the data class is frozen
     return result
+
+
+def noise_like(value: Any) -> Any:
+    """Return a value of the same structure with noise for tensors, the same for every call."""
+    generator = torch.Generator().manual_seed(0)
+    return map_tensors(value, lambda tensor: torch.randn(tensor.shape, generator=generator).to(tensor))
 
 
 def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
@@ -87,24 +94,19 @@ def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tup
 
     Layers that are not reached, are called several times or return no tensor are left out.
     """
-    found: dict[str, list[tuple[torch.Size, Shape | None]]] = {name: [] for name in names}
+    calls_of: dict[str, list[tuple[torch.Size, Shape | None]]] = {name: [] for name in names}
 
     def hook(name: str, output: Any) -> None:
         tensor = first_tensor(output)
         if tensor is not None:
-            found[name].append((tensor.shape, token_grid(name, output).get(name)))
+            calls_of[name].append((tensor.shape, token_grid(name, output).get(name)))
 
-    handles = [
-        find_layer(net, name).register_forward_hook(lambda _m, _a, output, name=name: hook(name, output))
-        for name in names
-    ]
-    try:
-        with torch.no_grad():
-            call(net, x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: calls[0] for name, calls in found.items() if len(calls) == 1}
+    with ExitStack() as hooks, torch.no_grad():
+        for name in names:
+            layer = find_layer(net, name)
+            hooks.enter_context(layer.register_forward_hook(lambda _m, _a, output, name=name: hook(name, output)))
+        call(net, x)
+    return {name: calls[0] for name, calls in calls_of.items() if len(calls) == 1}
 
 
 def grid_axes(layout: str) -> str:
@@ -126,21 +128,14 @@ def read_grid(tensor: Tensor, layout: str, *, batch: int, grid: Shape | None = N
         LayerError: the output does not have that layout or grid.
     """
     axes = grid_axes(layout).split()
-    sizes = _sizes(axes, grid)
+    given = grid or ()  # of three sizes it is (t, h, w), of which a layout may have fewer
+    sizes = {axis: n for axis, n in zip("thw" if len(given) == 3 else axes, given, strict=False) if axis in axes}
     try:
         cells = _without_class_token(tensor, layout, sizes)
         return rearrange(cells, f"{layout} -> b c {' '.join(axes)}", b=batch, **sizes)
     except (EinopsError, RuntimeError):
-        given = f"shape {tuple(tensor.shape)} for a batch of {batch}" + (f" and grid {tuple(grid)}" if grid else "")
-        raise LayerError(f"the layer's output has {given}, which does not fit the layout {layout!r}") from None
-
-
-def _sizes(axes: Sequence[str], grid: Shape | None) -> dict[str, int]:
-    """Name the grid's sizes: a grid of three is (t, h, w), of which a layout may have fewer."""
-    if grid is None:
-        return {}
-    named = dict(zip("thw" if len(grid) == 3 else axes, grid, strict=False))
-    return {axis: named[axis] for axis in axes if axis in named}
+        read = f"shape {tuple(tensor.shape)} for a batch of {batch}" + (f" and grid {tuple(grid)}" if grid else "")
+        raise LayerError(f"the layer's output has {read}, which does not fit the layout {layout!r}") from None
 
 
 def _without_class_token(tensor: Tensor, layout: str, sizes: Mapping[str, int]) -> Tensor:

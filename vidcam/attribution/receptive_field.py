@@ -9,7 +9,7 @@ gradient. What a slot *does* look at, with the actual weights on an actual input
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -86,10 +86,7 @@ def effective_centers(
     Args:
         net: any network; it is left as it was found.
         x: (1, C, T, H, W), (1, C, H, W) or (1, C, T).
-        layer: name as in `net.named_modules()`.
-        layout: einops pattern of the layer's output, see `layers.read_grid`.
-        grid: sizes of t, h, w, for tokens whose layer does not return them.
-        axes: those to measure; "t" leaves out height and width.
+        layer: like `layout`, `grid` and `axes` as in `measure_axes`.
 
     Returns:
         Per axis one index per slot; NaN where a slot does not depend on the input.
@@ -112,12 +109,8 @@ def _running_exactly(net: nn.Module) -> Iterator[None]:
     Winograd's and Fourier's convolutions, which cuDNN and NNPACK may choose, work on tiles, so that a NaN spreads to
     its neighbors. cuDNN's recurrent kernels have no backward in eval mode.
     """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(untouched(net))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        stack.enter_context(torch.backends.nnpack.flags(enabled=False))
-        stack.enter_context(torch.no_grad())
+    cudnn, nnpack = torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False)
+    with torch.inference_mode(False), untouched(net), cudnn, nnpack, torch.no_grad():
         yield
 
 
@@ -140,13 +133,8 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
         if not layout.startswith("(b t)") or len(tensor) > 1:
             raise _Reached
 
-    handle = find_layer(net, layer).register_forward_hook(hook)
-    try:
+    with find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):
         net(x)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
     if not calls:
         raise LayerError(f"layer {layer!r} is not used in the network's forward pass; choose another layer")
     return read_grid(torch.cat(calls), layout, batch=1, grid=grids[-1] if grids else None)

@@ -81,4 +81,4 @@ def _version(wanted: bool) -> None:
 def _vidcam(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
-    """Which frames and which regions of a video made the network say what it said."""
+    pass

@@ -3,7 +3,7 @@
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,16 @@ def one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def show(facts: dict[str, Any], *, as_json: bool) -> None:
-    """Print a result on stdout: one JSON object per line, or lines for people."""
+def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None = None) -> None:
+    """Print a result on stdout: one JSON object per line, or lines for people, of the facts `first` if any are known.
+
+    A fact that is None or empty is not among these.
+    """
     if as_json:
         typer.echo(json.dumps(facts))
         return
+    if first is not None:
+        facts = {name: facts[name] for name in first if facts.get(name) not in (None, "", (), [], {})}
     for key, value in facts.items():
         lines = [_shown(item) for item in value] if key == "outputs" or _holds_tables(value) else []
         typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
@@ -65,14 +70,12 @@ def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
 @contextmanager
 def progress_bar(what: str) -> Iterator["Progress"]:
     """Show progress on stderr, and nothing where stderr is no terminal."""
-    from rich import progress as rich_progress
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with rich_progress.Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+    console, hidden = Console(stderr=True), not sys.stderr.isatty()
+    with rich.Progress(*columns, rich.TimeElapsedColumn(), console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=None)
 
         def show_progress(done: int, total: int | None) -> None:
@@ -84,13 +87,6 @@ def progress_bar(what: str) -> Iterator["Progress"]:
 @contextmanager
 def warnings_in_one_line() -> Iterator[None]:
     """Print warnings as one line each on stderr."""
-    before = warnings.showwarning
-
-    def in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
-        say(f"warning: {one_line(message)}")
-
-    warnings.showwarning = in_one_line
-    try:
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {one_line(message)}")
         yield
-    finally:
-        warnings.showwarning = before

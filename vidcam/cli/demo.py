@@ -1,7 +1,6 @@
 """The demo: a clip whose truth is known, explained, and how well the heat hits it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,35 +47,23 @@ def demonstrate(
     """
     from vidcam import explain, load_model
     from vidcam.data.synthetic import MOTIONS, motion_clip
-    from vidcam.media.staging import check_free, staged
+    from vidcam.media.staging import check_free, leaving_none_empty, staged
     from vidcam.metrics.localization import hits
     from vidcam.rendering.outputs import NAMES, describe, write_outputs
 
     check_free(directory, (CLIP, *NAMES), force=force)
     clip = motion_clip(seed, width=SIZE[0], height=SIZE[1])
-    with _whole_or_gone(directory):
+    with leaving_none_empty(directory), ExitStack() as after_failure:
         with staged(directory, [CLIP], force=force) as part:
             _write(clip, part / CLIP)
+        after_failure.callback((directory / CLIP).unlink)
         explanation = explain(load_model("demo"), directory / CLIP, progress=progress)
         look = {"bar": True, "colorbar": False}
         options = {"videos": [str((directory / CLIP).resolve())], "model": "demo"}
         outputs, _ = write_outputs(explanation, directory, options=options, look=look, force=force, progress=progress)
+        after_failure.pop_all()
     facts = describe(explanation, str(directory / CLIP), [directory / CLIP, *outputs])
     return facts | {"truth": MOTIONS[clip.label]} | hits(explanation, clip.boxes, clip.active).as_dict()
-
-
-@contextmanager
-def _whole_or_gone(directory: Path) -> Iterator[None]:
-    """After an exception take away the clip, and the folders that were made for it."""
-    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    try:
-        yield
-    except BaseException:
-        (directory / CLIP).unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):  # it holds something of somebody else's
-                folder.rmdir()
-        raise
 
 
 def _write(clip: "SyntheticClip", path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,7 +14,7 @@ from vidcam.cli.options import Config, Writing
 from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
-from vidcam.rendering.look import Look, Sound
+from vidcam.rendering.look import Audio, Look
 
 if TYPE_CHECKING:
     from vidcam.explaining.explanation import Explanation
@@ -34,7 +35,7 @@ class IntoFolder(Writing):
 
 
 @dataclass(frozen=True)
-class Asked(Options):
+class AskedScores(Options):
     """Which scores are explained."""
 
     panel: ClassVar[str] = WHAT
@@ -54,7 +55,7 @@ def explain(
     camera: Camera,
     choices: Choices,
     place: IntoFolder,
-    asked: Asked,
+    asked: AskedScores,
     config: Config = None,
 ) -> int:
     """Explain videos: which frames and regions speak for a class, or move the output of a regressor.
@@ -96,7 +97,7 @@ def explain(
     return 1 if failed else 0
 
 
-def _explain(model: "Model", video: str, camera: Camera, asked: Asked, choices: Choices) -> "Explanation":
+def _explain(model: "Model", video: str, camera: Camera, asked: AskedScores, choices: Choices) -> "Explanation":
     from vidcam import explain
 
     wanted = {**asked.arguments(), "target": list(asked.target)}
@@ -176,7 +177,7 @@ def rank(
 def render(
     explanation: Annotated[Path, typer.Argument(metavar="EXPLANATION.npz", help="What `vidcam explain` wrote.")],
     look: Look,
-    sound: Sound,
+    sound: Audio,
     writing: Writing,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="A video: .mp4 .mov .mkv .webm .gif.", rich_help_panel="Output")
@@ -209,12 +210,8 @@ def _folders(videos: Sequence[str], output: Path | None) -> list[Path]:
     if output is not None and len(videos) == 1:
         return [output]
     folders: list[Path] = []
-    for video in videos:
-        path = Path(video)
-        folder = name = (output or OUTPUT) / (path.stem if path.suffix else path.resolve().name)
-        number = 1
-        while folder in folders:
-            number += 1
-            folder = name.with_name(f"{name.name}-{number}")
-        folders.append(folder)
+    for path in map(Path, videos):
+        name = path.stem if path.suffix else path.resolve().name
+        names = chain([name], (f"{name}-{number}" for number in count(2)))
+        folders.append(next(folder for each in names if (folder := (output or OUTPUT) / each) not in folders))
     return folders

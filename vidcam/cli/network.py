@@ -59,7 +59,7 @@ class NetworkFiles(Options):
     panel: ClassVar[str] = Network.panel
 
     pose: Path | None = option("Of sfmlearner: weights of the pose network.", None)
-    disp: Path | None = option("Of sfmlearner: weights of the depth network.", None)
+    disp: Path | None = option("Of sfmlearner: weights of the depth network, which poses do without.", None)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("frames", "length_m", "alignment", "scale", "t_rel_percent", "r_rel_deg_per_100m", "segments"),
-    *("ate_m", "rpe_m", "rpe_deg"),
+    *("ate_m", "rpe_m", "rpe_deg", "outputs"),
 )
 """Facts under the table, if they are known."""
 LEARNED = ("validation", "snippets", "left_out", "best", "odometry", "outputs")
@@ -43,7 +43,7 @@ class Judging(Options):
     panel: ClassVar[str] = "Evaluation"
 
     alignment: str = option(
-        "What is fitted to the truth first; snippets fit a scale.", "7dof", metavar="none|scale|6dof|7dof"
+        "What is fitted to the truth first; snippets fit a scale.", "7dof", choices=("none", "scale", "6dof", "7dof")
     )
     train_poses: Sequence[Path] = option(
         "For the mean motion; default: KITTI's 00-08 beside POSES_TRUE.", (), metavar="FILE"
@@ -51,7 +51,7 @@ class Judging(Options):
 
 
 @dataclass(frozen=True)
-class Results(Writing):
+class ResultFiles(Writing):
     """What is written."""
 
     plot: Path | None = option("Draw the paths: .png .jpg .pdf .svg.", None, metavar="FILE")
@@ -71,7 +71,7 @@ def odometry(
     files: NetworkFiles,
     camera: Camera,
     judging: Judging,
-    results: Results,
+    results: ResultFiles,
     true: Annotated[
         Path | None, typer.Argument(metavar="POSES_TRUE", help="The true poses; a KITTI sequence knows its own.")
     ] = None,
@@ -91,10 +91,8 @@ def odometry(
       vidcam odometry dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --output odometry-09
     """
     _check_usage(true, network, files.pose or network.checkpoint)
-    from vidcam.odometry.alignment import check_kind
     from vidcam.odometry.evaluation import check_writable, compare, judge, own_poses, write
 
-    check_kind(judging.alignment)
     given = (true, files.pose, files.disp, network.checkpoint)
     inputs = [Path(first), *judging.train_poses, *(path for path in given if path is not None)]
     check_writable(inputs, **results.files())
@@ -136,15 +134,12 @@ def _predict(network: Network, files: NetworkFiles, drive: "Drive", batch: int) 
 
 def _print(result: "Result", written: list[Path], *, as_json: bool) -> None:
     facts = result.facts | {"outputs": [str(path) for path in written]}
-    if as_json:
-        show(facts, as_json=True)
-        return
-    if result.report is not None:
-        table(_rows(facts, result.report.snippet), as_json=False)
-    for note in facts["notes"]:
-        say(f"note: {note}")
-    shown = {key: facts[key] for key in SHOWN if facts.get(key) is not None}
-    show(shown | ({"outputs": facts["outputs"]} if written else {}), as_json=False)
+    if not as_json:
+        if result.report is not None:
+            table(_rows(facts, result.report.snippet), as_json=False)
+        for note in facts["notes"]:
+            say(f"note: {note}")
+    show(facts, as_json=as_json, first=SHOWN)
 
 
 def _rows(facts: dict[str, Any], snippet: int) -> list[dict[str, Any]]:
@@ -190,9 +185,7 @@ def train_odometry(
     facts = report.as_dict() | {"outputs": outputs}
     if not printing.as_json:
         facts |= {"odometry": [_in_short(row) for row in report.odometry]}
-    show(
-        facts if printing.as_json else {name: facts[name] for name in LEARNED if facts[name]}, as_json=printing.as_json
-    )
+    show(facts, as_json=printing.as_json, first=LEARNED)
 
 
 def _in_short(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def _flat(run: Callable[..., int | None]) -> Callable[..., int | None]:
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     plain = [part for part in own.values() if part.name not in ("context", *homes)]
     shown = [context, *(part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in plain)]
-    shown += [made for group in homes.values() for made in _options(group)]
+    known = {name: about for group in homes.values() for name, about in _typed_options(group).items()}
+    shown += [typed(part, known[part.name]) for part in parameters(*homes.values()) if part.name in known]
     call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     call.__doc__, call.__name__ = run.__doc__, run.__name__
     return call
@@ -96,59 +97,39 @@ def _place(panel: str) -> int:
     return LAST.index(panel) if panel in LAST else -1
 
 
-def _options(group: type[Options]) -> Iterator[inspect.Parameter]:
-    """Yield a group's options as typer's."""
-    known = declared(group)
-    for part in parameters(group):
-        about = known[part.name]
-        if about.cli is not False:
-            made = typer.Option(
-                *about.names,
-                help=about.help,
-                metavar=about.metavar or "|".join(about.choices) or _metavar(part.annotation, about),
-                rich_help_panel=about.panel,
-            )
-            kind, default = _as_typed(part, about)
-            yield part.replace(annotation=Annotated[kind, made], default=default)
-
-
-def _as_typed(part: inspect.Parameter, about: Declared) -> tuple[Any, Any]:
-    """Return type and default as they are typed: one of the types that the option allows, or several texts."""
-    kinds, default = members(part.annotation), part.default
-    several = next((kind for kind in kinds if is_sequence(kind)), None)
+def typed(part: inspect.Parameter, about: Declared) -> inspect.Parameter:
+    """Return an option as typer's: of one of the types that it allows, or of several texts."""
+    kinds, default, metavar = members(part.annotation), part.default, about.metavar or "|".join(about.choices) or None
+    several = next((get_args(kind)[0] for kind in kinds if is_sequence(kind)), None)
     if callable(about.cli):
-        default = ",".join(default) if isinstance(default, tuple) else default
         kind: Any = str
+        default = ",".join(default) if isinstance(default, tuple) else default
     elif _is_mapping(part.annotation):
-        return list[str], []
+        kind, default, metavar = list[str], [], metavar or "NAME=VALUE"
     elif several is not None:
-        kind, default = list[get_args(several)[0]], default if default is None else list(default)  # type: ignore[misc]
+        kind, metavar = list[several], metavar or f"<{several.__name__.lower()}>"  # type: ignore[valid-type]
+        default = default if default is None else list(default)
     else:
         kind = next((preferred for preferred in (Path, str) if preferred in kinds), kinds[0])
-    return (kind | None if default is None else kind), default
+    made = typer.Option(*about.names, help=about.help, metavar=metavar, rich_help_panel=about.panel)
+    return part.replace(annotation=Annotated[kind | None if default is None else kind, made], default=default)
 
 
 def _filled(group: type[Options], given: dict[str, Any]) -> Options:
     """Take a group's options out of what was typed."""
-    hints, known = get_type_hints(group), declared(group)
-    typed = {name: given.pop(name) for name, about in known.items() if about.cli is not False}
-    return group(**{name: _read(name, known[name], hints[name], value) for name, value in typed.items()})
+    hints, read = get_type_hints(group), {}
+    for name, about in _typed_options(group).items():
+        value = given.pop(name)
+        if callable(about.cli):
+            value = None if value is None else about.cli(value)
+        elif _is_mapping(hints[name]):
+            value = pairs(value, next(iter(about.names), f"--{name}"))
+        read[name] = value
+    return group(**read)
 
 
-def _read(name: str, about: Declared, hint: Any, value: Any) -> Any:
-    if callable(about.cli):
-        return None if value is None else about.cli(value)
-    if _is_mapping(hint):
-        return pairs(value, next(iter(about.names), f"--{name}"))
-    return value
-
-
-def _metavar(hint: Any, about: Declared) -> str | None:
-    """Return what stands for one of several values; typer knows the other types."""
-    if callable(about.cli):
-        return None
-    several = next((get_args(kind)[0] for kind in members(hint) if is_sequence(kind)), None)
-    return "NAME=VALUE" if _is_mapping(hint) else f"<{several.__name__.lower()}>" if several else None
+def _typed_options(group: type[Options]) -> dict[str, Declared]:
+    return {name: about for name, about in declared(group).items() if about.cli is not False}
 
 
 def _is_mapping(hint: Any) -> bool:

@@ -1,7 +1,7 @@
 """The commands that check a manifest, train a classifier on it and test it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,13 +10,13 @@ from vidcam.cli.options import Config, Printing
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
 from vidcam.training.settings import Machine, RunFolder
 
-Listed = Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv, as a recipe writes it.")]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv, as a recipe writes it.")]
 FIRST = ("model", "split", "per_video", "per_clip", "mean_class_accuracy", "per_class", "auc", "skipped", "outputs")
 """What people look for in a report."""
 
 
 def check(
-    manifest: Listed,
+    manifest: ManifestFile,
     printing: Printing,
     min_seconds: Annotated[float, typer.Option(help="Shorter videos are reported.")] = 0.5,
 ) -> int:
@@ -33,7 +33,7 @@ def check(
 
 
 def train(
-    manifest: Listed,
+    manifest: ManifestFile,
     settings: ClassifierSettings,
     machine: ClassifierMachine,
     place: RunFolder,
@@ -52,20 +52,15 @@ def train(
         from vidcam.training.classifier.train import train as fit
 
         report = fit(manifest, **settings.arguments(), **machine.arguments(), **place.arguments())
-    _show_report(report.as_dict(), place.output, ("checkpoint.safetensors", "report.json"), as_json=printing.as_json)
+    outputs = [str(Path(place.output) / name) for name in ("checkpoint.safetensors", "report.json")]
+    show(report.as_dict() | {"outputs": outputs}, as_json=printing.as_json, first=FIRST)
 
 
-def test(manifest: Listed, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
+def test(manifest: ManifestFile, chosen: SplitTest, machine: Machine, printing: Printing) -> None:
     """Test a trained network on a split of a manifest: accuracy per clip, video and class."""
     with warnings_in_one_line():
         from vidcam.training.classifier.testing import test as run
 
         report = run(manifest, **chosen.arguments(), **machine.arguments())
-    _show_report(report.as_dict(), chosen.output, ("report.json",), as_json=printing.as_json)
-
-
-def _show_report(report: dict[str, Any], folder: str | Path | None, names: tuple[str, ...], *, as_json: bool) -> None:
-    """Print all of a report as JSON, or what people look for first."""
-    outputs = [] if folder is None else [str(Path(folder) / name) for name in names]
-    facts = report | {"outputs": outputs}
-    show(facts if as_json else {name: facts[name] for name in FIRST if facts.get(name)}, as_json=as_json)
+    outputs = [] if chosen.output is None else [str(Path(chosen.output) / "report.json")]
+    show(report.as_dict() | {"outputs": outputs}, as_json=printing.as_json, first=FIRST)

@@ -10,46 +10,42 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from vidcam.data.preprocessing import Preprocessing, Size
-from vidcam.errors import OptionError
+from vidcam.options import Options, option
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 
+def _no_range(ends: tuple[float, float]) -> str | None:
+    return None if 0 < ends[0] <= ends[1] else "must be a range of positive numbers"
+
+
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Options):
     """Crop somewhere, mirror and recolor; then normalize as the network's preprocessing does.
 
     The crop is taken from what `Preprocessing.resize` leaves, so that with scale and ratio of 1 an object is as big as
     it is when the network is tested.
     """
 
-    scale: tuple[float, float] = (0.6, 1.0)
-    """Range of the crop's area as a share of the network's picture."""
-    ratio: tuple[float, float] = (0.8, 1.25)
-    """Range by which the crop is made wider than the network's picture; drawn on a logarithmic scale."""
-    flip: float = 0.5
-    """Probability of a mirror image; 0 where left and right are different classes."""
-    brightness: float = 0.2
-    """Factors are drawn from 1 - x to 1 + x."""
-    contrast: float = 0.2
-    saturation: float = 0.2
-    hue: float = 0.0
-    """Turns of the color circle, up to 0.5 either way."""
-    gray: float = 0.0
-    """Probability of a clip without color."""
+    scale: tuple[float, float] = option(
+        "Range of the crop's area as a share of the network's picture.", (0.6, 1.0), check=_no_range
+    )
+    ratio: tuple[float, float] = option(
+        "Range by which the crop is made wider than the network's picture; drawn on a logarithmic scale.",
+        (0.8, 1.25),
+        check=_no_range,
+    )
+    flip: float = option(
+        "Probability of a mirror image; 0 where left and right are different classes.", 0.5, least=0, most=1
+    )
+    brightness: float = option("Factors are drawn from 1 - x to 1 + x.", 0.2, least=0, most=1)
+    contrast: float = option("As brightness.", 0.2, least=0, most=1)
+    saturation: float = option("As brightness.", 0.2, least=0, most=1)
+    hue: float = option("Turns of the color circle, either way.", 0.0, least=0, most=0.5)
+    gray: float = option("Probability of a clip without color.", 0.0, least=0, most=1)
     transform: Callable[[Tensor], Tensor] | None = None
     """Any transform of torchvision's v2, called last with the clip, (T, 3, H, W) uint8, and with torch's random state
     set from the clip's own and put back afterwards."""
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise OptionError(f"{name} must be a range of positive numbers; given {low} to {high}")
-        most = {"flip": 1.0, "gray": 1.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
-        for name, limit in most.items():
-            if not 0 <= getattr(self, name) <= limit:
-                raise OptionError(f"{name} must be from 0 to {limit:g}; given {getattr(self, name)}")
 
     def __call__(self, clip: Tensor, preprocessing: Preprocessing, rng: np.random.Generator) -> Tensor:
         """Change a clip, (T, 3, H, W) uint8, to the network's (T, 3, h, w) float32; all chance comes from `rng`."""

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.extraction import Source
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
-from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import BACKENDS
+from vidcam.errors import MediaError, OptionError
 from vidcam.media.digest import digest
+from vidcam.media.reader import check_backend
 
 KINDS = {
     "unreadable": "cannot be read",
@@ -36,7 +36,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found."""
+    """What a check tells."""
 
     manifest: str
     videos: int
@@ -46,15 +46,15 @@ class Report:
     @property
     def counts(self) -> dict[str, int]:
         """How many problems there are of each kind."""
-        found = Counter(problem.kind for problem in self.problems)
-        return {kind: found[kind] for kind in KINDS}
+        counts = Counter(problem.kind for problem in self.problems)
+        return {kind: counts[kind] for kind in KINDS}
 
     def lines(self) -> Iterator[str]:
         """Say it for people: a line for each problem, then a summary."""
         for problem in self.problems:
             yield f"{self.manifest}, line {problem.line}: {problem.about}"
-        found = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
-        yield f"{self.videos} videos checked: {found or 'nothing wrong'}"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
+        yield f"{self.videos} videos checked: {kinds or 'nothing wrong'}"
 
     def as_dict(self) -> dict[str, Any]:
         """Say it for programs."""
@@ -84,24 +84,24 @@ def check_manifest(
         MediaError: the manifest itself cannot be read.
         OptionError: the manifest is no manifest.
     """
-    if backend not in ("auto", *BACKENDS):
-        raise OptionError(unknown("backend", backend, ("auto", *BACKENDS)))
+    check_backend(backend)
     if min_seconds < 0 or workers < 1:
         raise OptionError(f"min_seconds must be 0 or more, workers 1 or more; given {min_seconds:g} and {workers}")
-    found = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, require_files=False)
+    if not isinstance(manifest, Manifest):
+        manifest = read_manifest(manifest, require_files=False)
     problems = [
-        *_each(found.rows, min_seconds, backend, workers, progress or (lambda done, total: None)),
-        *_duplicates(found.rows, workers),
-        *_both_sides(found.rows),
+        *_each(manifest.rows, min_seconds, backend, workers, progress or (lambda done, total: None)),
+        *_duplicates(manifest.rows, workers),
+        *_both_sides(manifest.rows),
     ]
     ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.path)))
-    return Report(str(found.path), len(found.rows), found.splits, ordered)
+    return Report(str(manifest.path), len(manifest.rows), manifest.splits, ordered)
 
 
 def look(row: Row, *, min_seconds: float = 0.0, backend: str = "auto") -> Problem | None:
     """Read one video's packets, and decode its first and last frame."""
     try:
-        source = Source(row, backend=backend)
+        source = ClipSource(row, backend=backend)
         source.read(source.ends)
     except (MediaError, OSError) as error:
         return _problem("unreadable", row, " ".join(str(error).split()))

@@ -1,21 +1,23 @@
 """Clips of the videos of a manifest, for training and for testing."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, default_collate
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.extraction import Source
+from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import MediaError, OptionError, unknown
-from vidcam.media import BACKENDS, Frame
+from vidcam.media import Frame
+from vidcam.media.reader import check_backend
 
 Sample = dict[str, Any]
 CHOICES = ("random", "uniform")
@@ -37,14 +39,13 @@ class ClipDataset(Dataset[Sample | None]):
         labels: the classes, in the order of their indices.
         frames: T.
         frame_rate: frames per second; None takes every frame of the source.
-        preprocessing: what the network wants.
+        preprocessing: what the network wants; of several inputs by their names, and then x holds a clip by each.
         clips: "random" starts anywhere, differently in every epoch; "uniform" spreads the clips from the first frame to
             the last, and puts a single one in the middle.
         per_video: clips per row and epoch; those of a row follow each other.
         augment: random changes, the same for all frames of a clip.
         seed: of all chance.
         backend: which reader decodes, see `vidcam.media`.
-        extent: seconds that a clip covers, in the place of a frame rate.
 
     Raises:
         OptionError: there are no rows, a row's label is none of the labels, or an argument is out of range.
@@ -57,27 +58,28 @@ class ClipDataset(Dataset[Sample | None]):
         *,
         frames: int,
         frame_rate: float | None,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | Mapping[str, Preprocessing],
         clips: str = "random",
         per_video: int = 1,
         augment: Augmentation | None = None,
         seed: int = 0,
         backend: str = "auto",
-        extent: float | None = None,
     ) -> None:
-        _check_names(clips, backend)
-        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video, extent=extent)
+        check_backend(backend)
+        if clips not in CHOICES:
+            raise OptionError(unknown("clips", clips, CHOICES))
+        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
-        self.frame_rate = frame_rate if extent is None else frames / extent
-        self.clips, self.per_video, self.seed, self.backend = clips, per_video, seed, backend
+        self.frame_rate, self.clips, self.per_video = frame_rate, clips, per_video
+        self.seed, self.backend = seed, backend
         # Worker processes share these with the main one, also while they live on from epoch to epoch.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
         for shared in (self._epoch, self._broken):
             shared.share_memory_()  # type: ignore[no-untyped-call]
-        self._sources: OrderedDict[int, Source] = OrderedDict()
+        self._sources: OrderedDict[int, ClipSource] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.rows) * self.per_video
@@ -123,14 +125,14 @@ class ClipDataset(Dataset[Sample | None]):
     def _candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
         """Yield the video asked for and then, for random clips, others of its class.
 
-        What was found to be broken before is tried again, as every process has found out something else.
+        What was broken before is tried again, as every process knows of others.
         """
         yield video
         if self.clips == "random":
             others = [i for i, y in enumerate(self.classes) if y == self.classes[video] and i != video]
             yield from rng.permutation(others)[:TRIES].tolist()
 
-    def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor:
+    def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor | dict[str, Tensor]:
         source = self._source(video)
         if self.clips == "random":
             indices = source.random(rng, self.frames, self.frame_rate)
@@ -138,66 +140,35 @@ class ClipDataset(Dataset[Sample | None]):
             indices = source.uniform(clip, self.per_video, self.frames, self.frame_rate)
         frames = source.read(indices)
         place = {frame.index: i for i, frame in enumerate(frames)}
-        fed = self._prepared(frames, rng)[[place[index] for index in indices]]  # (T, C, H, W)
-        return fed.transpose(0, 1).contiguous()
+        order = [place[index] for index in indices]
+        if isinstance(self.preprocessing, Preprocessing):
+            return self._prepared(frames, order, self.preprocessing, rng)
+        inputs = self.preprocessing.items()  # a copy of the chance: what changes one of them changes all alike
+        return {name: self._prepared(frames, order, own, deepcopy(rng)) for name, own in inputs}
 
-    def _prepared(self, frames: Sequence[Frame], rng: np.random.Generator) -> Tensor:
+    def _prepared(
+        self, frames: Sequence[Frame], order: Sequence[int], preprocessing: Preprocessing, rng: np.random.Generator
+    ) -> Tensor:
+        """Return (C, T, H, W)."""
         if self.augment is None:
-            return torch.stack([self.preprocessing(frame.pixels) for frame in frames])
-        pixels = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(0, 3, 1, 2)
-        return self.augment(pixels, self.preprocessing, rng)
+            prepared = torch.stack([preprocessing(frame.pixels) for frame in frames])
+        else:
+            pixels = torch.from_numpy(np.stack([frame.pixels for frame in frames])).permute(0, 3, 1, 2)
+            prepared = self.augment(pixels, preprocessing, rng)
+        return prepared[order].transpose(0, 1).contiguous()
 
-    def _source(self, video: int) -> Source:
-        found = self._sources.pop(video, None) or Source(self.rows[video], backend=self.backend)
-        self._sources[video] = found
+    def _source(self, video: int) -> ClipSource:
+        source = self._sources.pop(video, None) or ClipSource(self.rows[video], backend=self.backend)
+        self._sources[video] = source
         if len(self._sources) > KEPT:
             self._sources.popitem(last=False)
-        return found
-
-
-class EpochSampler(Sampler[int]):
-    """All samples in a random order that depends on the data set's seed and epoch alone."""
-
-    def __init__(self, dataset: ClipDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng((self._dataset.seed, self._dataset.epoch))
-        return iter(rng.permutation(len(self)).tolist())
-
-
-def clip_loader(
-    dataset: ClipDataset, *, batch: int, workers: int = 0, shuffle: bool = False, sampler: Sampler[int] | None = None
-) -> DataLoader[Any]:
-    """Load batches, with the same samples for any number of workers.
-
-    Args:
-        dataset: what to load.
-        batch: samples per batch, fewer where videos cannot be read and at the end.
-        workers: processes that decode ahead; 0 decodes in this one.
-        shuffle: whether the order is random, see `EpochSampler`.
-        sampler: an order of its own instead.
-    """
-    _check_numbers(batch=batch, workers=workers or None)
-    return DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=sampler or (EpochSampler(dataset) if shuffle else None),
-        num_workers=workers,
-        collate_fn=collate,
-        persistent_workers=workers > 0,
-        generator=torch.Generator(),  # else each pass takes a number from torch's global state
-    )
+        return source
 
 
 def collate(samples: Sequence[Sample | None]) -> Sample:
     """Stack samples, without those that are None; with none left y is empty, and x too, of shape (0,)."""
-    found = [sample for sample in samples if sample is not None]
-    if found:
-        batch: Sample = default_collate(found)
+    if readable := [sample for sample in samples if sample is not None]:
+        batch: Sample = default_collate(readable)
         return batch
     return {"x": torch.empty(0)} | {name: torch.empty(0, dtype=torch.int64) for name in ("y", "video", "clip")}
 
@@ -221,12 +192,6 @@ def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         if row.label not in index:
             raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
     return [index[row.label] for row in rows]
-
-
-def _check_names(clips: str, backend: str) -> None:
-    for kind, given, possible in (("clips", clips, CHOICES), ("backend", backend, ("auto", *BACKENDS))):
-        if given not in possible:
-            raise OptionError(unknown(kind, given, possible))
 
 
 def _check_numbers(**given: float | None) -> None:

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Collection:
-    """What a recipe found."""
+    """What a download holds."""
 
     rows: list[Row]
     labels: Sequence[str]
@@ -48,18 +48,11 @@ class Collection:
     warnings: list[str] = field(default_factory=list)
 
     def write(self, output: str | Path, *, force: bool = False) -> dict[str, Any]:
-        """Write the manifest.
+        """Write the manifest, see `write_manifest`; returns what was written, and the facts.
 
         Args:
             output: the manifest.csv to write.
             force: replace what is there.
-
-        Returns:
-            What was written, and the facts.
-
-        Raises:
-            OptionError: there are no rows.
-            MediaError: the file is there already or cannot be written.
         """
         write_manifest(self.rows, output, labels=self.labels, force=force)
         return {"manifest": str(output), "videos": len(self.rows), **self.facts}
@@ -85,37 +78,24 @@ def silent(message: str) -> None:
 
 
 def existing(root: str | Path) -> Path:
-    """Return the folder of a data set.
-
-    Raises:
-        MediaError: it is not there.
-    """
+    """Return the folder of a data set; a MediaError if it is not there."""
     if not Path(root).is_dir():
         raise MediaError(f"there is no folder {str(root)!r}")
     return Path(root)
 
 
 def official(split: int) -> int:
-    """Return the number of an official split.
-
-    Raises:
-        OptionError: there is no such split.
-    """
+    """Return the number of an official split; an OptionError if there is none such."""
     if split not in SPLITS:
         raise OptionError(unknown("split", split, map(str, SPLITS)))
     return split
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """List the videos directly in a folder by name, and the folders of pictures that stand for a video."""
-    return sorted(path for path in folder.iterdir() if path.name[0] != "." and _is_video(path))
-
-
-def find_clips(folder: Path, *, depth: int = DEEPEST) -> list[Path]:
-    """List the videos in a folder and in all below it by name; a folder of pictures stands for a video."""
+def find_videos(folder: Path, *, depth: int = 0) -> list[Path]:
+    """List the videos in a folder, and in folders so deep in it, by name; a folder of pictures stands for a video."""
     clips: list[Path] = []
     for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
-        below = find_clips(path, depth=depth - 1) if depth and path.is_dir() else []
+        below = find_videos(path, depth=depth - 1) if depth and path.is_dir() else []
         clips += below or ([path] if _is_video(path) else [])
     return clips
 
@@ -126,11 +106,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """Read a list.
-
-    Raises:
-        MediaError: it is not UTF-8.
-    """
+    """Read a list; a MediaError if it is not UTF-8."""
     try:
         return file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -170,11 +146,7 @@ def unreadable(rows: Sequence[Row], *, workers: int = 4) -> dict[Path, str]:
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Compile a regular expression that a user gave.
-
-    Raises:
-        OptionError: it is none.
-    """
+    """Compile a regular expression that a user gave; an OptionError if it is none."""
     try:
         return re.compile(text)
     except re.error as error:

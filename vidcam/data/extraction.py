@@ -20,7 +20,7 @@ class Moment(NamedTuple):
     seconds: float
 
 
-class Source:
+class ClipSource:
     """A row's video and when its frames are shown.
 
     To find that out takes about as long as to decode a clip, so keep a source that is read again; no file stays open.

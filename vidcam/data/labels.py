@@ -31,14 +31,14 @@ def match_labels(given: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
     known: dict[str, list[str]] = {}
     for label in labels:
         known.setdefault(_key(label), []).append(label)
-    found: dict[str, str] = {}
+    matched: dict[str, str] = {}
     for name in given:
         fits = known.get(_key(name), [])
         if len(fits) != 1 and name not in fits:
             why = f"{name!r} may be {' or '.join(map(repr, fits))}" if fits else unknown("label", name, labels)
             raise OptionError(why)
-        found[name] = name if name in fits else fits[0]
-    return found
+        matched[name] = name if name in fits else fits[0]
+    return matched
 
 
 def _key(name: str) -> str:

@@ -57,17 +57,17 @@ def ranks(values: Floats) -> Floats:
     return mean
 
 
-def verdict(found: Sequence[Agreement], *, claim: str, factor_of: Collection[str] = ()) -> str:
+def verdict(pairs: Sequence[Agreement], *, claim: str, factor_of: Collection[str] = ()) -> str:
     """Say in a sentence whether a claim, such as "attention", agrees with what it was compared with.
 
     Args:
-        found: every pair, from `agreements`; where the claim is not among them the only pair is judged.
+        pairs: every pair, from `agreements`; where the claim is not among them the only pair is judged.
         claim: the ranking that is judged.
         factor_of: rankings that contain the claim, so that agreement with them alone proves little.
     """
-    others = {a.second if a.first == claim else a.first: a.spearman for a in found if claim in (a.first, a.second)}
+    others = {a.second if a.first == claim else a.first: a.spearman for a in pairs if claim in (a.first, a.second)}
     if not others:
-        return " and ".join(_judged(a) for a in found)
+        return " and ".join(_judged(a) for a in pairs)
     if all(isnan(value) for value in others.values()):
         return f"{claim} cannot be compared: it gives all frames the same score, or every other ranking does"
     said = {name: f"{name} ({_shown(value)})" for name, value in others.items()}

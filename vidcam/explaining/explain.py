@@ -12,7 +12,6 @@ from vidcam.attribution.capturing import capture
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import class_score
 from vidcam.data.drives.drive import Drive
-from vidcam.data.sampling import Window
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
 from vidcam.explaining.choices import AUTO, Choices
@@ -20,13 +19,11 @@ from vidcam.explaining.explanation import LOSS, Explanation
 from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
-from vidcam.explaining.windows import Fed, Stream
+from vidcam.explaining.windows import Group, Stream
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.options import takes
 from vidcam.types import Floats, Progress
-
-Group = Sequence[Window[Fed]]
 
 
 @takes(Choices)

@@ -1,20 +1,17 @@
 """What the windows of a video give, until the last of them is known."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from vidcam.data.sampling import Window
 from vidcam.explaining.targets import Key
-from vidcam.explaining.windows import Fed
+from vidcam.explaining.windows import Group
 from vidcam.models.model import Model
 from vidcam.types import Floats
-
-Group = Sequence[Window[Fed]]
 
 
 @dataclass

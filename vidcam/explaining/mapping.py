@@ -64,6 +64,11 @@ class Placing:
     """What had to be done otherwise than asked."""
     _centroids: dict[str, Floats] | None = None
 
+    @property
+    def time_mode(self) -> Mode:
+        """How frames between slots are filled in."""
+        return PLACEMENTS[self.placement[0]].mode
+
     def lay(self, cells: Floats, reading: Readout, x: Any) -> Floats:
         """(B, t, h, w) -> (B, T, h, w): lay slots on the window's frames; notes where its cells lie as well."""
         _, length, height, width = self.model.seen_by(reading.layer, x).shape[1:]
@@ -89,23 +94,24 @@ class Placing:
         if slots == 1:  # one slot is the whole axis, wherever it is put
             return np.array([(length - 1) / 2]), "linear"
         if self.cells == "input":
-            return linear(along)
+            return linear(along), "linear"
         kind = self.placement[0 if axis == "t" else 1]
-        positions, mode = PLACEMENTS[kind](along)
-        if not (np.diff(positions) > 0).all():  # NaN is not greater either
+        if (positions := _in_order(kind, along)) is None:
             note = f"the {kind} centers along {axis} are not in order for this clip: 'linear' places them instead"
             self.notes += [] if note in self.notes else [note]
-            return linear(along)
-        return positions, mode
+            return linear(along), "linear"
+        return positions, PLACEMENTS[kind].mode
 
     def moments(self, share: Floats, reading: Readout, x: Any) -> Floats:
         """(B, t) -> (B, T): lay what an earlier layer's slots tell on the window's frames."""
         length = self.model.seen_by(reading.layer, x).shape[2]
         along = Along(share.shape[1], length, lambda: self.axes_of(reading, x, "t")["t"])
         try:
-            positions, mode = PLACEMENTS[self.placement[0]](along)
+            positions = _in_order(self.placement[0], along)
         except OptionError:  # centroids are measured for the explained layer alone
-            positions, mode = linear(along)
+            positions = None
+        mode: Mode = "linear" if positions is None else self.time_mode
+        positions = linear(along) if positions is None else positions
         laid: Floats = np.einsum("Tt,bt->bT", self._on_window(positions, mode, reading, length), share)
         return laid
 
@@ -131,6 +137,12 @@ class Placing:
             centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
             self._centroids = dict(zip(reading.axes, centers, strict=True))
         return self._centroids
+
+
+def _in_order(kind: str, along: Along) -> Floats | None:
+    """Return a placement's positions, if they increase."""
+    positions = PLACEMENTS[kind].lay(along)
+    return positions if (np.diff(positions) > 0).all() else None  # NaN is not greater either
 
 
 def blend(

@@ -11,7 +11,7 @@ from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.influence import no_influence
-from vidcam.attribution.layers import find_layer, map_tensors
+from vidcam.attribution.layers import find_layer, noise_like
 from vidcam.attribution.methods import find_method
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.data.preprocessing import View
@@ -105,7 +105,7 @@ class Plan:
         if question.layer in self._probed:
             return
         self._probed.add(question.layer)
-        noise = _noise_like(question.x)
+        noise = noise_like(question.x)
         if question.about(noise).is_blind:
             ways: dict[str, Any] = {"layout": question.layout, "grid": question.grid}
             raise LayerError(no_influence(self.model.net, noise, question.layer, question.score, **ways))
@@ -145,12 +145,6 @@ def _told_grid(model: Model, shape: Sequence[int]) -> tuple[int, ...] | None:
         return None
     grid: TokenGrid | None = model.grid
     return grid(shape[1]) if callable(grid) else grid
-
-
-def _noise_like(x: Any) -> Any:
-    """Return noise of the input's shape."""
-    generator = torch.Generator().manual_seed(0)
-    return map_tensors(x, lambda tensor: torch.randn(tensor.shape, generator=generator).to(tensor))
 
 
 def _with_mean_one(share: Tensor, *, noise: Tensor) -> Tensor:

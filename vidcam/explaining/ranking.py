@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcam.attribution.attention import contribution, find_context
+from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.scores import class_score
 from vidcam.data.sampling import Window
 from vidcam.errors import OptionError
@@ -134,7 +135,7 @@ def rank(
         context = _find_context(model, stream, comparison.by)
         asked = {**choices.arguments(), "batch": batch}
         explanation = explain(model, source, target=target, progress=progress, **asked)
-        nearest = choices.placement[0] == "nearest"
+        nearest = find_placement(choices.placement[0]).mode == "nearest"
         scores, seen = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]
@@ -164,11 +165,11 @@ def _find_context(model: Model, stream: Stream, by: str) -> str | None:
     if model.attention is None:
         return None
     with _clips(stream, 0) as clips:
-        found = find_context(model.net, next(clips).batch(model), model.attention)
-    if found is None and by == "contribution":
+        context = find_context(model.net, next(clips).batch(model), model.attention)
+    if context is None and by == "contribution":
         possible = "attention, heat, leave_out"
         raise OptionError(f"{_no_context(model)}, so no ranking by contribution; possible: {possible}")
-    return found
+    return context
 
 
 def _no_context(model: Model) -> str:
@@ -206,18 +207,18 @@ def _score_frames(
             parts["leave_out"][clip.start] = leave_out(model, clip, batch=batch)
             if context is not None:
                 parts["contribution"][clip.start] = _contribution(model, clip, context)
-    found = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
-    found["heat"] = explanation.frame_scores
+    rankings = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
+    rankings["heat"] = explanation.frame_scores
     if explanation.attention is not None:
-        found["attention"] = explanation.attention
+        rankings["attention"] = explanation.attention
     seen = np.isin(np.arange(len(seconds)), [index for window in frames.values() for index in window])
-    return {name: found[name] for name in RANKINGS if name in found}, seen
+    return {name: rankings[name] for name in RANKINGS if name in rankings}, seen
 
 
 def _contribution(model: Model, clip: Clip, context: str) -> Floats:
     """Return the signed contributions of a clip's samples, (T,)."""
     assert model.attention is not None  # there is no context without
     score, x = class_score(clip.target), clip.batch(model)
-    (found,) = contribution(model.net, x, layer=context, attention=model.attention, score=score)
-    numbers: Floats = found.float().cpu().numpy()
+    (per_frame,) = contribution(model.net, x, layer=context, attention=model.attention, score=score)
+    numbers: Floats = per_frame.float().cpu().numpy()
     return numbers

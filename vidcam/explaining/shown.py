@@ -143,12 +143,12 @@ def mean_kept(parts: Sequence[Kept]) -> Kept:
 
 def score_takes(model: Model, clip: Clip, takes: Iterable[Take], *, batch: int) -> dict[Take, float]:
     """Score versions of a clip, equal ones once, `batch` at a time."""
-    found: dict[Take, float] = {}
+    scores: dict[Take, float] = {}
     each = list(dict.fromkeys(takes))
     for part in (each[start : start + batch] for start in range(0, len(each), batch)):
         captured = capture(model.net, clip.batch(model, part), layers=(), scores=[class_score(clip.target)])
-        found |= zip(part, captured.scores[0].tolist(), strict=True)
-    return found
+        scores |= zip(part, captured.scores[0].tolist(), strict=True)
+    return scores
 
 
 def _first(possible: Sequence[int], scores: Floats, n: int) -> list[int]:

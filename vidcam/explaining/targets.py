@@ -1,7 +1,7 @@
 """Targets: which scores of a network are explained; a class is one kind of score."""
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
@@ -125,20 +125,27 @@ def find_targets(
     """
     model = source.model
     several = list(target) if isinstance(target, list | tuple) else [] if target is None else [target]
-    own = {_name(score): score for score in several if callable(score)}
+    own = _named(score for score in several if callable(score))
     answers = None if truth is None else Truth(_rows(truth, whole=loss is not None), loss)
     if answers is not None and LOSS in model.scores:
         raise OptionError(f"{model.name} has a loss of its own; give no truth")
-    if classes < 1 or (several and classes != 1):
-        given = f"{classes} beside {len(several)} targets" if several else classes
-        raise OptionError(f"classes is how many of the likeliest are explained without a target; given {given}")
+    _check_classes(source.model, classes, several, is_classifier=not model.scores and answers is None)
     named = {**model.scores, **own}
     if model.scores or answers is not None:
         names = [*([] if answers is None else [LOSS]), *named]
         wanted: tuple[Key, ...] = tuple(_value(each, names, source) for each in several or [None])
     else:
         wanted = tuple(_name(each) if callable(each) else _class(each, model.labels) for each in several)
-    return Targets(model, wanted, classes, named, answers)
+    return Targets(model, tuple(dict.fromkeys(wanted)), classes, named, answers)
+
+
+def _check_classes(model: Model, classes: Any, targets: Sequence[Any], *, is_classifier: bool) -> None:
+    if not isinstance(classes, int) or classes < 1:
+        raise OptionError(f"classes must be a whole number of at least 1; given {classes!r}")
+    if classes > 1 and not is_classifier:
+        raise OptionError(f"classes is for classifiers; {model.name} is a regressor, whose scores are all explained")
+    if classes > 1 and targets:
+        raise OptionError(f"give targets or the number of the likeliest classes; given {len(targets)} and {classes=}")
 
 
 def leaders(per_window: Sequence[Floats], count: int) -> list[int]:
@@ -162,6 +169,15 @@ def shares(model: Model, output: Any) -> Floats:
     if model.labels and len(model.labels) != per_class.shape[1]:
         raise ModelError(f"{model.name} has {per_class.shape[1]} classes, but {len(model.labels)} labels were given")
     return per_class
+
+
+def _named(scores: Iterable[Score]) -> dict[str, Score]:
+    """Name the user's own scores."""
+    named: dict[str, Score] = {}
+    for score in scores:
+        if named.setdefault(_name(score), score) is not score:
+            raise OptionError(f"two different scores are called {_name(score)!r}; give them names of their own")
+    return named
 
 
 def _name(score: Any) -> str:

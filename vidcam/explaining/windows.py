@@ -1,6 +1,6 @@
 """A video as the windows that a network sees, decoded and preprocessed in the background."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
@@ -21,6 +21,10 @@ class Fed:
     index: int
     pixels: Tensor | dict[str, Tensor]
     """(C, H, W); of several inputs one by each name."""
+
+
+Group = Sequence[Window[Fed]]
+"""Windows of one forward pass."""
 
 
 class Stream:

@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from vidcam.errors import MediaError
@@ -26,9 +27,39 @@ def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         yield temporary
         _rename(temporary, path, force=force)
     except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `folder` when all went well and is removed otherwise.
+
+    What was there is deleted last, and is back where the new folder cannot take its place.
+    """
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        _swap(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _swap(part: Path, folder: Path) -> None:
+    aside = part.with_suffix(".old")
+    there = os.path.lexists(folder)
+    if there:
+        os.replace(folder, aside)
+    try:
+        os.replace(part, folder)
+    except BaseException:
+        if there:
+            os.replace(aside, folder)
+        raise
+    if there:
+        shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
 
 
 def check_replaceable(path: Path, *, force: bool = False) -> None:

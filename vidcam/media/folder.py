@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, exif_orientation, orientation
-from vidcam.media.source import DEFAULT_RATE, reason
+from vidcam.media.source import DEFAULT_RATE, LENIENT, reason
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels
 
@@ -40,10 +40,6 @@ class FolderVideo(Video):
             frame_count=len(self._files),
             backend="folder",
         )
-
-    @property
-    def notes(self) -> list[str]:
-        return list(self._facts)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self._frame(index) for index in range(len(self._files)))
@@ -75,12 +71,12 @@ class FolderVideo(Video):
 def pictures(folder: Path) -> list[Path]:
     """List a folder's pictures in natural order."""
     try:
-        found = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
+        files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != "."]
     except OSError as error:
         raise MediaError(f"cannot read the folder {str(folder)!r}: {error.strerror}") from None
-    if not found:
+    if not files:
         raise MediaError(f"the folder {str(folder)!r} holds no pictures ({', '.join(sorted(PICTURES))})")
-    return sorted(found, key=natural)
+    return sorted(files, key=natural)
 
 
 def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
@@ -91,5 +87,6 @@ def natural(file: Path) -> tuple[list[tuple[int, str]], str]:
 
 def _decode(file: Path) -> VideoFrame:
     # An open file and not its name: in a name FFmpeg would take "%d" for a number to fill in.
-    with file.open("rb") as data, av.open(data, "r", metadata_errors="replace") as container:
-        return next(container.decode(video=0))
+    with file.open("rb") as data, av.open(data, "r", **LENIENT) as container:
+        frame: VideoFrame = next(container.decode(video=0))
+        return frame

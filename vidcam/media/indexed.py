@@ -1,11 +1,14 @@
-"""Readers whose decoder is asked for frames by index."""
+"""Readers whose decoder is asked for frames by index: decord, and TorchCodec with the system's FFmpeg libraries."""
 
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from vidcam.errors import MediaError
 from vidcam.media.pyav import PyavVideo
@@ -23,6 +26,7 @@ class IndexedVideo(Video):
     """
 
     name: ClassVar[str]
+    module: ClassVar[str] = ""  # that decodes, if it is not called as the reader
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,10 +39,6 @@ class IndexedVideo(Video):
         self._times, self._facts = times, source.notes
         self.info = replace(source.info, backend=self.name)
         self._read_one(self._opened(), 0)
-
-    @property
-    def notes(self) -> list[str]:
-        return list(self._facts)
 
     def __iter__(self) -> Iterator[Frame]:
         read = self._opened()
@@ -55,6 +55,12 @@ class IndexedVideo(Video):
     @abstractmethod
     def _open(self) -> tuple[int, Read]:
         """Open a decoder: how many frames it counts, and how to read one."""
+
+    def _library(self) -> Any:
+        try:
+            return import_module(self.module or self.name)
+        except ImportError:
+            raise MediaError(f'backend {self.name!r} is not installed: pip install "vidcam[{self.name}]"') from None
 
     def _opened(self) -> Read:
         try:
@@ -78,6 +84,35 @@ class IndexedVideo(Video):
 
     def _refusal(self, why: str) -> MediaError:
         return MediaError(f"backend {self.name!r} cannot read {str(self._path)!r} ({why}); backend 'pyav' can")
+
+
+class DecordVideo(IndexedVideo):
+    """A video file through decord, which brings an older FFmpeg of its own: no AV1, no animated GIF."""
+
+    name: ClassVar[str] = "decord"
+
+    def _open(self) -> tuple[int, Read]:
+        decord = self._library()
+        decord.logging.set_level(decord.logging.QUIET)
+        reader = decord.VideoReader(str(self._path.absolute()), num_threads=0)
+        return len(reader), lambda index: np.asarray(reader[index].asnumpy())
+
+
+class TorchcodecVideo(IndexedVideo):
+    """A video file through TorchCodec; older ones look for FFmpeg when imported, newer ones when opened."""
+
+    name: ClassVar[str] = "torchcodec"
+    module: ClassVar[str] = "torchcodec.decoders"
+
+    def _open(self) -> tuple[int, Read]:
+        options = {"dimension_order": "NHWC", "num_ffmpeg_threads": 0, "seek_mode": "exact"}
+        try:
+            decoder = self._library().VideoDecoder(str(self._path.absolute()), **options)
+        except (RuntimeError, OSError) as error:
+            if "libtorchcodec" not in str(error):
+                raise
+            raise MediaError("TorchCodec finds no FFmpeg libraries: install FFmpeg, or use backend 'pyav'") from None
+        return len(decoder), lambda index: np.array(decoder.get_frame_at(index).data.numpy())
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Work ahead of the consumer in a background thread."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -32,7 +33,9 @@ def prefetch(iterable: Iterable[T], depth: int = 8) -> Iterator[T]:
             raise item.error
     finally:
         stop.set()
-        _drain(queue)  # a producer that waits for room gets it, sees `stop` and leaves
+        with suppress(Empty):
+            while True:
+                queue.get_nowait()  # a producer that waits for room gets it, sees `stop` and leaves
         thread.join()
 
 
@@ -55,11 +58,3 @@ def _fill(iterator: Iterator[T], queue: "Queue[T | _End]", stop: Event) -> None:
     finally:
         if close := getattr(iterator, "close", None):
             close()  # here and not in the garbage collector: files are closed by the thread that reads them
-
-
-def _drain(queue: "Queue[T | _End]") -> None:
-    try:
-        while True:
-            queue.get_nowait()
-    except Empty:
-        pass

@@ -1,6 +1,8 @@
 """Read video files with PyAV, which brings its own FFmpeg."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,8 +38,6 @@ class PyavVideo(Video):
         self._path = path
         self._facts: list[str] = []
         self._skipped = self._concealed = 0
-        self._table: PacketTable | None = None
-        self._table_read = False
         with opened(path) as container:
             stream = video_stream(container, path)
             self._rate, self._time_base = frame_rate(stream), time_base(container, stream)
@@ -47,12 +47,12 @@ class PyavVideo(Video):
     @property
     def notes(self) -> list[str]:
         """What a user must know: what was skipped or concealed so far, and what the header got wrong."""
-        found = list(self._facts)
+        notes = super().notes
         if self._skipped:
-            found.append(f"{_some(self._skipped, 'damaged packet')} skipped")
+            notes.append(f"{_some(self._skipped, 'damaged packet')} skipped")
         if self._concealed:
-            found.append(f"{_some(self._concealed, 'damaged frame')} shown with what could be decoded")
-        return found
+            notes.append(f"{_some(self._concealed, 'damaged frame')} shown with what could be decoded")
+        return notes
 
     def __iter__(self) -> Iterator[Frame]:
         clock, reformatter = Clock(self._rate, self._time_base), VideoReformatter()
@@ -152,29 +152,23 @@ class PyavVideo(Video):
 
     def shown_seconds(self) -> list[float] | None:
         """Return the times of all frames without decoding them; None where that is not possible."""
-        table = self._packet_table()
-        if table is None:
-            return None
         clock = Clock(self._rate, self._time_base)
-        return [clock.tick(timestamp) for timestamp in table.timestamps]
+        return None if self._table is None else [clock.tick(timestamp) for timestamp in self._table.timestamps]
 
     def times(self) -> list[float]:
         times = self.shown_seconds()
         return super().times() if times is None else times
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
-        table = self._packet_table()
-        if table is None:
-            return super()._pick(indices)
-        try:
-            return self._seek(table, [index for index in indices if index < len(table.timestamps)])
-        except (_Damaged, av.error.FFmpegError, OSError):
-            return super()._pick(indices)
+        with suppress(_Damaged, av.error.FFmpegError, OSError):
+            if (table := self._table) is not None:
+                return self._seek(table, [index for index in indices if index < len(table.timestamps)])
+        return super()._pick(indices)
 
     def _seek(self, table: PacketTable, indices: list[int]) -> dict[int, Frame]:
         """Decode from the key frame before each index, or on from the one before where that is shorter."""
         seconds, reformatter = self.times(), VideoReformatter()
-        found: dict[int, Frame] = {}
+        picked: dict[int, Frame] = {}
         with opened(self._path) as container:
             stream = video_stream(container, self._path)
             stream.thread_type = "AUTO"
@@ -188,13 +182,12 @@ class PyavVideo(Video):
                 frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= timestamp), None)
                 if frame is None or frame.pts != timestamp:
                     raise _Damaged
-                found[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
-        return found
+                picked[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
+        return picked
 
-    def _packet_table(self) -> PacketTable | None:
-        if not self._table_read:
-            self._table, self._table_read = read_table(self._path), True
-        return self._table
+    @cached_property
+    def _table(self) -> PacketTable | None:
+        return read_table(self._path)
 
     def _note(self, fact: str) -> None:
         if fact not in self._facts:

@@ -4,11 +4,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidcam.errors import OptionError, unknown
-from vidcam.media.decord import DecordVideo
 from vidcam.media.folder import FolderVideo
-from vidcam.media.indexed import IndexedVideo
+from vidcam.media.indexed import DecordVideo, IndexedVideo, TorchcodecVideo
 from vidcam.media.pyav import PyavVideo
-from vidcam.media.torchcodec import TorchcodecVideo
 from vidcam.media.video import Video
 
 BACKENDS: dict[str, type[PyavVideo] | type[IndexedVideo]] = {
@@ -32,13 +30,18 @@ def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | floa
         OptionError: an unknown backend, or a rate for a file, which has its own.
     """
     path = Path(path)
-    if backend != "auto" and backend not in BACKENDS:
-        raise OptionError(unknown("backend", backend, ["auto", *BACKENDS]))
+    check_backend(backend)
     if path.is_dir():
         return FolderVideo(path, rate=None if rate is None else _exact(rate))
     if rate is not None:
         raise OptionError(f"a rate is for a folder of pictures; {str(path)!r} has its own")
     return BACKENDS[FASTEST if backend == "auto" else backend](path)
+
+
+def check_backend(name: str) -> None:
+    """Raise an OptionError unless there is such a reader."""
+    if name not in ("auto", *BACKENDS):
+        raise OptionError(unknown("backend", name, ("auto", *BACKENDS)))
 
 
 def _exact(rate: Fraction | float) -> Fraction:

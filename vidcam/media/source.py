@@ -17,6 +17,8 @@ from vidcam.media.timing import WITHOUT_TIMESTAMPS
 
 DEFAULT_RATE = Fraction(25)
 Packets = Iterator["av.Packet[Any]"]
+LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""Lets tags be in any encoding; since version 19 PyAV always does."""
 TEXT_FORMATS = frozenset({"tty", "concat", "ffmetadata", "hls", "dash"})  # a text file, or a list of other files
 
 
@@ -30,7 +32,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     check_file(path)
     try:
         # `file:` and an absolute path: a name may begin with a dash or look like a protocol.
-        container = av.open(f"file:{path.absolute()}", "r", metadata_errors="replace")
+        container = av.open(f"file:{path.absolute()}", "r", **LENIENT)
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(f"cannot read {str(path)!r}: {reason(error)}") from None
     with container:
@@ -53,7 +55,7 @@ def check_file(path: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Say in few words what FFmpeg found."""
+    """Say in few words what FFmpeg says."""
     if isinstance(error, av.error.InvalidDataError):
         return "it is damaged or not a video"
     return str(getattr(error, "strerror", None) or error).splitlines()[0]

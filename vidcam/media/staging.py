@@ -36,12 +36,21 @@ def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) 
     part.rmdir()
 
 
-def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
-    """Refuse, before any work is done, to replace files without `force` or to write where it is impossible.
+@contextmanager
+def leaving_none_empty(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made down to `folder` if the body fails and they are empty."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # it holds something, or was never made
+                place.rmdir()
+        raise
 
-    Raises:
-        MediaError: one of the files exists, or the directory cannot be written.
-    """
+
+def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
+    """Raise a MediaError, before any work, if a file exists without `force` or the directory cannot be written."""
     nearest = next(path for path in (directory, *directory.absolute().parents) if os.path.exists(path))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         why = "permission denied" if nearest.is_dir() else f"{nearest} is no directory"

@@ -1,7 +1,6 @@
 """What every way to read a video offers."""
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,11 +44,12 @@ class Video(ABC):
     """
 
     info: VideoInfo
+    _facts: Sequence[str] = ()
 
     @property
     def notes(self) -> list[str]:
         """What a user must know about this source, for example that damaged packets were skipped."""
-        return []
+        return list(self._facts)
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -62,16 +62,11 @@ class Video(ABC):
             MediaError: an index that the video does not have; the message names the range.
         """
         wanted = [int(index) for index in indices]
-        found = self._pick(sorted({index for index in wanted if index >= 0}))
-        if missing := [index for index in wanted if index not in found]:
+        frames = self._pick(sorted({index for index in wanted if index >= 0}))
+        if missing := [index for index in wanted if index not in frames]:
             last = len(self.times()) - 1
             raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
-        return [found[index] for index in wanted]
-
-    def frames_at_seconds(self, seconds: Sequence[float]) -> list[Frame]:
-        """Return the frame nearest in time to each of `seconds`; of two equally near ones the earlier."""
-        times = self.times()
-        return self.frames_at([_nearest(times, wanted) for wanted in seconds])
+        return [frames[index] for index in wanted]
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open between two readings
         """Let go of what was opened."""
@@ -88,17 +83,11 @@ class Video(ABC):
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         """Return those of the ascending `indices` that the video has."""
-        found: dict[int, Frame] = {}
+        frames: dict[int, Frame] = {}
         if indices:
             for frame in self:
                 if frame.index in indices:
-                    found[frame.index] = frame
+                    frames[frame.index] = frame
                 if frame.index >= indices[-1]:
                     break
-        return found
-
-
-def _nearest(times: list[float], wanted: float) -> int:
-    after = min(bisect_left(times, wanted), len(times) - 1)
-    before = max(after - 1, 0)
-    return before if wanted - times[before] <= times[after] - wanted else after
+        return frames

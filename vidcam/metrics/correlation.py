@@ -52,8 +52,8 @@ def map_agreement(
         return MapAgreement(name, None, None, 0, len(pairs))
     values = np.array([(spearman(a, b), pearson(a, b)) for a, b in apart])
     drawn = draw(len(apart), resamples=resamples, seed=seed, block=block)
-    found = mean_with_interval(values, drawn).T.tolist()
-    return MapAgreement(name, tuple(found[0]), tuple(found[1]), len(apart), len(pairs) - len(apart))
+    intervals = mean_with_interval(values, drawn).T.tolist()
+    return MapAgreement(name, tuple(intervals[0]), tuple(intervals[1]), len(apart), len(pairs) - len(apart))
 
 
 def loss_agreements(

@@ -110,7 +110,7 @@ class _Eraser:
     draws: int
     seed: int
     batch: int
-    found: dict[int, dict[str, Floats]] = field(default_factory=dict)
+    changes: dict[int, dict[str, Floats]] = field(default_factory=dict)
     """Per window's first sample and measure the change of every mask."""
     flat: int = 0
 
@@ -136,7 +136,7 @@ class _Eraser:
                 middle = frames[len(frames) // 2]
                 heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
                 if heat.max() > 0:
-                    self.found[window.start] = self._changes(window, frames, heat)
+                    self.changes[window.start] = self._changes(window, frames, heat)
                 else:
                     self.flat += 1
 
@@ -144,13 +144,13 @@ class _Eraser:
         """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
         clip = [sample.pixels for sample in window.items]
         masks = torch.from_numpy(np.stack(list(self._masks(heat, np.random.default_rng([self.seed, window.start])))))
-        found: dict[str, list[Floats]] = {name: [] for name in self.measures}
+        changes: dict[str, list[Floats]] = {name: [] for name in self.measures}
         for part in torch.split(masks, self.batch - 1):
             versions = [clip, *erased(clip, part)]  # the whole window is the first of each batch
             output = call(self.model.net, self.model.batch(versions))
             for name, measure in self.measures.items():
-                found[name].append(_finite(measure(output, frames), len(versions), name)[1:])
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                changes[name].append(_finite(measure(output, frames), len(versions), name)[1:])
+        return {name: np.concatenate(parts) for name, parts in changes.items()}
 
     def _masks(self, heat: Floats, generator: np.random.Generator) -> Iterator[Mask]:
         """Yield the masks of all shares for each of `ORDERS`, and each draw of those that are drawn."""
@@ -165,14 +165,14 @@ class _Eraser:
         yield from most(self.fixed, self.counts, generator)
 
     def report(self, resamples: int, together: int) -> DeletionReport:
-        if not self.found:
+        if not self.changes:
             raise ModelError(f"nothing to erase: {self.flat} windows, and none has heat")
-        starts = sorted(self.found)
+        starts = sorted(self.changes)
         repeats = [self.draws if order in ("random", "blocks") else 1 for order in ORDERS]
         changes = {}
         for name in self.measures:
-            found = np.stack([self.found[start][name] for start in starts])
-            parts = np.split(found.reshape(len(starts), -1, len(self.counts)), np.cumsum(repeats)[:-1], axis=1)
+            rows = np.stack([self.changes[start][name] for start in starts])
+            parts = np.split(rows.reshape(len(starts), -1, len(self.counts)), np.cumsum(repeats)[:-1], axis=1)
             changes[name] = {order: part.mean(axis=1) for order, part in zip(ORDERS, parts, strict=True)}
         return DeletionReport(
             target=self.explanation.target_name,
@@ -202,10 +202,10 @@ def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike |
 
 def _cells(explanation: Explanation, size: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of cells: the map's own, split or joined to 4 to 16 pixels."""
-    found = []
+    counts = []
     for own, length in zip(explanation.heat.shape[1:], size, strict=True):
-        found.append(min(own * ceil(length / own / COARSEST), max(2, length // FINEST)))
-    return found[0], found[1]
+        counts.append(min(own * ceil(length / own / COARSEST), max(2, length // FINEST)))
+    return counts[0], counts[1]
 
 
 def _checked(cells: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

@@ -74,9 +74,9 @@ def _around(sums: Tensor, pixels: Tensor, masks: Tensor) -> Tensor:
     missing = masks[:, None].clone()
     for reach in range(1, max(masks.shape[1:])):
         total, count = (_box(part, reach) for part in (known, counts))
-        found = missing & (count > 0.5)
-        colors = torch.where(found, total / count.clamp(min=1), colors)
-        missing &= ~found
+        filled = missing & (count > 0.5)
+        colors = torch.where(filled, total / count.clamp(min=1), colors)
+        missing &= ~filled
         if not missing.any():
             break
     return colors.reshape(len(masks), *sums.shape)

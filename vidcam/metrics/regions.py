@@ -54,10 +54,10 @@ class RegionReport:
     """Mean share of the area that belongs to no region."""
 
     def __getitem__(self, name: str) -> Region:
-        found = {region.name: region for region in self.regions}
-        if name not in found:
-            raise OptionError(unknown("region", name, found))
-        return found[name]
+        known = {region.name: region for region in self.regions}
+        if name not in known:
+            raise OptionError(unknown("region", name, known))
+        return known[name]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""

@@ -63,12 +63,12 @@ class Checkpoint:
         if KEY not in self.facts:
             return {}
         try:
-            found = json.loads(self.facts[KEY])
-            dict(found["options"])
-            str(found["model"])
+            description = json.loads(self.facts[KEY])
+            dict(description["options"])
+            str(description["model"])
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
-        return dict(found)
+        return dict(description)
 
     def restore(self, model: Model, *, but: Collection[str] = ()) -> None:
         """Give a model the labels, preprocessing, frames and rate that the description holds.
@@ -77,18 +77,18 @@ class Checkpoint:
             model: of the same name, with the same options.
             but: options that the user has chosen anew, which stay as they are.
         """
-        if not (found := self.description):
+        if not (told := self.description):
             return
         try:
-            model.labels = tuple(map(str, found["labels"]))
+            model.labels = tuple(map(str, told["labels"]))
             if len(set(model.labels)) != len(model.labels):
                 raise ValueError("labels must differ")
             if "frames" not in but:
-                model.frames = int(found["frames"])
+                model.frames = int(told["frames"])
             if "frame_rate" not in but:
-                model.frame_rate = None if found["frame_rate"] is None else float(found["frame_rate"])
+                model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
             if not {"size", "backbone_input"} & set(but):
-                model.preprocessing = _preprocessing(found["preprocessing"])
+                model.preprocessing = _preprocessing(told["preprocessing"])
         except (KeyError, TypeError, ValueError, VidcamError) as error:
             raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
 
@@ -111,12 +111,17 @@ def write_checkpoint(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ModelError(f"a checkpoint's name must end with .safetensors; given {path.name!r}")
+    write_weights(model.net, path, {**(facts or {}), **describe(model)}, force=force)
+    return path
+
+
+def write_weights(net: nn.Module, path: Path, facts: Mapping[str, Any], *, force: bool) -> None:
+    """Write a network's weights to a safetensors file, and facts beside them."""
     # copies, because safetensors refuses tensors that share memory
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.net.state_dict().items()}
-    text = json.dumps({**(facts or {}), **describe(model)}, default=str)
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in net.state_dict().items()}
+    text = json.dumps(facts, default=str)
     with replacing(path, force=force) as part:
         part.write_bytes(save(state, metadata={KEY: text}))  # its own `save_file` lets nobody else read the file
-    return path
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -176,9 +181,9 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     net.load_state_dict(given)
 
 
-def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:
+def _preprocessing(stored: Mapping[str, Any]) -> Preprocessing:
     """Read what JSON has made lists of."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     return Preprocessing(**fields)
 
 

@@ -16,7 +16,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.image_backbone import count_channels, image_backbone, image_weights
 from vidcam.models.model import Model
-from vidcam.models.recipe import Options, Recipe
+from vidcam.models.recipe import Chosen, Recipe
 from vidcam.models.torchvision_weights import preset_preprocessing
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -132,7 +132,7 @@ class AdditiveAttention(nn.Module):
 
 _FREE = [kind for name, kind in inspect.signature(CnnRnn).parameters.items() if name != "attention"]
 NETWORK = {kind.name: 51 if kind.default is kind.empty else kind.default for kind in _FREE}
-"""Options of `CnnRnn`, which has no default for `classes`."""
+"""Chosen of `CnnRnn`, which has no default for `classes`."""
 OPTIONS = {**NETWORK, "backbone_input": "imagenet", "frames": 16, "frame_rate": 8.0, "size": None, "seed": 0}
 """
 `backbone_input` is "imagenet", "minus_128" for (x - 128) / 128 of x in 0..255, or {"mean": 3 numbers, "std": 3 numbers}
@@ -148,7 +148,7 @@ def _network(attention: bool, *, replaced: bool, **options: Any) -> CnnRnn:
     return CnnRnn(attention=attention, **given)
 
 
-def _model(net: CnnRnn, chosen: Options) -> Model:
+def _model(net: CnnRnn, chosen: Chosen) -> Model:
     *_, last = dict(net.backbone.named_children())
     return Model(
         net,
@@ -160,7 +160,7 @@ def _model(net: CnnRnn, chosen: Options) -> Model:
     )
 
 
-def _preprocessing(chosen: Options) -> Preprocessing:
+def _preprocessing(chosen: Chosen) -> Preprocessing:
     """Take torchvision's preset of the weights, or of the backbone's usual ones, and what the options change of it."""
     name, weights, given = chosen["backbone"], chosen["backbone_weights"], chosen["backbone_input"]
     tags = image_weights(name)

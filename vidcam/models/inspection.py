@@ -48,10 +48,10 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
         rows.append(_describe(model, x, name, shape, grid))
         if progress is not None:
             progress(done, len(shapes))
-    found = [row for row in rows if row is not None]
-    if not found:
+    readable = [row for row in rows if row is not None]
+    if not readable:
         raise ModelError(f"{model.name} has no layer that reads as a grid; say how they read: Model(..., layout=)")
-    return found
+    return readable
 
 
 def _describe(model: Model, x: Any, name: str, shape: Any, grid: Any) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.synthetic import MOTIONS
 from vidcam.models.model import Model
-from vidcam.models.recipe import Options, Published, Recipe
+from vidcam.models.recipe import Chosen, Published, Recipe
 
 # Frames at 15 per second, resized with antialiasing to 48 x 64, scaled to 0..1, less the mean, over the deviation.
 # 32 frames keep four slots at the last layer; 48 x 64 has the clips' shape, leaves its cells 6 x 8, and is quick.
@@ -89,7 +89,7 @@ def _temporal(channels: int, out: int, *, stride: int = 1) -> tuple[nn.Module, .
     return nn.Conv3d(channels, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False), nn.BatchNorm3d(out)
 
 
-def _model(net: MiniNet, _: Options) -> Model:
+def _model(net: MiniNet, _: Chosen) -> Model:
     return Model(
         net,
         layer="layer4",

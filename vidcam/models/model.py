@@ -24,7 +24,7 @@ from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_cl
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats, Pixels
 
-Clip = Sequence[Tensor | Mapping[str, Tensor]]
+PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
 
 
@@ -182,7 +182,8 @@ class Model:
             known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
             if name not in known:
-                raise OptionError(f"opening a source for {self.name}: {unknown('choice', name, known)}")
+                takes = f"takes {', '.join(known)}" if known else "takes videos as they are"
+                raise OptionError(f"{name}= is no choice of {self.name}, which {takes}")
         if isinstance(source, Source):
             return source
         return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
@@ -193,7 +194,7 @@ class Model:
             return self.preprocessing(pixels)
         return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
 
-    def batch(self, clips: Sequence[Clip]) -> Any:
+    def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.
 
         Args:
@@ -205,6 +206,13 @@ class Model:
         if not self.inputs:
             return self._joined(Input(), clips)
         parts = {name: [[frame[name] for frame in clip] for clip in clips] for name in self.inputs}  # type: ignore[index]
+        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+
+    def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
+        if isinstance(clips, Tensor):
+            return arranged(clips, self.input_layout)
+        parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
         return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
 
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:

@@ -16,7 +16,7 @@ from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
 from vidcam.models.model import Model
 
-Options = Mapping[str, Any]
+Chosen = Mapping[str, Any]
 Files = Mapping[str, Checkpoint]
 
 
@@ -58,30 +58,30 @@ class Recipe:
     """What it is, its input and its paper, in a line."""
     network: Callable[..., nn.Module]
     """The network with random weights, by the options that it takes; `replaced` tells whether weights follow."""
-    model: Callable[[Any, Options], Model]
+    model: Callable[[Any, Chosen], Model]
     """The network and all options -> the model: its layer, and what else there is to know of it."""
-    options: Options = field(default_factory=dict)
-    """Options that it takes, with their defaults."""
+    options: Chosen = field(default_factory=dict)
+    """Chosen that it takes, with their defaults."""
     head: str | None = None
     """The layer whose rows are the classes: any module with a `weight`."""
     published: Published | None = None
     """Weights to download, if there are any."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Files of weights that may be given beside or instead of `checkpoint`, and what they are."""
-    fit: Callable[[Options, Files], tuple[Options, Files]] | None = None
-    """Options and given files, the checkpoint as "checkpoint" -> options with what the files tell, and the weights by
+    fit: Callable[[Chosen, Files], tuple[Chosen, Files]] | None = None
+    """Chosen and given files, the checkpoint as "checkpoint" -> options with what the files tell, and the weights by
     part of the network; None reads the number of classes off the checkpoint's head."""
     trained_by: str = "train"
     """The function that trains it: "train", or "train_odometry"."""
 
-    def choose(self, name: str, given: Options) -> dict[str, Any]:
+    def choose(self, name: str, given: Chosen) -> dict[str, Any]:
         """Return all options, those given and the defaults; an OptionError names near matches of unknown ones."""
         for option in given:
             if option not in self.options:
                 raise OptionError(unknown(f"option of {name}", option, self.options))
         return {**self.options, **given}
 
-    def build(self, name: str, *, weights: str | None, files: Files, options: Options) -> Model:
+    def build(self, name: str, *, weights: str | None, files: Files, options: Chosen) -> Model:
         """Build the model.
 
         Args:
@@ -109,7 +109,7 @@ class Recipe:
             **{slot: chosen[slot] for slot in ("frames", "frame_rate") if slot in self.options},
         )
 
-    def _whole(self, chosen: Options, files: Files) -> tuple[Options, Files]:
+    def _whole(self, chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
         parts = {"" if part == "checkpoint" else part: file for part, file in files.items()}
         if self.head is None:
             return chosen, parts
@@ -117,7 +117,7 @@ class Recipe:
         classes = rows or chosen.get("classes") or len(self.published.labels if self.published else ())
         return {**chosen, "classes": classes}, parts
 
-    def _own(self, name: str, parts: Files, chosen: Options) -> tuple[nn.Module, str]:
+    def _own(self, name: str, parts: Files, chosen: Chosen) -> tuple[nn.Module, str]:
         """Return the network with the user's own weights, or with random ones, and where they came from."""
         net = self._network(chosen, replaced=bool(parts))
         for part, file in parts.items():
@@ -126,7 +126,7 @@ class Recipe:
             _warn(f"{name} is untrained (weights none): what it says is random")
         return net, " and ".join(dict.fromkeys(f"checkpoint {file.path.name}" for file in parts.values())) or "none"
 
-    def _network(self, chosen: Options, *, replaced: bool) -> nn.Module:
+    def _network(self, chosen: Chosen, *, replaced: bool) -> nn.Module:
         given = {**chosen, "replaced": replaced}
         kinds = inspect.signature(self.network).parameters
         if not any(kind.kind is kind.VAR_KEYWORD for kind in kinds.values()):
@@ -135,7 +135,7 @@ class Recipe:
             torch.manual_seed(chosen.get("seed", 0))  # so that a run can be repeated
             return self.network(**given)
 
-    def _published(self, name: str, tag: str, chosen: Options) -> tuple[nn.Module, str]:
+    def _published(self, name: str, tag: str, chosen: Chosen) -> tuple[nn.Module, str]:
         if self.published is None:
             instead = f"{next(iter(self.files))}=FILE" if self.files else "a checkpoint"
             raise ModelError(f"{name} has no weights {tag!r} to download; give {instead}, or weights 'none'")
@@ -147,7 +147,7 @@ class Recipe:
             _warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
         return net, self.published.tags[tag]
 
-    def _labels(self, chosen: Options, files: Files) -> Sequence[str]:
+    def _labels(self, chosen: Chosen, files: Files) -> Sequence[str]:
         """Return the names of the published weights' classes, if the network's are these."""
         published = self.published
         if published is None or len(published.labels) != chosen["classes"]:

@@ -12,15 +12,15 @@ from vidcam.errors import OptionError
 from vidcam.media import Video, open_video
 from vidcam.types import Floats
 
-Asked = TypeVar("Asked")
+ModelType = TypeVar("ModelType")
 """A `vidcam.models.model.Model`, which opens sources and so stands above them."""
 
 
 @dataclass(frozen=True)
-class Source(Generic[Asked]):
+class Source(Generic[ModelType]):
     """A source as a model sees it."""
 
-    model: Asked
+    model: ModelType
     """The model with what belongs to this source, as the camera's intrinsics; the one that was given is unchanged."""
     path: Path
     """A video or a folder of pictures."""
@@ -41,7 +41,7 @@ class Source(Generic[Asked]):
         return open_video(self.path, backend=backend, rate=self.rate)
 
 
-def video_source(model: Asked, source: object) -> Source[Asked]:
+def video_source(model: ModelType, source: object) -> Source[ModelType]:
     """Take a path for a video; a drive brings its rate and its true poses.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import nn
 
 from vidcam.attribution.geometry import Axis
 from vidcam.models.model import Model
-from vidcam.models.recipe import Options, Published, Recipe
+from vidcam.models.recipe import Chosen, Published, Recipe
 from vidcam.models.torchvision_weights import preset_preprocessing, trained
 
 Axes = tuple[Axis, Axis, Axis]
@@ -72,7 +72,7 @@ def _recipe(
         net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
         return net
 
-    def model(net: nn.Module, _: Options) -> Model:
+    def model(net: nn.Module, _: Chosen) -> Model:
         how = preset_preprocessing(tags.DEFAULT.transforms())
         return Model(net, frames=frames, frame_rate=frame_rate, preprocessing=how, axes={**axes}, **slots)
 

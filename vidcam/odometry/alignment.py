@@ -1,6 +1,6 @@
 """Laying a trajectory on the true one: what a single camera cannot know must not count as its error."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,8 +8,7 @@ from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError, unknown
 from vidcam.types import Floats
 
-Alignment = Literal["none", "scale", "6dof", "7dof"]
-ALIGNMENTS: tuple[str, ...] = get_args(Alignment)
+ALIGNMENTS = ("none", "scale", "6dof", "7dof")
 
 
 class Similarity(NamedTuple):
@@ -30,11 +29,7 @@ class Similarity(NamedTuple):
 
 
 def align(predicted: Trajectory, true: Trajectory, kind: str = "7dof") -> Trajectory:
-    """Return the prediction re-based to its first frame and laid on the truth re-based to its own.
-
-    Raises:
-        OptionError: an unknown kind, or trajectories of different lengths.
-    """
+    """Return the prediction re-based to its first frame and laid on the truth re-based to its own; see `similarity`."""
     return similarity(predicted, true, kind).apply(predicted.rebased())
 
 
@@ -49,7 +44,8 @@ def similarity(predicted: Trajectory, true: Trajectory, kind: str = "7dof") -> S
     Raises:
         OptionError: an unknown kind, or trajectories of different lengths.
     """
-    check_kind(kind)
+    if kind not in ALIGNMENTS:
+        raise OptionError(unknown("alignment", kind, ALIGNMENTS))
     check_lengths(predicted, true)
     points, onto = predicted.rebased().positions, true.rebased().positions
     if kind in ("none", "scale"):
@@ -91,9 +87,3 @@ def umeyama(points: Floats, onto: Floats, *, scaled: bool = True) -> Similarity:
     rotation = u * signs @ v
     scale = float((strengths * signs).sum() / variance) if scaled and variance > 0 else 1.0
     return Similarity(rotation, target - scale * rotation @ middle, scale)
-
-
-def check_kind(kind: str) -> None:
-    """Refuse an alignment that does not exist."""
-    if kind not in ALIGNMENTS:
-        raise OptionError(unknown("alignment", kind, ALIGNMENTS))

@@ -47,11 +47,11 @@ def baselines(true: Trajectory, *, length: int = 5, training: Sequence[Trajector
         OptionError: a trajectory is shorter than a snippet, or the evaluated one is, whole, in a training one.
     """
     count = len(snippets(true, length))
-    found = {"constant_velocity": constant_velocity(true, length), "straight_line": _all(straight_line(length), count)}
+    made = {"constant_velocity": constant_velocity(true, length), "straight_line": _all(straight_line(length), count)}
     if training:
         _check_apart(true, training)
-        found["mean_motion"] = _all(mean_motion(training, length), count)
-    return found
+        made["mean_motion"] = _all(mean_motion(training, length), count)
+    return made
 
 
 def constant_velocity(true: Trajectory, length: int = 5) -> Floats:
@@ -65,9 +65,9 @@ def constant_velocity(true: Trajectory, length: int = 5) -> Floats:
     powers = [np.tile(np.eye(4), (count, 1, 1))]
     for _ in range(length - 1):
         powers.append(powers[-1] @ steps)
-    found = np.stack(powers, axis=1)
-    found[0] = np.nan
-    return found
+    repeated = np.stack(powers, axis=1)
+    repeated[0] = np.nan
+    return repeated
 
 
 def straight_line(length: int = 5) -> Floats:

@@ -127,7 +127,7 @@ def evaluate(
     """
     check_lengths(predicted, true)
     truth = snippets(true, snippet)
-    found = snippets(predicted, snippet) if predicted_snippets is None else predicted_snippets
+    said = snippets(predicted, snippet) if predicted_snippets is None else predicted_snippets
     moved = similarity(predicted, true, alignment)
     aligned, rebased = moved.apply(predicted.rebased()), true.rebased()
     rpe_m, rpe_deg = step_errors(aligned, rebased)
@@ -137,7 +137,7 @@ def evaluate(
         frames=len(true),
         length_m=float(true.distances[-1]),
         snippet=snippet,
-        errors=snippet_errors(found, truth),
+        errors=snippet_errors(said, truth),
         drift=drifted,
         alignment=alignment,
         scale=moved.scale,

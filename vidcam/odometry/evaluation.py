@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,9 @@ class Result:
 
 def compare(predicted: Path, true: Path, alignment: str, train_poses: list[Path]) -> Result:
     """Evaluate one pose file by another."""
-    found, truth = read_trajectory(predicted), read_trajectory(true)
-    training, notes = _training(train_poses, true)
-    report = evaluate(found, truth, alignment=alignment, training=training)
-    notes = (*report.notes, *notes, *_apart_in_time(found, truth))
-    return Result(predicted.name, found, truth, replace(report, notes=notes), training)
+    path, truth = read_trajectory(predicted), read_trajectory(true)
+    known = _training_poses(train_poses, true)
+    return _evaluated(predicted.name, path, truth, known, _apart_in_time(path, truth), alignment=alignment)
 
 
 def _apart_in_time(predicted: Trajectory, true: Trajectory) -> Iterator[str]:
@@ -72,15 +70,22 @@ def judge(drive: Drive, prediction: Prediction, true: Path | None, alignment: st
     if drive.frames < SNIPPET:
         why = f"a drive of {drive.frames} frames has no snippet of {SNIPPET}: nothing is evaluated"
         return Result(drive.name, prediction.trajectory, why=why)
-    training, notes = _training(train_poses, true)
     frames = prediction.snippets.shape[1]
     own = prediction.snippets if frames == SNIPPET else None
     cut = f"snippets are cut from the chained path: the network sees {frames} frames at once"
-    report = evaluate(
-        prediction.trajectory, drive.trajectory, alignment=alignment, predicted_snippets=own, training=training
-    )
-    notes = (*report.notes, *notes, cut if own is None else "snippets are the network's own", *_gaps(drive))
-    return Result(drive.name, prediction.trajectory, drive.trajectory, replace(report, notes=notes), training)
+    notes = (cut if own is None else "snippets are the network's own", *_gaps(drive))
+    known, options = _training_poses(train_poses, true), {"alignment": alignment, "predicted_snippets": own}
+    return _evaluated(drive.name, prediction.trajectory, drive.trajectory, known, notes, **options)
+
+
+def _evaluated(
+    name: str, predicted: Trajectory, true: Trajectory, known: Sequence[Path], notes: Iterable[str], **options: Any
+) -> Result:
+    """Evaluate with options of `evaluate`, beside the mean motion of the `known` pose files."""
+    training = tuple(read_trajectory(path) for path in known)
+    report = evaluate(predicted, true, training=training, **options)
+    mean = [f"mean_motion is that of {', '.join(path.stem for path in known)}"] if known else []
+    return Result(name, predicted, true, replace(report, notes=(*report.notes, *mean, *notes)), training)
 
 
 def _gaps(drive: Drive) -> Iterator[str]:
@@ -95,14 +100,12 @@ def own_poses(drive: Drive) -> Path | None:
     return path if path.is_file() else None
 
 
-def _training(given: list[Path], true: Path | None) -> tuple[tuple[Trajectory, ...], tuple[str, ...]]:
-    """Return the trajectories for the mean motion: those given, else KITTI's training sequences beside the truth."""
-    paths = given
-    if not given and true is not None and re.fullmatch(r"\d\d", true.stem):
-        beside = (true.with_name(f"{name}{true.suffix}") for name in TRAINING if name != true.stem)
-        paths = [path for path in beside if path.is_file()]
-    said = (f"mean_motion is that of {', '.join(path.stem for path in paths)}",) if paths else ()
-    return tuple(read_trajectory(path) for path in paths), said
+def _training_poses(given: list[Path], true: Path | None) -> list[Path]:
+    """Return the pose files for the mean motion: those given, else KITTI's training sequences beside the truth."""
+    if given or true is None or not re.fullmatch(r"\d\d", true.stem):
+        return given
+    beside = (true.with_name(f"{name}{true.suffix}") for name in TRAINING if name != true.stem)
+    return [path for path in beside if path.is_file()]
 
 
 def check_writable(

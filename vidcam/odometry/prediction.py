@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import call
@@ -31,8 +28,6 @@ class Prediction:
 
     snippets: Floats
     """(F - T + 1, T, 4, 4) camera poses of every snippet, seen from its first frame."""
-    frames_first: npt.NDArray[np.int64]
-    """(F - T + 1,) the first frame of each snippet."""
     trajectory: Trajectory
     """F poses from the first frame's camera on."""
 
@@ -61,7 +56,7 @@ def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: P
         with closing(iter(stream)) as groups:
             snippets = np.concatenate(list(_snippets(model, drive, groups)))
     seconds = np.array(stream.seconds) if drive.seconds is None else drive.seconds
-    return Prediction(snippets, np.arange(len(snippets)), chained(chosen_steps(snippets), seconds))
+    return Prediction(snippets, chained(chosen_steps(snippets), seconds))
 
 
 def _snippets(model: Model, drive: Drive, groups: Iterable[list[Window[Fed]]]) -> Iterator[Floats]:
@@ -70,19 +65,16 @@ def _snippets(model: Model, drive: Drive, groups: Iterable[list[Window[Fed]]]) -
         if group[-1].padding:
             raise _too_short(drive, model, model.frames - group[-1].padding)
         x = model.batch([[item.pixels for item in window.items] for window in group])
-        poses = _poses(model, call(model.net, x))
+        output = call(model.net, x)
+        poses = model.extras["poses"].read(output) if "poses" in model.extras else None
+        if poses is None or poses.shape[1:] != (model.frames, 4, 4):
+            given = type(output).__name__ if poses is None else f"poses {tuple(poses.shape)}"
+            wanted = f"camera poses (B, {model.frames}, 4, 4)"
+            raise ModelError(f"model {model.name!r} predicts no {wanted}; it tells {given}")
         if not torch.isfinite(poses).all():
             first = group[0].start
             raise ModelError(f"model {model.name!r} predicts a pose that is not finite near frame {first}")
         yield poses.double().cpu().numpy()
-
-
-def _poses(model: Model, output: Any) -> Tensor:
-    poses = model.extras["poses"].read(output) if "poses" in model.extras else None
-    if poses is None or poses.shape[1:] != (model.frames, 4, 4):
-        given = type(output).__name__ if poses is None else f"poses {tuple(poses.shape)}"
-        raise ModelError(f"model {model.name!r} predicts no camera poses (B, {model.frames}, 4, 4); it tells {given}")
-    return poses
 
 
 def _too_short(drive: Drive, model: Model, frames: int) -> MediaError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from operator import ge, gt, le, lt
 from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
@@ -42,13 +43,9 @@ class Declared:
             raise OptionError(f"{name} {wrong}; given {value}")
 
     def _out_of_range(self, value: Any) -> str | None:
+        ends = ((ge, self.least), (le, self.most), (gt, self.above), (lt, self.below))
         try:
-            fits = (
-                (self.least is None or value >= self.least)  # NaN is nowhere
-                and (self.most is None or value <= self.most)
-                and (self.above is None or value > self.above)
-                and (self.below is None or value < self.below)
-            )
+            fits = all(holds(value, end) for holds, end in ends if end is not None)  # NaN is nowhere
         except TypeError:
             return "must be a number"
         return None if fits else f"must {self._range}"

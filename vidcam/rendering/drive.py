@@ -8,7 +8,7 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.options import takes
 from vidcam.rendering.coloring import overlay
 from vidcam.rendering.depth import depth_panel
-from vidcam.rendering.look import PLAIN, Color, Sound
+from vidcam.rendering.look import PLAIN, Audio, Color
 from vidcam.rendering.path import course, course_panel
 from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
 from vidcam.rendering.strips import draw_bar, type_size
@@ -21,14 +21,14 @@ BAR_TYPE = 1.25
 """Height of the type in the strip below, in heights of that in the panels."""
 
 
-@takes(Color, Sound)
+@takes(Color, Audio)
 def render_drive(
     explanation: Explanation,
     path: str | Path,
     *,
     source: str | Path | None = None,
     color: Color,
-    sound: Sound,
+    sound: Audio,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Look(Color):
 
 
 @dataclass(frozen=True)
-class Sound(Options):
+class Audio(Options):
     """Whether a video sounds."""
 
     panel: ClassVar[str] = Color.panel

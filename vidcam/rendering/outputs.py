@@ -20,7 +20,7 @@ APART_SECONDS = 0.25
 
 
 @dataclass
-class Run:
+class RunFiles:
     """What the files of a run are made of."""
 
     explanation: Explanation
@@ -44,33 +44,33 @@ class Output:
 
     name: str
     about: str
-    write: Callable[[Run, Path], Sequence[str] | None]
+    write: Callable[[RunFiles, Path], Sequence[str] | None]
     """Writes it to a path, and returns what a viewer must know."""
     wanted: Callable[[Explanation], bool] = _always
     """Whether there is anything to write."""
 
 
-def _npz(run: Run, path: Path) -> None:
+def _npz(run: RunFiles, path: Path) -> None:
     run.explanation.save(path)
 
 
-def _overlay(run: Run, path: Path) -> Sequence[str]:
+def _overlay(run: RunFiles, path: Path) -> Sequence[str]:
     return render(run.explanation, path, progress=run.progress, **run.look)
 
 
-def _drive(run: Run, path: Path) -> Sequence[str]:
+def _drive(run: RunFiles, path: Path) -> Sequence[str]:
     return render_drive(run.explanation, path)
 
 
-def _frames(run: Run, path: Path) -> None:
+def _frames(run: RunFiles, path: Path) -> None:
     contact_sheet(run.explanation, path, apart_seconds=APART_SECONDS)
 
 
-def _timeline(run: Run, path: Path) -> None:
+def _timeline(run: RunFiles, path: Path) -> None:
     timeline(run.explanation, path)
 
 
-def _json(run: Run, path: Path) -> None:
+def _json(run: RunFiles, path: Path) -> None:
     notes = [*run.explanation.notes, *run.said]
     facts = {"options": run.options, "explanation": run.explanation.summary(), "notes": notes}
     path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
@@ -112,14 +112,12 @@ def write_outputs(
         progress: called after every frame that was drawn.
     """
     _check_apart(explanation.provenance.get("source"), directory)
-    run = Run(explanation, options, look or {}, progress)
+    run = RunFiles(explanation, options, look or {}, progress)
     check_free(directory, NAMES, force=force)
     chosen = [output for output in OUTPUTS if output.wanted(explanation)]
     with staged(directory, [output.name for output in chosen], force=force) as part:
         for output in chosen:
             run.said += output.write(run, part / output.name) or ()
-    for name in set(NAMES) - {output.name for output in chosen}:  # of an earlier run, which `force` replaces
-        (directory / name).unlink(missing_ok=True)
     return [directory / output.name for output in chosen], tuple(run.said)
 
 
@@ -140,6 +138,7 @@ def describe(explanation: Explanation, video: str, outputs: list[Path]) -> dict[
     return {
         "video": video,
         "target": explanation.target_name,
+        "explained": [explanation.name(column) for column in explanation.explained],
         **says,
         "frames": len(explanation.heat),
         "size": [explanation.width, explanation.height],

@@ -151,7 +151,7 @@ def stroke(cover: npt.NDArray[np.float32], start: Floats, end: Floats, radius: f
 
 
 @dataclass(frozen=True)
-class View:
+class GroundView:
     """Where positions lie in a picture; the axes are equal."""
 
     left: float
@@ -204,7 +204,7 @@ def _legend(way: Course, step: float) -> list[tuple[str, str]]:
     return [("course from above", NIGHT["ink"]), *lines]
 
 
-def _view(points: Floats, legend: list[tuple[str, str]], width: int, height: int, size: int) -> View:
+def _view(points: Floats, legend: list[tuple[str, str]], width: int, height: int, size: int) -> GroundView:
     """Find room beside the legend, or below it in a picture that is not wide, and the scale that fills it."""
     beside = 1.6 * size + max(text_width(text, size) for text, _ in legend)
     below = LEADING * size * len(legend) + size
@@ -213,10 +213,12 @@ def _view(points: Floats, legend: list[tuple[str, str]], width: int, height: int
     right, bottom = max(width - size, left + 1), max(height - size, top + 1)
     low, high = points.min(axis=0), points.max(axis=0)
     across, forward = np.maximum(high - low, 1e-3 * max(float((high - low).max()), 1e-6))
-    return View(left, top, right, bottom, min((right - left) / across, (bottom - top) / forward), (low + high) / 2)
+    return GroundView(
+        left, top, right, bottom, min((right - left) / across, (bottom - top) / forward), (low + high) / 2
+    )
 
 
-def _paper(view: View, legend: list[tuple[str, str]], width: int, height: int, size: int) -> Pixels:
+def _paper(view: GroundView, legend: list[tuple[str, str]], width: int, height: int, size: int) -> Pixels:
     """Draw the grid, whose lines go through the first camera, and the legend."""
     figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
     axes = axes_at(figure, view.left, view.top, view.right - view.left, view.bottom - view.top)

@@ -11,7 +11,7 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame, VideoWriter, prefetch
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
-from vidcam.rendering.look import PLAIN, Look, Sound
+from vidcam.rendering.look import PLAIN, Audio, Look
 from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
 from vidcam.rendering.source import frames_of, open_source
 from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
@@ -40,14 +40,14 @@ def scene(explanation: Explanation, look: Look = PLAIN) -> Scene:
     return Scene((FramePanel(), heat) if copies == 2 else (heat,), copies, blank, strip)
 
 
-@takes(Look, Sound)
+@takes(Look, Audio)
 def render(
     explanation: Explanation,
     path: str | Path,
     *,
     source: str | Path | None = None,
     look: Look,
-    sound: Sound,
+    sound: Audio,
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:

@@ -51,32 +51,18 @@ class Batches(Sampler[list[int]]):
         self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[list[int]]:
-        order, whole = self.order(), self.batch * self.world
+        rng, whole = np.random.default_rng((self.seed, self.epoch)), self.batch * self.world
+        order = rng.permutation(self.size) if self.chances is None else rng.choice(self.size, self.size, p=self.chances)
         for i in range(self.start, len(self)):
-            yield shard(order[i * whole : (i + 1) * whole], self.rank, self.world).tolist()
-
-    def order(self) -> Indices:
-        """Return the epoch's samples, (size,)."""
-        rng = np.random.default_rng((self.seed, self.epoch))
-        if self.chances is None:
-            return rng.permutation(self.size)
-        return rng.choice(self.size, self.size, p=self.chances)
+            yield _shard(order[i * whole : (i + 1) * whole], self.rank, self.world).tolist()
 
 
-class Share(Sampler[int]):
-    """One process's share of all samples, in their order; all processes get equally many, a few come twice."""
-
-    def __init__(self, size: int, *, rank: int = 0, world: int = 1) -> None:
-        self.indices = shard(np.arange(size), rank, world)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices.tolist())
+def share(size: int, *, rank: int, world: int) -> list[int]:
+    """Return one process's share of all samples, in their order; all processes get equally many, a few come twice."""
+    return list(map(int, _shard(np.arange(size), rank, world)))
 
 
-def shard(samples: Indices, rank: int, world: int) -> Indices:
+def _shard(samples: Indices, rank: int, world: int) -> Indices:
     """Cut samples into `world` equal parts, the first ones again at the end where they run out, and take one."""
     part = -(-len(samples) // world)
     return np.resize(samples, part * world)[rank * part : (rank + 1) * part]

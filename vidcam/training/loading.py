@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from vidcam.training.batches import Batches, Share
+from vidcam.training.batches import Batches, share
 from vidcam.training.lightning import LightningDataModule
 
 
@@ -16,7 +16,7 @@ class TrainingData(LightningDataModule):
     Its state is the next batch, so that a resumed run goes on with it.
 
     Args:
-        train: has `set_epoch` and a length.
+        train: a data set with `set_epoch` and a length.
         validation: the same samples in each epoch.
         batch: samples per step and device.
         seed: of the order.
@@ -28,8 +28,8 @@ class TrainingData(LightningDataModule):
 
     def __init__(
         self,
-        train: Dataset[Any],
-        validation: Dataset[Any] | None,
+        train: Any,
+        validation: Any | None,
         *,
         batch: int,
         seed: int,
@@ -41,57 +41,47 @@ class TrainingData(LightningDataModule):
         super().__init__()
         self.train, self.validation, self.batch, self.seed = train, validation, batch, seed
         self.workers, self.classes, self.join, self.steps = workers, classes, join, steps
-        self._place = (0, 0)
-        self._batches: Batches | None = None
+        self.batches: Batches
+
+    def setup(self, stage: str) -> None:
+        """Begin with the first batch; Lightning restores another place afterwards."""
+        assert self.trainer is not None
+        processes = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        self.batches = Batches(
+            len(self.train), batch=self.batch, seed=self.seed, classes=self.classes, most=self.steps, **processes
+        )
+        self._go(0, 0)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Load from the place that was restored, or else from the beginning."""
-        assert self.trainer is not None
-        self._batches = Batches(
-            len(self.train),  # type: ignore[arg-type]
-            batch=self.batch,
-            seed=self.seed,
-            classes=self.classes,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-            most=self.steps,
-        )
-        self._go(*self._place)
-        return loader(self.train, self.workers, self.join, batch_sampler=self._batches)
+        return loader(self.train, self.workers, self.join, batch_sampler=self.batches)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Load this process's share of the validation samples."""
-        assert self.trainer is not None
         if self.validation is None:
             return []
-        size = len(self.validation)  # type: ignore[arg-type]
-        share = Share(size, rank=self.trainer.global_rank, world=self.trainer.world_size)
-        return loader(self.validation, self.workers, self.join, sampler=share, batch_size=self.batch)
+        part = share(len(self.validation), rank=self.batches.rank, world=self.batches.world)
+        return loader(self.validation, self.workers, self.join, sampler=part, batch_size=self.batch)
 
     def begin(self, epoch: int) -> None:
         """Go to the first batch of an epoch, unless this epoch was gone to before."""
-        if self._batches is not None and self._batches.epoch != epoch:
+        if self.batches.epoch != epoch:
             self._go(epoch, 0)
 
     def state_dict(self) -> dict[str, int]:
         """Return the batch that comes next."""
-        assert self.trainer is not None and self._batches is not None
+        assert self.trainer is not None
         epoch, batch = self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
-        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self._batches) else {"epoch": epoch, "batch": batch}
+        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self.batches) else {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Remember the batch to begin with."""
-        self._place = (state_dict["epoch"], state_dict["batch"])
+        self._go(state_dict["epoch"], state_dict["batch"])
 
     def _go(self, epoch: int, batch: int) -> None:
-        assert self._batches is not None
-        self._batches.place(epoch, batch)
-        self.train.set_epoch(epoch)  # type: ignore[attr-defined]
+        self.batches.place(epoch, batch)
+        self.train.set_epoch(epoch)
 
 
-def loader(
-    dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any], **options: Sampler[Any] | int
-) -> DataLoader[Any]:
+def loader(dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any], **options: Any) -> DataLoader[Any]:
     """Load a data set in processes of its own, without touching torch's global chance."""
     return DataLoader(
         dataset,
@@ -100,5 +90,5 @@ def loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each pass takes a number from torch's global state
-        **options,  # type: ignore[arg-type]
+        **options,
     )

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.errors import OptionError
-from vidcam.training.folder import leaving_none_empty, make_folder
-from vidcam.training.lightning import Callback, LightningModule, Trainer
+from vidcam.media.staging import leaving_none_empty
+from vidcam.training.lightning import Callback, LightningModule, Trainer, rank_zero_only
 from vidcam.training.loading import TrainingData
 from vidcam.training.saving import LAST, Saving, read_settings
 from vidcam.training.settings import Machine, RunFolder, RunSettings
-from vidcam.training.trainer import build_trainer, check_machine, quiet
+from vidcam.training.trainer import build_trainer, quiet
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """What is computed, on what, and where it leaves what."""
 
     settings: RunSettings
@@ -61,32 +61,39 @@ class Run:
                 nor be replaced, or one of other settings or data.
             ModelError: `last.ckpt` is damaged.
         """
-        check_machine(self.machine)
         with leaving_none_empty(self.folder), quiet():
-            last = self._begin()
-            trainer = build_trainer(
-                self.machine,
-                self.place,
-                callbacks=[saving, *callbacks],
-                max_epochs=self.settings.epochs,
-                limit_val_batches=0 if data.validation is None else None,
-                **options,
-            )
+            options |= {"max_epochs": self.settings.epochs, "limit_val_batches": 0 if data.validation is None else None}
+            trainer = build_trainer(self.machine, self.place, callbacks=[saving, *callbacks], **options)
+            self._make_folder()
+            last = self._resumed()
             trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)
             trainer.strategy.barrier()
         return trainer
 
-    def _begin(self) -> Path | None:
-        """Make the folder and return the `last.ckpt` to go on from, if there is one."""
-        make_folder(self.place, self.written)
+    @rank_zero_only
+    def _make_folder(self) -> None:
+        """Make the folder; where a run begins anew, delete the files of an earlier one."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"cannot make the folder {str(self.folder)!r}: {error.strerror}") from None
+        if self.place.resume:
+            return
+        there = [self.folder / name for name in self.written if (self.folder / name).exists()]
+        if there and not self.place.force:
+            raise OptionError(f"{there[0]} exists: resume=True goes on, force=True begins anew")
+        for path in there:
+            path.unlink()
+
+    def _resumed(self) -> Path | None:
+        """Return the `last.ckpt` to go on from, if there is one and it is of this run."""
         last = self.folder / LAST
         if not self.place.resume or not last.exists():
             return None
         before = read_settings(last)
-        self.settings.check_same(before)
-        for name, value in self.data.items():
-            if before.get(name, value) != value:
-                raise OptionError(
-                    f"cannot resume: the {self.origin}'s {name} are not those of the run; use another output"
-                )
+        for name, value in self.kept.items():
+            if name not in self.settings.EXTENSIBLE and before.get(name, value) != value:
+                other = f"the {self.origin}'s {name} are not those of the run"
+                changed = other if name in self.data else f"{name} was {before[name]!r}, given {value!r}"
+                raise OptionError(f"cannot resume: {changed}; use another output")
         return last

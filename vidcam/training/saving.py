@@ -41,11 +41,9 @@ class Saving(Callback, ABC):
         """Write the model, which is the best so far."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was best so far, and the settings."""
         return {"best": self.best, "settings": json.dumps(self.settings)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember what was best before."""
         self.best = state_dict["best"]
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -56,7 +54,6 @@ class Saving(Callback, ABC):
             trainer.save_checkpoint(self.folder / LAST)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the model if it is the best so far."""
         self._consider(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

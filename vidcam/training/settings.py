@@ -1,12 +1,11 @@
 """The options of every training run: what it computes, on what, and where it leaves what."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vidcam.errors import OptionError
 from vidcam.options import Options, option
 
 
@@ -30,12 +29,6 @@ class RunSettings(Options):
         """Return the settings as JSON gives them back."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return plain
-
-    def check_same(self, before: Mapping[str, Any]) -> None:
-        """Raise an OptionError if a run with the settings `before` cannot be resumed with these."""
-        for name, value in self.as_json().items():
-            if name not in self.EXTENSIBLE and name in before and before[name] != value:
-                raise OptionError(f"cannot resume: {name} was {before[name]!r}, given {value!r}; use another output")
 
 
 @dataclass(frozen=True)

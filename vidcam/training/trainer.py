@@ -7,7 +7,9 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from vidcam.errors import OptionError
 from vidcam.training.lightning import (
@@ -23,6 +25,7 @@ from vidcam.training.lightning import (
 )
 from vidcam.training.settings import Machine, RunFolder
 
+Part = TypeVar("Part")
 LOGGER_NAMES = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning")
 
 
@@ -30,7 +33,6 @@ class Telling(Callback):
     """Tell the loader which epoch begins."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell it."""
         trainer.datamodule.begin(trainer.current_epoch)  # type: ignore[attr-defined]
 
 
@@ -46,11 +48,11 @@ def build_trainer(
         options: the Trainer's own.
 
     Raises:
-        OptionError: a device, strategy or precision that this machine does not have.
+        OptionError: a device, strategy or precision that this machine does not have, or more processes than processors.
     """
     bar = [RichProgressBar(console_kwargs={"stderr": True})] if machine.progress else []
     try:
-        return Trainer(
+        trainer = Trainer(
             devices=list(machine.devices) if isinstance(machine.devices, tuple) else machine.devices,  # type: ignore[arg-type]
             accelerator=machine.accelerator,
             strategy=machine.strategy,
@@ -68,6 +70,10 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise OptionError(f"the Trainer refuses: {' '.join(str(error).split())}") from None
+    most = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise OptionError(f"devices must be at most {most} on this CPU; given {trainer.num_devices}")
+    return trainer
 
 
 @contextmanager
@@ -98,17 +104,13 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def check_machine(machine: Machine) -> None:
-    """Let the Trainer refuse what it cannot do, and refuse more processes than there are processors.
-
-    Raises:
-        OptionError: this machine does not have what is asked for.
-    """
-    with quiet():
-        trainer = build_trainer(machine)
-    most = os.cpu_count() or 1
-    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
-        raise OptionError(f"devices must be at most {most} on this CPU; given {trainer.num_devices}")
+def gathered(part: Part) -> list[Part]:
+    """Return the parts of all processes, in each of them; what is no tensor too."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [part]
+    parts = [part] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, part)
+    return parts
 
 
 def _logger(place: RunFolder | None) -> Logger | bool:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidcam.data.drives.drive import Drive, find_drives, open_drive
-from vidcam.data.drives.listing import Listed, read_drives, write_drives
+from vidcam.data.drives.listing import ListedDrive, read_drives, write_drives
 from vidcam.data.drives.scene import write_scene
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import open_video
@@ -166,7 +166,7 @@ def test_lists_of_scenes(draw, tmp_path):
 
 
 def test_drives_csv(kitti, tmp_path):
-    rows = [Listed(kitti("00"), "image_2", "train"), Listed(kitti("01", camera="image_0"), "", "test")]
+    rows = [ListedDrive(kitti("00"), "image_2", "train"), ListedDrive(kitti("01", camera="image_0"), "", "test")]
     path = tmp_path / "lists" / "drives.csv"
     path.parent.mkdir()
     write_drives(rows, path)

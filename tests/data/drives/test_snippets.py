@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vidcam.data.drives.augmentation import Change, draw_change
+from vidcam.data.drives.augmentation import SnippetChange, draw_change
 from vidcam.data.drives.drive import open_drive
 from vidcam.data.drives.snippets import SnippetDataset
 from vidcam.data.preprocessing import Preprocessing
@@ -67,7 +67,7 @@ def centroid(frames):
 def test_changed_intrinsics_project_points_to_where_their_pixels_went(mirror, point):
     intrinsics = np.array([[80.0, 0, 46.2], [0, 75.0, 30.7], [0, 0, 1]])
     x, y, _ = intrinsics @ point / point[2]
-    frames, changed = Change((71, 110), 3, 8, mirror)(spot(x, y), intrinsics)
+    frames, changed = SnippetChange((71, 110), 3, 8, mirror)(spot(x, y), intrinsics)
     sign = -1 if mirror else 1  # in the mirrored world the point is on the other side
     u, v, _ = changed @ (sign * point[0], *point[1:]) / point[2]
     assert frames.shape == (1, 3, 64, 96)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -351,7 +350,7 @@ def test_measured_against_the_truth(driving: dict[str, Any], monkeypatch: pytest
         poses[:, :3, 3] *= 7
         path = Trajectory(poses).rebased()
         cut = snippets(path, model.frames)
-        return Prediction(cut, np.arange(len(cut)), path)
+        return Prediction(cut, path)
 
     monkeypatch.setattr(odometry_measuring, "predict", knowing)
     rows = train_odometry(**driving | {"validation": "01", "epoch_size": 1}).odometry

@@ -14,7 +14,7 @@ SCALE = (1.0, 1.15)  # as Zhou et al. 2017 and its PyTorch port, along each axis
 
 
 @dataclass(frozen=True)
-class Change:
+class SnippetChange:
     """Enlarge, cut out as much as there was, mirror: the same for all frames of a snippet."""
 
     enlarged: Size
@@ -35,8 +35,8 @@ class Change:
         return frames, intrinsics
 
 
-def draw_change(size: Size, rng: np.random.Generator) -> Change:
+def draw_change(size: Size, rng: np.random.Generator) -> SnippetChange:
     """Draw a change of frames of that (H, W): each side 1 to 1.15 times as long, a mirror image every other time."""
     height, width = (round(side * rng.uniform(*SCALE)) for side in size)
     top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
-    return Change((height, width), top, left, bool(rng.random() < 0.5))
+    return SnippetChange((height, width), top, left, bool(rng.random() < 0.5))

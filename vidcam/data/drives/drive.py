@@ -27,9 +27,8 @@ from vidcam.data.drives.trajectory import Trajectory, read_trajectory
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import Video, open_video
 from vidcam.media.folder import natural, pictures
-from vidcam.types import Floats
+from vidcam.types import Floats, Ints
 
-Ints = npt.NDArray[np.int64]
 CAMERA = re.compile(r"image_\d+")
 PREFERRED = "image_2"  # the left color camera
 SHOWN = 8  # names of a folder that an error gives
@@ -118,9 +117,9 @@ def find_drives(path: str | Path, *, split: str | None = None, camera: str | Non
         OptionError: the split is not told of.
     """
     path = Path(path)
-    found = listed(path, split)
-    if found is not None:
-        return [open_drive(place, camera=own or camera) for place, own in found]
+    named = listed(path, split)
+    if named is not None:
+        return [open_drive(place, camera=own or camera) for place, own in named]
     if split is not None:
         raise OptionError(
             f"the split {split!r} is not told of: {str(path)!r} holds no {split}.txt and is no drives.csv"
@@ -139,10 +138,10 @@ def _drives_in(folder: Path) -> list[Path]:
     if not folder.is_dir() or is_sequence(folder) or _has_pictures(folder):
         return []
     inside = sorted((place for place in folder.iterdir() if place.is_dir() and place.name[0] != "."), key=natural)
-    found = [place for place in inside if is_sequence(place) or _has_pictures(place)]
-    if not found:
+    drives = [place for place in inside if is_sequence(place) or _has_pictures(place)]
+    if not drives:
         raise MediaError(f"there is no drive in {str(folder)!r}; it holds {_inside(folder)}")
-    return found
+    return drives
 
 
 def _has_pictures(folder: Path) -> bool:
@@ -199,13 +198,13 @@ def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Pat
         if source.is_dir():
             files = pictures(source)
             _check_pictures(video, files)
-            found = _numbers(files)
+            counted = _numbers(files)
             frames = info.frame_count or 0
         else:
-            own, found = np.array(video.times()), None
+            own, counted = np.array(video.times()), None
             frames = len(own)
-    seconds = own if own is not None else _seconds(home / "times.txt", frames, found)
-    trajectory = None if poses is None else _trajectory(Path(poses), frames, found, seconds)
+    seconds = own if own is not None else _seconds(home / "times.txt", frames, counted)
+    trajectory = None if poses is None else _trajectory(Path(poses), frames, counted, seconds)
     return Drive(
         name=home.name if home.is_dir() else home.stem,
         source=source,
@@ -217,7 +216,7 @@ def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Pat
         seconds=seconds,
         truth=home if (home / "depth").is_dir() or (home / "masks").is_dir() else None,
         rate=_rate(seconds) if source.is_dir() else info.rate,
-        numbers=found,
+        numbers=counted,
     )
 
 
@@ -240,28 +239,28 @@ def _size(file: Path) -> tuple[int, int] | None:
 
 def _numbers(files: list[Path]) -> Ints | None:
     """Return the last number of every name, if they increase."""
-    found = [re.findall(r"\d+", file.stem) for file in files]
-    if not all(found):
+    digits = [re.findall(r"\d+", file.stem) for file in files]
+    if not all(digits):
         return None
     # Far more digits than a frame's number has: a time of day, or a digest.
-    values = [int(digits[-1]) if len(digits[-1]) < 19 else -1 for digits in found]
+    values = [int(last) if len(last) < 19 else -1 for *_, last in digits]
     increasing = all(before < after for before, after in pairwise(values))
     return np.array(values, dtype=np.int64) if increasing and values[0] >= 0 else None
 
 
-def _trajectory(path: Path, frames: int, found: Ints | None, seconds: Floats | None) -> Trajectory:
+def _trajectory(path: Path, frames: int, counted: Ints | None, seconds: Floats | None) -> Trajectory:
     read = read_trajectory(path)
-    rows = _rows(len(read), frames, found, f"{path} has {len(read)} poses")
+    rows = _rows(len(read), frames, counted, f"{path} has {len(read)} poses")
     return Trajectory(read.poses[rows], seconds if read.seconds is None else read.seconds[rows])
 
 
-def _seconds(path: Path, frames: int, found: Ints | None) -> Floats | None:
+def _seconds(path: Path, frames: int, counted: Ints | None) -> Floats | None:
     if not path.is_file():
         return None
     seconds = numbers(read_text(path))
     if seconds is None:
         raise MediaError(f"{path}: one number of seconds per line is expected")
-    seconds = seconds[_rows(len(seconds), frames, found, f"{path} has {len(seconds)} times")]
+    seconds = seconds[_rows(len(seconds), frames, counted, f"{path} has {len(seconds)} times")]
     late = np.flatnonzero(np.diff(seconds) <= 0)
     if late.size:
         before, after = seconds[late[0]], seconds[late[0] + 1]
@@ -269,13 +268,13 @@ def _seconds(path: Path, frames: int, found: Ints | None) -> Floats | None:
     return seconds
 
 
-def _rows(count: int, frames: int, found: Ints | None, what: str) -> Ints:
+def _rows(count: int, frames: int, counted: Ints | None, what: str) -> Ints:
     """Return the rows that belong to the pictures: all in order, or by the pictures' numbers if there are more."""
     if count == frames:
         return np.arange(frames)
-    if count > frames and found is not None and found[-1] < count:
-        return found
-    names = "" if found is None else f", numbered {found[0]} to {found[-1]}"
+    if count > frames and counted is not None and counted[-1] < count:
+        return counted
+    names = "" if counted is None else f", numbered {counted[0]} to {counted[-1]}"
     raise MediaError(f"{what} for {frames} pictures{names}; as many are needed, or more that their numbers count")
 
 

@@ -12,29 +12,25 @@ import numpy.typing as npt
 from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.types import Floats
 
-NUMBERS = {"P": 12, "Tr": 12}  # how many stand in a line of calib.txt, by what its name begins with
+NUMBERS = 12  # in a line of calib.txt
 
 
 def read_calibration(path: Path) -> dict[str, Floats]:
     """Read KITTI's calib.txt: P0 to P3, projections of the rectified cameras, and Tr, each (3, 4).
 
-    Lines of other names are passed over.
-
-    Raises:
-        MediaError: the file cannot be read, or a line of it is malformed; the message names the line.
+    Lines of other names are passed over; a MediaError names the line that is malformed.
     """
-    found: dict[str, Floats] = {}
+    matrices: dict[str, Floats] = {}
     for line, text in enumerate(read_text(path).splitlines(), start=1):
         name, colon, rest = text.partition(":")
         if text.strip() and not colon:
             raise MediaError(f"{path}, line {line}: 'NAME: numbers' is expected; given {text.strip()[:60]!r}")
-        wanted = NUMBERS.get(name.strip().rstrip("0123456789"))
-        if wanted:
+        if name.strip().rstrip("0123456789") in ("P", "Tr"):
             values = numbers(rest)
-            if values is None or values.size != wanted:
-                raise MediaError(f"{path}, line {line}: {name} needs {wanted} finite numbers; given {_told(rest)}")
-            found[name.strip()] = values.reshape(3, 4)
-    return found
+            if values is None or values.size != NUMBERS:
+                raise MediaError(f"{path}, line {line}: {name} needs {NUMBERS} finite numbers; given {_told(rest)}")
+            matrices[name.strip()] = values.reshape(3, 4)
+    return matrices
 
 
 def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:
@@ -56,11 +52,7 @@ def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:
 
 
 def read_intrinsics(path: Path) -> Floats:
-    """Read a cam.txt: the 3 by 3 numbers of the intrinsics in pixels, parted by spaces or commas.
-
-    Raises:
-        MediaError: the file cannot be read, or does not hold that.
-    """
+    """Read a cam.txt: the 3 by 3 numbers of the intrinsics in pixels, parted by spaces or commas; else a MediaError."""
     text = read_text(path)
     values = numbers(text)
     if values is None or values.size != 9:
@@ -85,37 +77,33 @@ def resized(intrinsics: Floats, across: float, down: float) -> Floats:
     It takes a principal point for a distance from the picture's edge, and so moves it by half a pixel times the change
     of scale against `stretched`.
     """
-    found: Floats = intrinsics * np.array([[across], [down], [1.0]])
-    return found
+    changed: Floats = intrinsics * np.array([[across], [down], [1.0]])
+    return changed
 
 
 def stretched(intrinsics: Floats, across: float, down: float) -> Floats:
     """Return the intrinsics of a picture resized by these factors: its pixel u lies at factor * (u + 0.5) - 0.5."""
-    found = resized(intrinsics, across, down)
-    found[:2, 2] += (np.array([across, down]) - 1) / 2
-    return found
+    changed = resized(intrinsics, across, down)
+    changed[:2, 2] += (np.array([across, down]) - 1) / 2
+    return changed
 
 
 def cropped(intrinsics: Floats, *, left: float, top: float) -> Floats:
     """Return the intrinsics of a picture after that many pixels were cut off."""
-    found = intrinsics.copy()
-    found[:2, 2] -= left, top
-    return found
+    changed = intrinsics.copy()
+    changed[:2, 2] -= left, top
+    return changed
 
 
 def mirrored(intrinsics: Floats, width: int) -> Floats:
     """Return the intrinsics of a picture whose left and right were exchanged: cx becomes W - 1 - cx."""
-    found = intrinsics.copy()
-    found[0, 1:] = -intrinsics[0, 1], width - 1 - intrinsics[0, 2]
-    return found
+    changed = intrinsics.copy()
+    changed[0, 1:] = -intrinsics[0, 1], width - 1 - intrinsics[0, 2]
+    return changed
 
 
 def read_text(path: Path) -> str:
-    """Read a text file.
-
-    Raises:
-        MediaError: it is not there, or no text.
-    """
+    """Read a text file; a MediaError if it is not there, or no text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -15,7 +15,7 @@ COLUMNS = ("path", "camera", "split")
 SPLITS = ("train", "val", "test")
 
 
-class Listed(NamedTuple):
+class ListedDrive(NamedTuple):
     """A row of drives.csv: the drive's folder, in KITTI's layout the camera or else "", and train, val or test."""
 
     path: Path
@@ -26,12 +26,7 @@ class Listed(NamedTuple):
 def listed(path: Path, split: str | None) -> list[tuple[Path, str | None]] | None:
     """Return the folders that a drives.csv, or a root's lists such as train.txt, name, each with its camera.
 
-    Args:
-        path: the drives.csv, or a folder.
-        split: train, val or test; None takes all.
-
-    Returns:
-        None if the path is no drives.csv and holds no such list.
+    A split of None takes all. None is returned if the path is no drives.csv and holds no such list.
 
     Raises:
         MediaError: a list is malformed or names a folder that is not there.
@@ -53,7 +48,7 @@ def listed(path: Path, split: str | None) -> list[tuple[Path, str | None]] | Non
     return [(place, None) for place in dict.fromkeys(place for file in chosen for place in _scenes(file))]
 
 
-def read_drives(path: Path) -> list[Listed]:
+def read_drives(path: Path) -> list[ListedDrive]:
     """Read a drives.csv; its paths are relative to its folder.
 
     Raises:
@@ -68,12 +63,8 @@ def read_drives(path: Path) -> list[Listed]:
     return rows
 
 
-def write_drives(rows: Iterable[Listed], path: Path, *, force: bool = False) -> None:
-    """Write a drives.csv; paths become relative to its folder.
-
-    Raises:
-        MediaError: the file is there already or cannot be written.
-    """
+def write_drives(rows: Iterable[ListedDrive], path: Path, *, force: bool = False) -> None:
+    """Write a drives.csv, see `replacing`; paths become relative to its folder."""
     home = path.parent.resolve()
     with replacing(path, force=force) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -82,25 +73,25 @@ def write_drives(rows: Iterable[Listed], path: Path, *, force: bool = False) -> 
             writer.writerow((Path(os.path.relpath(row.path.resolve(), home)).as_posix(), row.camera, row.split))
 
 
-def _row(path: Path, line: int, cells: list[str]) -> Listed:
+def _row(path: Path, line: int, cells: list[str]) -> ListedDrive:
     if len(cells) != len(COLUMNS) or cells[2] not in SPLITS:
         wanted = f"{','.join(COLUMNS)} with a split of {', '.join(SPLITS)}"
         raise MediaError(f"{path}, line {line}: {wanted} are expected; given {','.join(cells)[:80]!r}")
     place = path.parent / cells[0]
     if not place.exists():
         raise MediaError(f"{path}, line {line}: there is no drive {str(place)!r}")
-    return Listed(place, cells[1], cells[2])
+    return ListedDrive(place, cells[1], cells[2])
 
 
 def _scenes(file: Path) -> list[Path]:
     """Return the folders that a list names, in its own folder or, in KITTI's layout, in sequences/."""
-    found = []
+    folders = []
     for line, name in enumerate((text.strip() for text in read_text(file).splitlines()), start=1):
         places = [file.parent / name, file.parent / "sequences" / name]
         if name and not any(place.is_dir() for place in places):
             raise MediaError(f"{file}, line {line}: there is no folder {str(places[0])!r}")
         if name:
-            found.append(next(place for place in places if place.is_dir()))
-    if not found:
+            folders.append(next(place for place in places if place.is_dir()))
+    if not folders:
         raise MediaError(f"{file} lists no drives")
-    return found
+    return folders

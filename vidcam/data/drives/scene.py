@@ -1,7 +1,5 @@
 """Prepared scenes: a drive's pictures at a network's size, so that training need not resize them again and again."""
 
-import secrets
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +8,11 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from vidcam.data.drives.drive import Drive
-from vidcam.data.drives.trajectory import write_kitti
+from vidcam.data.drives.trajectory import write_kitti, write_rows
 from vidcam.data.preprocessing import Size
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import open_video
-from vidcam.types import Floats
+from vidcam.media.files import replacing_folder
 
 QUALITY = 95
 DIGITS = 7
@@ -23,13 +21,7 @@ DIGITS = 7
 def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), force: bool = False) -> None:
     """Write a drive as a prepared scene: 0000000.jpg and so on, cam.txt and, where they are known, poses and times.
 
-    Pictures keep the numbers that they have. The folder appears when it is whole.
-
-    Args:
-        drive: with intrinsics.
-        folder: the scene's folder.
-        size: (H, W) of the pictures.
-        force: whether to replace a folder that is there.
+    Pictures, of that (H, W), keep the numbers that they have. The folder appears when it is whole.
 
     Raises:
         MediaError: the folder exists and `force` is not set, it cannot be written, or a picture cannot be read.
@@ -41,29 +33,16 @@ def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), fo
     if folder.exists() and not force:
         raise MediaError(f"{str(folder)!r} exists; force=True replaces it")
     intrinsics = drive.intrinsics_at(*size)
-    part = _reserve(folder)
     try:
-        _write_pictures(drive, part, size)
-        _write_numbers(part / "cam.txt", intrinsics)
-        if drive.trajectory is not None:
-            write_kitti(part / "poses.txt", drive.trajectory)
-        if drive.seconds is not None:
-            _write_numbers(part / "times.txt", drive.seconds[:, None])
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _reserve(folder: Path) -> Path:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-        part.mkdir()
+        with replacing_folder(folder) as part:
+            _write_pictures(drive, part, size)
+            write_rows(part / "cam.txt", intrinsics)
+            if drive.trajectory is not None:
+                write_kitti(part / "poses.txt", drive.trajectory)
+            if drive.seconds is not None:
+                write_rows(part / "times.txt", drive.seconds[:, None])
     except OSError as error:
         raise MediaError(f"cannot write the scene {str(folder)!r}: {error.strerror}") from None
-    return part
 
 
 def _write_pictures(drive: Drive, folder: Path, size: Size) -> None:
@@ -74,7 +53,3 @@ def _write_pictures(drive: Drive, folder: Path, size: Size) -> None:
             number = frame.index if drive.numbers is None else int(drive.numbers[frame.index])
             picture = Image.fromarray(small.permute(1, 2, 0).numpy())
             picture.save(folder / f"{number:0{DIGITS}d}.jpg", quality=QUALITY, subsampling=0)
-
-
-def _write_numbers(path: Path, rows: Floats) -> None:
-    path.write_text("".join(" ".join(map(repr, row)) + "\n" for row in rows.tolist()), encoding="utf-8")

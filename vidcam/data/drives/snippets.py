@@ -11,14 +11,15 @@ from torch.utils.data import Dataset
 from torchvision.transforms import functional as F
 
 from vidcam.data.drives.augmentation import draw_change
-from vidcam.data.drives.drive import Drive, Ints
+from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.static_frames import gray_differences, read_static_frames, step_meters, within_snippets
 from vidcam.data.preprocessing import Size
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import Video, open_video
-from vidcam.types import Pixels
+from vidcam.types import Ints, Pixels
 
 CACHE_BYTES = 512 * 2**20  # frames of 416x128 as bytes: some 3,300
+MIN_GRAY_DIFFERENCE = 2.0  # of 255, in the mean over pixels and steps: else the camera stands still
 REASONS = ("gap", "listed", "static")
 
 
@@ -45,7 +46,6 @@ class SnippetDataset(Dataset[dict[str, Any]]):
         skip_static: whether to leave out snippets in which the camera stands still: by the true poses where the drive
             has them, else by the pictures, all of which are read for it.
         min_step_meters: a camera that moves less from frame to frame, in the snippet's mean, stands still.
-        min_gray_difference: without poses: if gray changes less, in the mean over pixels and steps, in 0 to 255.
         static_list: a file that names more frames to leave out as targets, see `read_static_frames`.
         cache_bytes: how many bytes of resized frames each process keeps.
 
@@ -64,7 +64,6 @@ class SnippetDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         skip_static: bool = True,
         min_step_meters: float = 0.05,
-        min_gray_difference: float = 2.0,
         static_list: str | Path | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
@@ -75,7 +74,7 @@ class SnippetDataset(Dataset[dict[str, Any]]):
         self._frames = _Frames(self.drives, size, cache_bytes)
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # with worker processes, also while they live on
-        self._thresholds = (min_step_meters, min_gray_difference) if skip_static else None
+        self._min_step_meters = min_step_meters if skip_static else None
         self.left_out: dict[str, int] = dict.fromkeys(REASONS, 0)
         """How many snippets were left out: across a gap, with a listed target, or because the camera stands still."""
         self.snippets = tuple(self._select(None if static_list is None else Path(static_list)))
@@ -122,13 +121,13 @@ class SnippetDataset(Dataset[dict[str, Any]]):
 
     def _standing(self, index: int) -> Ints:
         """Return the first frames of the snippets in which the camera stands still."""
-        if self._thresholds is None:
+        if self._min_step_meters is None:
             return np.empty(0, np.int64)
         trajectory = self.drives[index].trajectory
         if trajectory is not None:
-            steps, least = step_meters(trajectory), self._thresholds[0]
+            steps, least = step_meters(trajectory), self._min_step_meters
         else:
-            steps, least = gray_differences(self._frames.all_of(index)), self._thresholds[1]
+            steps, least = gray_differences(self._frames.all_of(index)), MIN_GRAY_DIFFERENCE
         return np.flatnonzero(within_snippets(steps, self.length) < least)
 
 
@@ -146,10 +145,10 @@ class _Frames:
 
     def read(self, drive: int, indices: Sequence[int]) -> Tensor:
         """Return frames as (T, 3, H, W)."""
-        found = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
-        for frame in self._video(drive).frames_at([index for index in indices if index not in found]):
-            found[frame.index] = self._keep(drive, frame.index, frame.pixels)
-        return torch.stack([found[index] for index in indices])
+        frames = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
+        for frame in self._video(drive).frames_at([index for index in indices if index not in frames]):
+            frames[frame.index] = self._keep(drive, frame.index, frame.pixels)
+        return torch.stack([frames[index] for index in indices])
 
     def all_of(self, drive: int) -> Iterator[Tensor]:
         """Read all frames of a drive once."""

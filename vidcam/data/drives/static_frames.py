@@ -42,7 +42,7 @@ def read_static_frames(path: Path, drives: Sequence[Drive]) -> list[set[int]]:
         MediaError: the file cannot be read, or a line is malformed.
         OptionError: it names frames without their drive and there are several, or no frame of any of the drives.
     """
-    found: list[set[int]] = [set() for _ in drives]
+    standing: list[set[int]] = [set() for _ in drives]
     places = [_places(drive) for drive in drives]
     listed = 0
     for line, text in enumerate(read_text(path).splitlines(), start=1):
@@ -56,10 +56,10 @@ def read_static_frames(path: Path, drives: Sequence[Drive]) -> list[set[int]]:
         listed += 1
         for index, drive in enumerate(drives):
             if (not named or _is_meant(drive, named[-1])) and int(number) in places[index]:
-                found[index].add(places[index][int(number)])
-    if listed and not any(found):
+                standing[index].add(places[index][int(number)])
+    if listed and not any(standing):
         raise OptionError(f"{path} names no frame of {', '.join(drive.name for drive in drives[:5])}")
-    return found
+    return standing
 
 
 def _places(drive: Drive) -> dict[int, int]:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from vidcam.data.drives.intrinsics import numbers, read_text
-from vidcam.data.drives.quaternion import from_rotation, to_rotation
+from vidcam.data.drives.intrinsics import read_text
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import replacing
 from vidcam.types import Floats
@@ -79,12 +77,10 @@ def chained(steps: Floats, seconds: Floats | None = None) -> Trajectory:
     return Trajectory(np.stack(poses), seconds)
 
 
-def read_trajectory(path: str | Path, *, times: npt.ArrayLike | str | Path | None = None) -> Trajectory:
-    """Read a pose file; the number of columns tells KITTI's from TUM's. Lines that begin with `#` are comments.
+def read_trajectory(path: str | Path) -> Trajectory:
+    """Read a pose file: rows of 12 numbers [R|t], of 13 with the frame's number before them, or of 8, which are TUM's.
 
-    Args:
-        path: rows of 12 numbers [R|t], of 13 with the frame's number before them, or of 8: stamp, position, quaternion.
-        times: seconds of the frames, or a times.txt with one per line, in the place of the file's own.
+    Lines that begin with `#` are comments.
 
     Raises:
         MediaError: the file cannot be read, holds no poses, or has a malformed row; the message names the line.
@@ -99,35 +95,18 @@ def read_trajectory(path: str | Path, *, times: npt.ArrayLike | str | Path | Non
         poses, seconds = _read_kitti(path, lines, values), None
     far = np.abs(poses[:, :3, 3]).max(axis=1) > FARTHEST
     _refuse(path, lines, far, f"a position is beyond {FARTHEST:.0e} m")
-    return Trajectory(poses, seconds if times is None else _times(path, times, len(poses)))
+    return Trajectory(poses, seconds)
 
 
 def write_kitti(path: str | Path, trajectory: Trajectory, *, force: bool = False) -> None:
-    """Write rows of 12 numbers [R|t], with all their digits.
-
-    Raises:
-        MediaError: the file exists and `force` is not set, or it cannot be written.
-    """
-    _write(path, trajectory.poses[:, :3].reshape(-1, KITTI), force=force)
-
-
-def write_tum(path: str | Path, trajectory: Trajectory, *, force: bool = False) -> None:
-    """Write rows `stamp tx ty tz qx qy qz qw`, with all their digits.
-
-    Raises:
-        MediaError: the file exists and `force` is not set, or it cannot be written.
-        OptionError: the trajectory has no times.
-    """
-    if trajectory.seconds is None:
-        raise OptionError("TUM's pose files have times, and the trajectory has none; write KITTI's or give times")
-    quaternions = from_rotation(trajectory.poses[:, :3, :3])
-    _write(path, np.column_stack([trajectory.seconds, trajectory.positions, quaternions]), force=force)
-
-
-def _write(path: str | Path, rows: Floats, *, force: bool) -> None:
+    """Write rows of 12 numbers [R|t], with all their digits, see `replacing`."""
     with replacing(path, force=force) as part:
-        # repr is the shortest text that reads back as the same number
-        part.write_text("".join(" ".join(map(repr, row)) + "\n" for row in rows.tolist()), encoding="utf-8")
+        write_rows(part, trajectory.poses[:, :3].reshape(-1, KITTI))
+
+
+def write_rows(path: Path, rows: Floats) -> None:
+    """Write numbers (N, columns) with all their digits: repr is the shortest text that reads back as the same one."""
+    path.write_text("".join(" ".join(map(repr, row)) + "\n" for row in rows.tolist()), encoding="utf-8")
 
 
 def _rows(path: Path) -> Rows:
@@ -179,6 +158,17 @@ def _read_tum(path: Path, lines: list[int], values: Floats) -> tuple[Floats, Flo
     return _poses(to_rotation(quaternions), positions), seconds
 
 
+def to_rotation(quaternions: Floats) -> Floats:
+    """Turn quaternions (F, 4): x, y, z, w, normalized first, into matrices (F, 3, 3)."""
+    x, y, z, w = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
 def _poses(rotations: Floats, positions: Floats) -> Floats:
     """(F, 3, 3) and (F, 3) -> (F, 4, 4)"""
     poses = np.tile(np.eye(4), (len(positions), 1, 1))
@@ -191,15 +181,3 @@ def _refuse(path: Path, lines: list[int], wrong: Iterable[np.bool_], why: str) -
     for line, bad in zip(lines, wrong, strict=True):
         if bad:
             raise MediaError(f"{path}, line {line}: {why}")
-
-
-def _times(path: Path, times: npt.ArrayLike | str | Path, frames: int) -> Floats:
-    if isinstance(times, str | Path):
-        found = numbers(read_text(Path(times)))
-        if found is None:
-            raise MediaError(f"{times}: one number of seconds per line is expected")
-    else:
-        found = np.array(times, dtype=np.float64)
-    if found.shape != (frames,):
-        raise MediaError(f"{path} has {frames} poses and needs as many times; given {found.size}")
-    return found

@@ -1,6 +1,6 @@
 """Recipes: what a data set is as it was downloaded, turned into the manifest.csv that is all vidcam reads.
 
-Every module here is one, and is found by being here. It has a function `collect(root, *, ...)` that reads a download
+Every module here is one, and known by being here. It has a function `collect(root, *, ...)` that reads a download
 and returns what it holds, a `vidcam.data.collection.Collection` or something with the same `write`, `lines` and
 `warnings`:
 

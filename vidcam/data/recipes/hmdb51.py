@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.data.collection import (
+    DEEPEST,
     Assigned,
     Collection,
     Say,
     doubts,
     existing,
-    find_clips,
+    find_videos,
     firsts,
     key,
     official,
@@ -68,7 +69,7 @@ def collect(root: str | Path, *, split: int = 1, require_all: bool = False, say:
     lines = list(read_lists(_lists(root), split))
     videos = _videos(root)
     unpack(root, videos, say)
-    clips = find_clips(videos)
+    clips = find_videos(videos, depth=DEEPEST)
     listed, relisted = firsts(lines, lambda line: key(line.name))
     present, copied = firsts(clips, lambda clip: key(clip.name))
     rows = [_row(present[name], line) for name, line in listed.items() if name in present]
@@ -96,7 +97,7 @@ def _lists(root: Path) -> Path:
 def _videos(root: Path) -> Path:
     """Find the folder of the videos: videos/, or ROOT where they lie in other folders."""
     videos = root / "videos"
-    return root if not videos.is_dir() and find_clips(root) else videos
+    return root if not videos.is_dir() and find_videos(root, depth=DEEPEST) else videos
 
 
 def read_lists(folder: Path, split: int) -> Iterator[Assigned]:

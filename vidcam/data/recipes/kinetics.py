@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, unreadable
-from vidcam.data.extraction import Source
+from vidcam.data.extraction import ClipSource
 from vidcam.data.labels import match_labels, weight_labels
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError, unknown
@@ -194,7 +194,7 @@ def cut(row: Row) -> Row:
         return row
     clip = replace(row, start_seconds=None, end_seconds=None)
     try:
-        longer = Source(clip).duration_seconds > row.end_seconds - row.start_seconds + SLACK_SECONDS
+        longer = ClipSource(clip).duration_seconds > row.end_seconds - row.start_seconds + SLACK_SECONDS
     except MediaError:
         return clip
     return row if longer else clip

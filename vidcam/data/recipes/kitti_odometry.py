@@ -12,14 +12,14 @@ Examples:
     vidcam manifest kitti_odometry dataset --prepare scenes --size 128 416
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vidcam.data.collection import Say, existing, silent
 from vidcam.data.drives.drive import Drive, open_drive
-from vidcam.data.drives.listing import SPLITS, Listed, write_drives
+from vidcam.data.drives.listing import SPLITS, ListedDrive, write_drives
 from vidcam.errors import MediaError, OptionError
 
 FRAMES = {  # of the whole sequences
@@ -47,7 +47,7 @@ class Sequences:
         force: bool = False,
         say: Say = silent,
     ) -> dict[str, Any]:
-        """Write the list of drives, the scenes, or both.
+        """Write the list of drives, the scenes, or both; returns what was written, and the facts of every sequence.
 
         Args:
             output: the drives.csv to write.
@@ -55,20 +55,15 @@ class Sequences:
             size: height and width of prepared pictures.
             force: replace what is there.
             say: told which sequence is being prepared.
-
-        Returns:
-            What was written, and the facts of every sequence.
-
-        Raises:
-            OptionError: nothing is to be written, or the list has another suffix.
-            MediaError: a file is there already or cannot be written.
         """
         if output is None and prepare is None:
             raise OptionError("say what to write: output= (drives.csv), prepare= (a folder of scenes), or both")
         if output is not None and Path(output).suffix.lower() != ".csv":
             raise OptionError(f"the list must end in .csv; given {str(output)!r}")
         if output is not None:
-            rows = [Listed(drive.source.parent, drive.source.name, self.splits[n]) for n, drive in self.drives.items()]
+            rows = [
+                ListedDrive(drive.source.parent, drive.source.name, self.splits[n]) for n, drive in self.drives.items()
+            ]
             write_drives(rows, Path(output), force=force)
         if prepare is not None:
             self._prepare(Path(prepare), size, force, say)
@@ -117,12 +112,8 @@ def collect(root: str | Path, *, camera: str | None = None, val: Sequence[str] =
     if not (root / "sequences").is_dir():
         raise MediaError(f"{str(root)!r} holds no folder sequences/; give KITTI's folder `dataset`")
     drives, warnings = opened(root, camera)
-    return Sequences(drives, {name: split(name, val) for name in drives}, warnings)
-
-
-def split(name: str, val: Container[str]) -> str:
-    """Return train, val or test."""
-    return "test" if name in TEST else "val" if name in val else "train"
+    sides = {name: "test" if name in TEST else "val" if name in val else "train" for name in drives}
+    return Sequences(drives, sides, warnings)
 
 
 def opened(root: Path, camera: str | None) -> tuple[dict[str, Drive], list[str]]:

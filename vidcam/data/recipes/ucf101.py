@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vidcam.data.collection import (
+    DEEPEST,
     Assigned,
     Collection,
     doubts,
     existing,
-    find_clips,
+    find_videos,
     firsts,
     key,
     official,
@@ -52,7 +53,7 @@ def collect(root: str | Path, *, split: int = 1) -> Collection:
     """
     root, split = existing(root), official(split)
     videos = next((root / name for name in ("UCF-101", "videos") if (root / name).is_dir()), root)
-    clips = find_clips(videos)
+    clips = find_videos(videos, depth=DEEPEST)
     if not clips:
         raise MediaError(f"there are no videos in {videos}")
     lists = next((folder for folder in (root / LISTS, root) if (folder / "classInd.txt").is_file()), None)

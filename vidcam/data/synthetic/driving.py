@@ -2,17 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.casting import GROUND, SKY, Camera, Hits, cast
-from vidcam.data.synthetic.road import EDGE, LANE, Doubles, Road, survey, wind
+from vidcam.data.synthetic.casting import GROUND, SKY, PinholeCamera, RayHits, cast
+from vidcam.data.synthetic.road import EDGE, LANE, Road, survey, wind
 from vidcam.data.synthetic.scenery import Solids, Traffic, furnish, joined, send
 from vidcam.data.synthetic.shading import Shader
 from vidcam.data.synthetic.tiles import paint_tiles
 from vidcam.errors import OptionError
+from vidcam.types import Floats
 
 CLASSES = ("sky", "road", "static", "moving")
 
@@ -22,13 +23,7 @@ _TURNING = 0.3  # the yaw rate in radians per second that the driver slows down 
 
 
 class DriveFrame(NamedTuple):
-    """One frame and the truth about it.
-
-    Attributes:
-        pixels: `(H, W, 3)` RGB.
-        depth: `(H, W)` metres along the optical axis, infinite in the sky.
-        classes: `(H, W)` indices into `CLASSES`.
-    """
+    """One frame of a `SyntheticDrive`, and the truth about it."""
 
     pixels: NDArray[np.uint8]
     depth: NDArray[np.float32]
@@ -51,9 +46,9 @@ class SyntheticDrive:
     pixels: NDArray[np.uint8]
     depth: NDArray[np.float32]
     classes: NDArray[np.uint8]
-    intrinsics: Doubles
-    poses: Doubles
-    seconds: Doubles
+    intrinsics: Floats
+    poses: Floats
+    seconds: Floats
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -64,34 +59,22 @@ class SyntheticDrive:
 
 @dataclass(frozen=True)
 class World:
-    """A street with a camera on its way through it: frames are rendered as they are asked for.
-
-    Attributes:
-        size: Height and width of the frames in pixels.
-        fold: Rays per pixel and axis for the colors.
-        intrinsics: `(3, 3)`, see `SyntheticDrive`.
-        cameras: `(F, 4, 4)` camera to the world: x east, y down with the ground at 0, z north, metres.
-        along: `(F,)` the camera's distance along the road.
-        seconds: `(F,)` time of each frame.
-        scenery: What does not move.
-        traffic: What does.
-        shader: What gives both their colors.
-    """
+    """A street with a camera on its way through it: frames are rendered as they are asked for, see `SyntheticDrive`."""
 
     size: tuple[int, int]
-    fold: int
-    intrinsics: Doubles
-    cameras: Doubles
-    along: Doubles
-    seconds: Doubles
+    fold: int  # rays per pixel and axis for the colors
+    intrinsics: Floats
+    cameras: Floats  # (F, 4, 4) camera to the world: x east, y down with the ground at 0, z north, metres
+    along: Floats  # (F,) the camera's distance along the road
+    seconds: Floats
     scenery: Solids
     traffic: Traffic
     shader: Shader
 
     @property
-    def poses(self) -> Doubles:
+    def poses(self) -> Floats:
         """Give `(F, 4, 4)` camera to the first camera."""
-        poses: Doubles = np.linalg.inv(self.cameras[0]) @ self.cameras
+        poses: Floats = np.linalg.inv(self.cameras[0]) @ self.cameras
         poses[0] = np.eye(4)
         return poses
 
@@ -103,8 +86,8 @@ class World:
         if not 0 <= frame < len(self):
             raise IndexError(f"frame {frame} of {len(self)}")
         solids = self.solids(frame)
-        camera = Camera(self.cameras[frame], self.intrinsics, self.size)
-        many = Camera(camera.pose, self.intrinsics, self.size, self.fold)
+        camera = PinholeCamera(self.cameras[frame], self.intrinsics, self.size)
+        many = PinholeCamera(camera.pose, self.intrinsics, self.size, self.fold)
         exact = cast(camera, solids)
         pixels = self.shader.shade(many, solids, exact if self.fold == 1 else cast(many, solids))
         return DriveFrame(pixels, exact.depth.astype(np.float32), self._classes(camera, solids, exact))
@@ -118,7 +101,7 @@ class World:
         near = self.scenery.chosen((ahead > -size) & (np.linalg.norm(offset, axis=1) < _REACH + size))
         return joined([near, *self.traffic.at(frame, float(self.along[frame]), reach=_REACH)])
 
-    def _classes(self, camera: Camera, solids: Solids, hits: Hits) -> NDArray[np.uint8]:
+    def _classes(self, camera: PinholeCamera, solids: Solids, hits: RayHits) -> NDArray[np.uint8]:
         x, _, z = camera.rays()
         ground = hits.surface == GROUND
         depth = hits.depth[ground]
@@ -129,26 +112,17 @@ class World:
         classes[np.append(solids.moving, (False, False))[hits.surface]] = CLASSES.index("moving")
         return classes
 
-    def _ground_classes(self, x: Doubles, z: Doubles) -> NDArray[np.uint8]:
+    def _ground_classes(self, x: Floats, z: Floats) -> NDArray[np.uint8]:
         across = np.abs(self.shader.ground.locate(x, z)[:, 1])
         return np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static")).astype(np.uint8)
 
 
-def drive(
-    seed: int,
-    *,
-    frames: int = 100,
-    size: tuple[int, int] = (128, 416),
-    rate: float = 10,
-    vehicles: int = 2,
-    wobble: float = 1.0,
-    fold: int = 2,
-) -> SyntheticDrive:
+def drive(seed: int, **choices: Any) -> SyntheticDrive:
     """Drive along a winding street and film it.
 
-    `build_world` takes the same arguments and renders frame by frame, in constant memory.
+    The choices are those of `build_world`, which renders frame by frame, in constant memory.
     """
-    world = build_world(seed, frames=frames, size=size, rate=rate, vehicles=vehicles, wobble=wobble, fold=fold)
+    world = build_world(seed, **choices)
     pixels, depth, classes = (np.stack(part) for part in zip(*map(world.__getitem__, range(len(world))), strict=True))
     return SyntheticDrive(pixels, depth, classes, world.intrinsics, world.poses, world.seconds)
 
@@ -193,7 +167,7 @@ def build_world(
     return World(size, fold, _intrinsics(size), cameras, along, seconds, scenery, traffic, shader)
 
 
-def _intrinsics(size: tuple[int, int]) -> Doubles:
+def _intrinsics(size: tuple[int, int]) -> Floats:
     """Give the view of KITTI's color cameras, about 82 degrees wide."""
     height, width = size
     focal = 0.577 * width
@@ -206,7 +180,7 @@ def _sun(rng: np.random.Generator) -> NDArray[np.float32]:
     return np.array((flat * math.cos(east), -math.sin(up), flat * math.sin(east)), np.float32)
 
 
-def _travel(rng: np.random.Generator, road: Road, seconds: Doubles) -> Doubles:
+def _travel(rng: np.random.Generator, road: Road, seconds: Floats) -> Floats:
     """Give the distance along the road at each time: 3 to 12 m/s, slower in bends."""
     step = 0.02
     count = math.ceil(seconds[-1] / step) + 2
@@ -220,40 +194,30 @@ def _travel(rng: np.random.Generator, road: Road, seconds: Doubles) -> Doubles:
     return np.interp(seconds, times, along)
 
 
-def _cameras(rng: np.random.Generator, road: Road, along: Doubles, seconds: Doubles, wobble: float) -> Doubles:
+def _cameras(rng: np.random.Generator, road: Road, along: Floats, seconds: Floats, wobble: float) -> Floats:
     """Give `(F, 4, 4)` poses in the right lane, looking along the way, with some nodding, rolling and bobbing."""
     place = road.place(along, LANE)
     pitch, roll, lift = wobble * np.array((0.010, 0.008, 0.03))[:, None] * _swaying(rng, seconds)
     poses = np.tile(np.eye(4), (len(seconds), 1, 1))
-    poses[:, :3, :3] = _about_y(road.heading(along)) @ _about_x(pitch) @ _about_z(roll)
+    poses[:, :3, :3] = _about(1, road.heading(along)) @ _about(0, pitch) @ _about(2, roll)
     poses[:, :3, 3] = np.stack([place[:, 0], -_HEIGHT - lift, place[:, 1]], axis=1)
     return poses
 
 
-def _swaying(rng: np.random.Generator, seconds: Doubles) -> Doubles:
+def _swaying(rng: np.random.Generator, seconds: Floats) -> Floats:
     """Give `(3, F)` smooth swings between -1 and 1 of half a second to three seconds."""
     hertz, phase = rng.uniform((0.3, 0.9), (0.6, 1.6), (3, 2)), rng.uniform(0, 2 * math.pi, (3, 2))
     swings = np.sin(2 * math.pi * hertz[..., None] * seconds + phase[..., None])
     return np.asarray(0.7 * swings[:, 0] + 0.3 * swings[:, 1])
 
 
-def _about_x(angle: Doubles) -> Doubles:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((one, none, none), (none, cosine, -sine), (none, sine, cosine))
-
-
-def _about_y(angle: Doubles) -> Doubles:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((cosine, none, sine), (none, one, none), (-sine, none, cosine))
-
-
-def _about_z(angle: Doubles) -> Doubles:
-    one, none, cosine, sine = np.ones_like(angle), np.zeros_like(angle), np.cos(angle), np.sin(angle)
-    return _matrices((cosine, -sine, none), (sine, cosine, none), (none, none, one))
-
-
-def _matrices(*rows: tuple[Doubles, Doubles, Doubles]) -> Doubles:
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+def _about(axis: int, angle: Floats) -> Floats:
+    """Give `(F, 3, 3)` turns about x, y or z."""
+    one, other = (axis + 1) % 3, (axis + 2) % 3
+    turns = np.tile(np.eye(3), (len(angle), 1, 1))
+    turns[:, one, one] = turns[:, other, other] = np.cos(angle)
+    turns[:, other, one], turns[:, one, other] = np.sin(angle), -np.sin(angle)
+    return turns
 
 
 def _check(frames: int, size: tuple[int, int], rate: float, vehicles: int, fold: int) -> None:

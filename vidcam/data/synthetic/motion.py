@@ -12,8 +12,6 @@ from vidcam.types import Floats
 
 MOTIONS = ("left", "right", "up", "down")
 
-Doubles = NDArray[np.float64]
-
 _DIRECTIONS = ((-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 # Points and the valleys' radius over the points' radius: at cos(pi / points) the star is a regular polygon.
 _SHAPES = ((3, math.cos(math.pi / 3)), (4, math.cos(math.pi / 4)), (5, 0.48), (32, math.cos(math.pi / 32)))
@@ -35,16 +33,11 @@ class SyntheticClip:
     """
 
     pixels: NDArray[np.uint8]
-    seconds: Doubles
+    seconds: Floats
     rate: Fraction
     label: int
-    boxes: Doubles
+    boxes: Floats
     active: NDArray[np.bool_]
-
-    @property
-    def label_name(self) -> str:
-        """Name the class."""
-        return MOTIONS[self.label]
 
 
 @dataclass(frozen=True)
@@ -63,9 +56,9 @@ class _Scene:
     """Where the middles of the three objects are, `(frames, 2)` x and y in picture heights, `(2,)` for the static."""
 
     look: _Look
-    moving: Doubles
-    jittering: Doubles
-    static: Doubles
+    moving: Floats
+    jittering: Floats
+    static: Floats
     active: NDArray[np.bool_]
 
 
@@ -107,7 +100,7 @@ def motion_clip(
     return SyntheticClip(pixels, seconds, rate, label, boxes, active)
 
 
-def _scene(rng: np.random.Generator, label: int, seconds: Doubles, duration: float, aspect: float) -> _Scene:
+def _scene(rng: np.random.Generator, label: int, seconds: Floats, duration: float, aspect: float) -> _Scene:
     look = _look(rng)
     static, center = _apart(rng, look.radius, aspect)
     length = duration * rng.uniform(0.25, 0.5)
@@ -128,24 +121,24 @@ def _look(rng: np.random.Generator) -> _Look:
     return _Look(points, valley, radius, turn, np.asarray(color, np.float32) * 255)
 
 
-def _apart(rng: np.random.Generator, radius: float, aspect: float) -> Doubles:
+def _apart(rng: np.random.Generator, radius: float, aspect: float) -> Floats:
     """Place two objects, x and y each, well inside the picture: the farthest of four random pairs."""
     pairs = rng.uniform(1.4 * radius, np.array([aspect, 1.0]) - 1.4 * radius, (4, 2, 2))
-    farthest: Doubles = pairs[np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=1).argmax()]
+    farthest: Floats = pairs[np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=1).argmax()]
     return farthest
 
 
-def _crossing(rng: np.random.Generator, label: int, since: Doubles, aspect: float) -> Doubles:
+def _crossing(rng: np.random.Generator, label: int, since: Floats, aspect: float) -> Floats:
     """Move at constant speed on the picture's torus: its border is crossed by the middle, so half is always seen."""
     first, speed = rng.uniform(0, (aspect, 1.0)), rng.uniform(0.5, 0.9)
-    path: Doubles = np.mod(first + speed * since[:, None] * np.array(_DIRECTIONS[label]), (aspect, 1.0))
+    path: Floats = np.mod(first + speed * since[:, None] * np.array(_DIRECTIONS[label]), (aspect, 1.0))
     return path
 
 
-def _jitter(rng: np.random.Generator, seconds: Doubles) -> Doubles:
+def _jitter(rng: np.random.Generator, seconds: Floats) -> Floats:
     """Swing about a point, at the moving object's speed but with no direction that lasts."""
     hertz, phase = rng.uniform(2, 5, (3, 1, 2)), rng.uniform(0, 2 * math.pi, (3, 1, 2))
-    swing: Doubles = (0.05 / hertz * np.sin(2 * math.pi * hertz * seconds[:, None] + phase)).sum(axis=0)
+    swing: Floats = (0.05 / hertz * np.sin(2 * math.pi * hertz * seconds[:, None] + phase)).sum(axis=0)
     return swing
 
 
@@ -182,7 +175,7 @@ def _film(rng: np.random.Generator, scene: _Scene, backdrop: Floats, active: NDA
     return film
 
 
-def _paint(picture: Floats, look: _Look, center: Doubles) -> None:
+def _paint(picture: Floats, look: _Look, center: Floats) -> None:
     """Lay the object, lit from above and with a dark rim, over the picture in place."""
     height, width = picture.shape[:2]
     left, top = np.clip((center - look.radius) * height - 1, 0, (width, height)).astype(int)
@@ -196,7 +189,7 @@ def _paint(picture: Floats, look: _Look, center: Doubles) -> None:
     patch += cover * (look.color * light[..., None] - patch)
 
 
-def _distance(look: _Look, x: Doubles, y: Doubles) -> Doubles:
+def _distance(look: _Look, x: Floats, y: Floats) -> Floats:
     """Give the signed distance from the outline, negative inside, by folding the star onto half of one point."""
     half = math.pi / look.points
     angle = np.abs(np.mod(np.arctan2(y, x) - look.turn + half, 2 * half) - half)
@@ -205,15 +198,15 @@ def _distance(look: _Look, x: Doubles, y: Doubles) -> Doubles:
     edge_x, edge_y = look.radius * (look.valley * math.cos(half) - 1), look.radius * look.valley * math.sin(half)
     along, across = reach * np.cos(angle) - look.radius, reach * np.sin(angle)
     part = np.clip((along * edge_x + across * edge_y) / (edge_x**2 + edge_y**2), 0, 1)
-    distance: Doubles = np.hypot(along - part * edge_x, across - part * edge_y)
+    distance: Floats = np.hypot(along - part * edge_x, across - part * edge_y)
     return np.copysign(distance, along * edge_y - across * edge_x)
 
 
-def _boxes(scene: _Scene, width: int, height: int) -> Doubles:
+def _boxes(scene: _Scene, width: int, height: int) -> Floats:
     """Frame the tips; whole pixels are enough, as a pixel is touched if its middle is under half a pixel outside."""
     tips = scene.look.turn + 2 * math.pi * np.arange(scene.look.points) / scene.look.points
     reach = scene.look.radius * np.stack([np.cos(tips), np.sin(tips)])
     low = np.floor((scene.moving + reach.min(axis=1)) * height)
     high = np.ceil((scene.moving + reach.max(axis=1)) * height)
-    boxes: Doubles = np.clip(np.concatenate([low, high], axis=1), 0, (width, height, width, height))
+    boxes: Floats = np.clip(np.concatenate([low, high], axis=1), 0, (width, height, width, height))
     return boxes

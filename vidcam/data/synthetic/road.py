@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
+from vidcam.types import Floats
 
 LANE = 1.75  # from the middle line to the middle of each lane
 EDGE = 5.7  # to the kerb
@@ -23,29 +23,29 @@ class Road:
     The heading swings around north and never reaches 60 degrees: the road cannot cross itself, whatever its length.
     """
 
-    waves: Doubles  # (N, 3) amplitude in radians, length in metres, phase of the heading's waves
-    along: Doubles  # (S,)
-    middle: Doubles  # (S, 2) x and z
+    waves: Floats  # (N, 3) amplitude in radians, length in metres, phase of the heading's waves
+    along: Floats  # (S,)
+    middle: Floats  # (S, 2) x and z
 
-    def heading(self, along: Doubles) -> Doubles:
+    def heading(self, along: Floats) -> Floats:
         """Give the direction in radians from north, positive to the right."""
         amplitude, length, phase = self.waves.T[..., None]
-        heading: Doubles = (amplitude * np.sin(2 * math.pi * np.ravel(along) / length + phase)).sum(axis=0)
+        heading: Floats = (amplitude * np.sin(2 * math.pi * np.ravel(along) / length + phase)).sum(axis=0)
         return heading.reshape(np.shape(along))
 
-    def curvature(self, along: Doubles) -> Doubles:
+    def curvature(self, along: Floats) -> Floats:
         """Give the change of heading in radians per metre."""
         amplitude, length, phase = self.waves.T[..., None]
         waves = np.cos(2 * math.pi * np.ravel(along) / length + phase)
         return np.asarray((2 * math.pi * amplitude / length * waves).sum(axis=0).reshape(np.shape(along)))
 
-    def place(self, along: Doubles, across: Doubles | float) -> Doubles:
+    def place(self, along: Floats, across: Floats | float) -> Floats:
         """Give `(..., 2)` x and z of points so far along the road and so far to the right of its middle line."""
         x, z = (np.interp(along, self.along, values) for values in self.middle.T)
         heading = self.heading(along)
         return np.stack([x + across * np.cos(heading), z - across * np.sin(heading)], axis=-1)
 
-    def locate(self, x: Doubles, z: Doubles) -> tuple[Doubles, Doubles]:
+    def locate(self, x: Floats, z: Floats) -> tuple[Floats, Floats]:
         """Give the distances along and across of points on the ground; those far off are 99 m across."""
         along = np.interp(z, self.middle[:, 1], self.along)
         for _ in range(8):
@@ -55,7 +55,7 @@ class Road:
         side = x - np.interp(z, self.middle[:, 1], self.middle[:, 0])
         return along, np.where((np.abs(rest) < 0.1) & (np.abs(across) < 15), across, np.copysign(_AWAY, side))
 
-    def _offset(self, x: Doubles, z: Doubles, along: Doubles) -> tuple[Doubles, Doubles]:
+    def _offset(self, x: Floats, z: Floats, along: Floats) -> tuple[Floats, Floats]:
         middle, heading = self.place(along, 0.0), self.heading(along)
         x, z, sine, cosine = x - middle[..., 0], z - middle[..., 1], np.sin(heading), np.cos(heading)
         return x * sine + z * cosine, x * cosine - z * sine
@@ -76,10 +76,10 @@ def wind(rng: np.random.Generator, start: float, stop: float) -> Road:
 class RoadMap:
     """The road's coordinates on a grid of one metre, between which they are interpolated."""
 
-    corner: Doubles  # (2,) x and z of the first cell
+    corner: Floats  # (2,) x and z of the first cell
     cells: NDArray[np.float32]  # (Z, X, 2) along and across
 
-    def locate(self, x: Doubles, z: Doubles) -> NDArray[np.float32]:
+    def locate(self, x: Floats, z: Floats) -> NDArray[np.float32]:
         """Give `(N, 2)` distances along and across of points `(N,)`; beyond the map, those of its border."""
         height, width = self.cells.shape[:2]
         column, row = np.clip(x - self.corner[0], 0, width - 1.001), np.clip(z - self.corner[1], 0, height - 1.001)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.road import LANE, PAVED, Doubles, Road
+from vidcam.data.synthetic.road import LANE, PAVED, Road
 from vidcam.data.synthetic.tiles import MATERIALS
+from vidcam.types import Floats
 
 _CAR = (0.9, 2.15)  # half the width and half the length of a vehicle, in metres
 _CLEAR = 5.9  # nothing but parked cars stands nearer to the middle line
@@ -16,27 +17,16 @@ _CLEAR = 5.9  # nothing but parked cars stands nearer to the middle line
 
 @dataclass(frozen=True)
 class Solids:
-    """Upright boxes and ellipsoids: one entry of each array per solid, metres and radians.
+    """Upright boxes and ellipsoids: one entry of each array per solid, metres and radians."""
 
-    Attributes:
-        center: `(N, 3)` in the world: x east, y down with the ground at 0, z north.
-        heading: `(N,)` of the solid's own z axis, from north to the right.
-        half: `(N, 3)` half the extent along its own x, y, z.
-        round: `(N,)` whether it is the ellipsoid in that box.
-        moving: `(N,)` whether it moves on its own.
-        material: `(N, 3)` indices into `MATERIALS` of the faces across x, y and z.
-        tint: `(N, 3)` factors of red, green, blue.
-        shift: `(N, 2)` metres by which the texture is moved, so that no two solids look the same.
-    """
-
-    center: Doubles
-    heading: Doubles
-    half: Doubles
-    round: NDArray[np.bool_]
-    moving: NDArray[np.bool_]
-    material: NDArray[np.int32]
-    tint: NDArray[np.float32]
-    shift: NDArray[np.float32]
+    center: Floats  # (N, 3) in the world: x east, y down with the ground at 0, z north
+    heading: Floats  # (N,) of the solid's own z axis, from north to the right
+    half: Floats  # (N, 3) half the extent along its own x, y, z
+    round: NDArray[np.bool_]  # (N,) whether it is the ellipsoid in that box
+    moving: NDArray[np.bool_]  # (N,) whether it moves on its own
+    material: NDArray[np.int32]  # (N, 3) indices into `MATERIALS` of the faces across x, y and z
+    tint: NDArray[np.float32]  # (N, 3) factors of red, green, blue
+    shift: NDArray[np.float32]  # (N, 2) metres by which the texture is moved, so that no two solids look the same
 
     def __len__(self) -> int:
         return len(self.center)
@@ -160,7 +150,7 @@ def _solid(
     center: tuple[float, float, float],
     half: tuple[float, float, float],
     material: tuple[str, ...],
-    tint: Doubles,
+    tint: Floats,
     *,
     round: bool = False,
     moving: bool = False,
@@ -177,14 +167,14 @@ def _solid(
     )
 
 
-def _reach(road: Road, solids: Solids) -> Doubles:
+def _reach(road: Road, solids: Solids) -> Floats:
     """Give how near the road's middle line each solid's outline comes."""
     ring = np.array([(x, z) for x in (-1, 0, 1) for z in np.linspace(-1, 1, 9) if abs(x) == 1 or abs(z) == 1])
     own = ring[None] * solids.half[:, None, [0, 2]]
     sine, cosine = np.sin(solids.heading)[:, None], np.cos(solids.heading)[:, None]
     x = solids.center[:, :1] + own[..., 0] * cosine + own[..., 1] * sine
     z = solids.center[:, 2:] - own[..., 0] * sine + own[..., 1] * cosine
-    nearest: Doubles = np.abs(road.locate(x, z)[1]).min(axis=1)
+    nearest: Floats = np.abs(road.locate(x, z)[1]).min(axis=1)
     return np.where(solids.center[:, 1] + solids.half[:, 1] < -1.4, 99.0, nearest)
 
 
@@ -199,7 +189,7 @@ class Traffic:
 
     road: Road
     cars: tuple[Solids, ...]
-    along: Doubles  # (vehicles, frames)
+    along: Floats  # (vehicles, frames)
     oncoming: NDArray[np.bool_]  # (vehicles,)
 
     def at(self, frame: int, viewer: float, *, reach: float) -> list[Solids]:
@@ -212,15 +202,10 @@ class Traffic:
         return put(self.cars[car], self.road, along, across, turned=turned)
 
 
-def send(rng: np.random.Generator, road: Road, viewer: Doubles, seconds: Doubles, vehicles: int) -> Traffic:
+def send(rng: np.random.Generator, road: Road, viewer: Floats, seconds: Floats, vehicles: int) -> Traffic:
     """Let half of the vehicles drive ahead of the viewer and the rest, ever new ones, come towards it.
 
-    Args:
-        rng: Source of randomness.
-        road: What they drive on.
-        viewer: `(F,)` the viewer's distance along the road.
-        seconds: `(F,)` its times.
-        vehicles: How many are near the viewer at a time.
+    The viewer is told by its distance along the road, `(F,)`; `vehicles` are near it at a time.
     """
     rng, colors = rng.spawn(2)
     leading = (vehicles + 1) // 2
@@ -234,7 +219,7 @@ def send(rng: np.random.Generator, road: Road, viewer: Doubles, seconds: Doubles
     return Traffic(road, cars, along, np.arange(len(cars)) >= leading)
 
 
-def _gaps(rng: np.random.Generator, seconds: Doubles, count: int) -> Iterator[Doubles]:
+def _gaps(rng: np.random.Generator, seconds: Floats, count: int) -> Iterator[Floats]:
     """Give how far ahead each leading vehicle is: it falls back and draws away within some metres."""
     for k in range(count):
         period, phase = rng.uniform(5, 9), rng.uniform(0, 2 * math.pi)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.casting import GROUND, SKY, Camera, Hits
+from vidcam.data.synthetic.casting import GROUND, SKY, PinholeCamera, RayHits
 from vidcam.data.synthetic.road import PAVED, RoadMap
 from vidcam.data.synthetic.scenery import Solids
 from vidcam.data.synthetic.texture import Textures
@@ -24,7 +24,7 @@ class Shader:
     ground: RoadMap
     sun: Floats
 
-    def shade(self, camera: Camera, solids: Solids, hits: Hits) -> NDArray[np.uint8]:
+    def shade(self, camera: PinholeCamera, solids: Solids, hits: RayHits) -> NDArray[np.uint8]:
         """Color a picture `(H, W, 3)`; the camera's several rays per pixel are averaged."""
         rays = np.stack([ray.ravel() for ray in camera.rays()], axis=1).astype(np.float32)
         surface, depth = hits.surface.ravel(), hits.depth.ravel().astype(np.float32)
@@ -47,7 +47,7 @@ class Shader:
         clouds = self.textures.sample(tile, u, v, np.full(len(rays), wide))
         return np.asarray(clouds + (1 - up)[:, None] * np.array((34, 24, 8), np.float32))
 
-    def _ground(self, camera: Camera, rays: Floats, depth: Floats, wide: np.float32) -> Floats:
+    def _ground(self, camera: PinholeCamera, rays: Floats, depth: Floats, wide: np.float32) -> Floats:
         """Read the street where there is one and grass elsewhere, with stains over both."""
         x = camera.pose[0, 3] + (depth * rays[:, 0]).astype(np.float64)
         z = camera.pose[2, 3] + (depth * rays[:, 2]).astype(np.float64)
@@ -66,7 +66,13 @@ class Shader:
         return np.asarray(colors * stains * np.float32(light / 128))
 
     def _solids(
-        self, camera: Camera, solids: Solids, surface: NDArray[np.int32], rays: Floats, depth: Floats, wide: np.float32
+        self,
+        camera: PinholeCamera,
+        solids: Solids,
+        surface: NDArray[np.int32],
+        rays: Floats,
+        depth: Floats,
+        wide: np.float32,
     ) -> Floats:
         """Read the material of the face that each ray meets, lit by the sun."""
         center = (solids.center - camera.pose[:3, 3]).astype(np.float32)[surface]

@@ -64,10 +64,7 @@ def stack(tiles: Sequence[Floats]) -> Textures:
 def noise(rng: np.random.Generator, *, cycles: tuple[float, float], slope: float = 1.0) -> Floats:
     """Draw noise `(SIZE, SIZE)` that tiles, of standard deviation 1.
 
-    Args:
-        rng: Source of randomness.
-        cycles: Lowest and highest frequency in cycles per tile.
-        slope: The amplitude falls with the frequency to this power.
+    Frequencies are `cycles[0]` to `cycles[1]` per tile; the amplitude falls with the frequency to the power `slope`.
     """
     frequency = np.hypot(np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE))
     inside = (frequency >= cycles[0]) & (frequency <= cycles[1])

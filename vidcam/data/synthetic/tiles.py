@@ -4,6 +4,7 @@ On upright surfaces a tile's rows go up from the ground.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,21 +142,12 @@ def _body_end(rng: np.random.Generator) -> Floats:
     return tile
 
 
-def _cabin_side(rng: np.random.Generator) -> Floats:
-    tile = _glass(rng)
-    tile[(_lines((16, 250, 496), 12) > 0) | (_ROW > 450) | (_ROW < 40)] = 0.8
-    return tile
-
-
-def _cabin_end(rng: np.random.Generator) -> Floats:
-    tile = _glass(rng)
-    tile[(_lines((10, 502), 18) > 0) | (_ROW > 440) | (_ROW < 40)] = 0.8
-    return tile
-
-
-def _glass(rng: np.random.Generator) -> Floats:
+def _cabin(rng: np.random.Generator, *, posts: tuple[int, ...], width: int, top: int) -> Floats:
+    """Draw glass that shines between posts, below a roof."""
     shine = 0.22 * _ROW / SIZE + 0.1 * noise(rng, cycles=(1, 12)) + 0.12 * ((_COLUMN + _ROW) % 256 < 40)
-    return np.asarray(_DARK_GLASS + shine[..., None], np.float32)
+    tile = np.asarray(_DARK_GLASS + shine[..., None], np.float32)
+    tile[(_lines(posts, width) > 0) | (_ROW > top) | (_ROW < 40)] = 0.8
+    return tile
 
 
 def _lines(columns: tuple[int, ...], width: int = 4) -> Floats:
@@ -196,8 +188,8 @@ _PAINTS: dict[str, tuple[Callable[[np.random.Generator], Floats], float]] = {
     "bark": (_bark, 2.0),
     "body side": (_body_side, 1.0),
     "body end": (_body_end, 1.0),
-    "cabin side": (_cabin_side, 1.0),
-    "cabin end": (_cabin_end, 1.0),
+    "cabin side": (partial(_cabin, posts=(16, 250, 496), width=12, top=450), 1.0),
+    "cabin end": (partial(_cabin, posts=(10, 502), width=18, top=440), 1.0),
     "stains": (_stains, 46.0),
     "clouds": (_clouds, 1.0),
 }

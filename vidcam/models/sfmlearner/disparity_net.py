@@ -57,20 +57,20 @@ class DispNetS(nn.Module):
         maps = [image]
         for k in range(1, 8):
             maps.append(self.get_submodule(f"conv{k}")(maps[-1]))
-        found: list[Tensor] = []
+        disparities: list[Tensor] = []
         x = maps.pop()
         for k in range(7, 0, -1):
-            x = self._decode(k, x, maps.pop(), found)
+            x = self._decode(k, x, maps.pop(), disparities)
             if k < 5:
-                found.append(ALPHA * self.get_submodule(f"predict_disp{k}")(x) + BETA)
-        return tuple(found[::-1])
+                disparities.append(ALPHA * self.get_submodule(f"predict_disp{k}")(x) + BETA)
+        return tuple(disparities[::-1])
 
-    def _decode(self, k: int, x: Tensor, skip: Tensor, found: list[Tensor]) -> Tensor:
+    def _decode(self, k: int, x: Tensor, skip: Tensor, disparities: list[Tensor]) -> Tensor:
         """Double the size, and join the encoder's map of that size and the disparity found so far."""
         parts = [crop(self.get_submodule(f"upconv{k}")(x), skip)]
         if k > 1:  # else the map is the picture itself, which only gives its size
             parts.append(skip)
-        if found:
-            parts.append(crop(doubled(found[-1]), skip))
+        if disparities:
+            parts.append(crop(doubled(disparities[-1]), skip))
         joined: Tensor = self.get_submodule(f"iconv{k}")(torch.cat(parts, dim=1))
         return joined

@@ -6,7 +6,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
 from vidcam.models.model import Model
-from vidcam.models.recipe import Files, Options, Recipe
+from vidcam.models.recipe import Chosen, Files, Recipe
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.layers import layer_axes
 from vidcam.models.sfmlearner.losses import LossWeights
@@ -41,7 +41,7 @@ def _loss_weights(given: Mapping[str, float] | None) -> LossWeights:
         ) from None
 
 
-def _model(net: SfMLearner, chosen: Options) -> Model:
+def _model(net: SfMLearner, chosen: Chosen) -> Model:
     return Model(
         net,
         layer="pose.conv5",
@@ -57,7 +57,7 @@ def _model(net: SfMLearner, chosen: Options) -> Model:
     )
 
 
-def _fit(chosen: Options, files: Files) -> tuple[Options, Files]:
+def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
     """Fill in what the files tell."""
     if not files:
         references = 2 if chosen["references"] is None else int(chosen["references"])
@@ -85,7 +85,7 @@ def _check_kind(file: Checkpoint, wanted: str) -> None:
         raise ModelError(f"checkpoint {file.path} is of {what}, not what {wanted}= takes; give it as {kind}=")
 
 
-def _told(chosen: Options, file: Checkpoint, prefix: str = "") -> Options:
+def _told(chosen: Chosen, file: Checkpoint, prefix: str = "") -> Chosen:
     """Read the options off the pose network's shapes, after a check that they are what was asked for."""
     shape = tuple(file.state[f"{prefix}conv1.0.weight"].shape)
     if len(shape) != 4 or shape[1] % 3 or shape[1] < 6:

@@ -65,6 +65,6 @@ def _errors(model: Model, stretch: Stretch, learned: list[Trajectory]) -> dict[s
     return row
 
 
-def _means(found: Floats, truth: Floats) -> dict[str, float]:
-    facts = snippet_errors(found, truth).summary(truth.shape[1])
+def _means(said: Floats, truth: Floats) -> dict[str, float]:
+    facts = snippet_errors(said, truth).summary(truth.shape[1])
     return {name: value for name, value in facts.items() if name != "snippets"}

@@ -52,7 +52,6 @@ class Odometry(LightningModule):
             )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
         losses = self.losses(batch)
         values = self._learned.add(losses)
         if not all(map(math.isfinite, values.values())):
@@ -89,13 +88,11 @@ class Odometry(LightningModule):
         checkpoint["history"] = {"epochs": self.history, "sums": self._learned.sums, "count": self._learned.count}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember them."""
         before = checkpoint["history"]
         self.history = list(before["epochs"])
         self._learned = Means(dict(before["sums"]), before["count"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build Adam, without weight decay."""
         return torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=BETAS, fused=True)
 
 

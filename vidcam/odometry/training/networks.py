@@ -1,18 +1,15 @@
 """The networks of a training of odometry: where they start, and how they are written."""
 
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidcam.errors import ModelError
-from vidcam.media.files import replacing
-from vidcam.models.checkpoint import KEY, Checkpoint, load_into, read_checkpoint
+from vidcam.models.checkpoint import Checkpoint, load_into, read_checkpoint, write_weights
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import SfMLearner
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
@@ -27,32 +24,21 @@ BRANCH = ("upconv", "predict_mask")
 def starting_networks(settings: OdometrySettings) -> SfMLearner:
     """Build both networks, from checkpoints where there are any, and else from weights that the seed tells.
 
-    Raises:
-        ModelError: a checkpoint does not fit, as one of another number of frames or of the other network.
-    """
-    pose = starting_pose(settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        disp = DispNetS()
-    if settings.disp is not None:
-        load_into(disp, _read(settings.disp, "disp"), "the depth network")
-    return SfMLearner(pose, disp, rotation=settings.rotation)
-
-
-def starting_pose(settings: OdometrySettings) -> PoseExpNet:
-    """Build the pose network.
-
     A branch of masks that is wanted and not in the checkpoint starts anew; one that is not wanted is left out.
 
     Raises:
-        ModelError: the checkpoint does not fit.
+        ModelError: a checkpoint does not fit, as one of another number of frames or of the other network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         pose = PoseExpNet(settings.length - 1, explainability=settings.explainability > 0)
+        torch.manual_seed(settings.seed)
+        disp = DispNetS()
     if settings.pose is not None:
         load_into(pose, _fitted(_read(settings.pose, "pose"), pose), f"a pose network of {settings.length} frames")
-    return pose
+    if settings.disp is not None:
+        load_into(disp, _read(settings.disp, "disp"), "the depth network")
+    return SfMLearner(pose, disp, rotation=settings.rotation)
 
 
 def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *, best: Mapping[str, Any]) -> None:
@@ -67,7 +53,7 @@ def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *,
     facts = {"model": "sfmlearner", "options": options, "training": {**settings.as_json(), "best": dict(best)}}
     assert net.disp is not None
     for name, part in ((POSE, net.pose), (DISP, net.disp)):
-        _write(part, folder / name, facts)
+        write_weights(part, folder / name, {**facts, "vidcam": version("vidcam")}, force=True)
 
 
 def _read(path: str | Path, part: str) -> Checkpoint:
@@ -89,10 +75,3 @@ def _fitted(checkpoint: Checkpoint, pose: PoseExpNet) -> Checkpoint:
     own = {key: value for key, value in pose.state_dict().items() if key.startswith(BRANCH)}
     state: dict[str, Tensor] = {key: checkpoint.state.get(key, value) for key, value in own.items()}
     return Checkpoint(checkpoint.path, trunk | state)
-
-
-def _write(part: nn.Module, path: Path, facts: Mapping[str, Any]) -> None:
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in part.state_dict().items()}
-    text = json.dumps({**facts, "vidcam": version("vidcam")})
-    with replacing(path, force=True) as temporary:
-        temporary.write_bytes(save(state, metadata={KEY: text}))

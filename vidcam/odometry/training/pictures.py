@@ -52,10 +52,10 @@ def draw(module: Odometry, batch: Mapping[str, Tensor]) -> dict[str, Pixels]:
         disparity = net.disp.at_all_scales(target)[0]
         masks, _ = net.pose.at_all_scales(target, references)
     following = next_reference(references.shape[1])
-    found = {"target": _plain(target[0]), "depth": _colored(disparity[0, 0]), "warped": _plain(warped[0, following])}
+    pictures = {"target": _plain(target[0]), "depth": _colored(disparity[0, 0]), "warped": _plain(warped[0, following])}
     if masks is not None:
-        found["mask"] = _bytes(masks[0][0, following].float().cpu().numpy()[..., None].repeat(3, axis=2))
-    return found
+        pictures["mask"] = _bytes(masks[0][0, following].float().cpu().numpy()[..., None].repeat(3, axis=2))
+    return pictures
 
 
 def _plain(frame: Tensor) -> Pixels:

@@ -37,11 +37,9 @@ class OdometrySaving(Saving):
         return {"epoch": trainer.current_epoch, JUDGES[1]: module.history[-1]["loss"]}
 
     def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return what is higher for the better of two."""
         return (-next(judged[name] for name in JUDGES if name in judged),)
 
     def write(self, module: LightningModule) -> None:
-        """Write both networks."""
         assert isinstance(module, Odometry)
         write_networks(module.net, self.folder, self.run, best=self.best)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
+from torch.utils.data import Subset
 
 from vidcam.data.drives.drive import Drive, find_drives
 from vidcam.data.drives.intrinsics import parse_intrinsics
@@ -18,17 +18,10 @@ from vidcam.odometry.training.settings import OdometrySettings
 SHARE = 0.1  # of each drive's frames, where nothing tells which ones validate
 
 
-class Snippets(Dataset[dict[str, Any]]):
+class Snippets(Subset[dict[str, Any]]):
     """Some of a data set's snippets."""
 
-    def __init__(self, dataset: SnippetDataset, indices: Sequence[int]) -> None:
-        self.dataset, self.indices = dataset, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.dataset[self.indices[index]]
+    dataset: SnippetDataset
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other changes from now on."""
@@ -110,10 +103,10 @@ def _told(data: Sequence[str | Path], settings: OdometrySettings) -> tuple[list[
 def _once(drives: Iterable[Drive], *, but: Sequence[Drive] = ()) -> list[Drive]:
     """Leave out drives whose pictures are those of an earlier one, or of one in `but`."""
     taken = {drive.source.resolve() for drive in but}
-    found: dict[Path, Drive] = {}
+    first: dict[Path, Drive] = {}
     for drive in drives:
-        found.setdefault(drive.source.resolve(), drive)
-    return [drive for place, drive in found.items() if place not in taken]
+        first.setdefault(drive.source.resolve(), drive)
+    return [drive for place, drive in first.items() if place not in taken]
 
 
 def _to_learn(roots: Sequence[Path], camera: str | None) -> list[Drive]:

@@ -20,7 +20,7 @@ from vidcam.options import takes
 from vidcam.training.lightning import rank_zero_only
 from vidcam.training.loading import TrainingData
 from vidcam.training.report import REPORT
-from vidcam.training.run import Run
+from vidcam.training.run import TrainingRun
 from vidcam.training.saving import LAST
 from vidcam.training.settings import Machine, RunFolder
 
@@ -57,10 +57,18 @@ def train_odometry(
     module = Odometry(starting_networks(settings), settings)
     split = split_drives(roots, settings)
     _check_snippets(module, split)
-    run = Run(settings, machine, place, split.facts, origin="data", written=WRITTEN)
+    run = TrainingRun(settings, machine, place, split.facts, origin="data", written=WRITTEN)
     saving = OdometrySaving(run.folder, settings=run.kept, run=settings)
     pictures = Pictures((split.validation or split.train)[0])
-    trainer = run.fit(module, _loaded(split, settings, machine), saving, callbacks=[pictures])
+    samples = TrainingData(
+        split.train,
+        split.validation,
+        batch=settings.batch,
+        seed=settings.seed,
+        workers=machine.workers,
+        steps=settings.epoch_size,
+    )
+    trainer = run.fit(module, samples, saving, callbacks=[pictures])
     report = OdometryTraining(
         data=tuple(map(str, roots)),
         drives=tuple({"name": d.name, "frames": d.frames, "size": [d.height, d.width]} for d in split.drives),
@@ -86,14 +94,3 @@ def _check_snippets(module: Odometry, split: SplitDrives) -> None:
             raise ModelError(
                 f"the loss is {loss} before any step; look at the weights to start from and the intrinsics"
             )
-
-
-def _loaded(split: SplitDrives, settings: OdometrySettings, machine: Machine) -> TrainingData:
-    return TrainingData(
-        split.train,
-        split.validation,
-        batch=settings.batch,
-        seed=settings.seed,
-        workers=machine.workers,
-        steps=settings.epoch_size,
-    )

@@ -1,5 +1,6 @@
 """Classifier: how a model learns from a batch and what is kept of its answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from vidcam.attribution.layers import call
 from vidcam.attribution.scores import logits
-from vidcam.data.clips import ClipDataset
 from vidcam.errors import MediaError, ModelError
 from vidcam.models.model import Model
 from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
-from vidcam.training.classifier.predictions import Predictions, gather, merge
+from vidcam.training.classifier.predictions import Predictions, merge
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.lightning import LightningModule
+from vidcam.training.trainer import gathered
 
 
 class Classifier(LightningModule):
@@ -27,25 +29,29 @@ class Classifier(LightningModule):
     """
 
     def __init__(
-        self, model: Model, settings: ClassifierSettings | None = None, *, class_weights: Tensor | None = None
+        self,
+        model: Model,
+        settings: ClassifierSettings = ClassifierSettings(),  # noqa: B008  # it is frozen
+        *,
+        class_weights: Tensor | None = None,
+        keep_in: Path | None = None,
     ) -> None:
         super().__init__()
         self.model, self.net, self.settings = model, model.net, settings
-        self.frozen = frozen_parts(model.net, settings.freeze if settings else ())
+        self.frozen = frozen_parts(model.net, settings.freeze)
         for part in self.frozen:
             part.requires_grad_(False)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.keep_in: Path | None = None
+        self.keep_in = keep_in
         """Where the answers of a test go: a `.npz`."""
-        self.tested: ClipDataset | None = None
         self.measured: Predictions | None = None
         """The answers of the last validation."""
         self._answers: list[Predictions] = []
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, K) logits."""
-        return logits(self.net(x if self.model.input_layout == "b c t h w" else x.transpose(1, 2)))
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """(B, 3, T, H, W), or such by the names of several inputs -> (B, K) logits."""
+        return logits(call(self.net, self.model.arrange(x)))
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set the mode; frozen parts stay in eval mode, so that their statistics do not drift."""
@@ -56,12 +62,10 @@ class Classifier(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's chance."""
-        assert self.settings is not None
         place = (self.settings.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
         if not len(batch["y"]):  # none of its videos can be read
             return sum((p.sum() for p in self.parameters() if p.requires_grad), torch.zeros(())) * 0
         values = self(batch["x"])
@@ -76,17 +80,23 @@ class Classifier(LightningModule):
 
     def loss(self, values: Tensor, y: Tensor) -> Tensor:
         """(B, K) logits, (B,) classes -> the mean cross entropy; with class weights, the mean of the weighted ones."""
-        smoothing = self.settings.label_smoothing if self.settings else 0.0
+        smoothing = self.settings.label_smoothing
         each = functional.cross_entropy(values.float(), y, reduction="none", label_smoothing=smoothing)
         return each.mean() if self.class_weights is None else (each * self.class_weights[y]).mean()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the answers."""
-        self._answer(batch)
+        if not len(batch["y"]):
+            return
+        said = self(batch["x"]).float().softmax(dim=1)
+        video, clip, truth = (batch[name].cpu().numpy() for name in ("video", "clip", "y"))
+        self._answers.append(Predictions(video, clip, truth, said.double().cpu().numpy()))
+
+    test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Measure the answers of all processes, and let a plateau lower the rates."""
-        self.measured = self._collected(None)
+        self.measured = self._collected({})
         loss, accuracy = self.measured.loss, self.measured.per_video.top(1)
         self.log("validation_loss", loss, prog_bar=True, sync_dist=True)
         self.log("validation_accuracy", accuracy, prog_bar=True, sync_dist=True)
@@ -94,14 +104,11 @@ class Classifier(LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(loss)
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the answers."""
-        self._answer(batch)
-
     def on_test_epoch_end(self) -> None:
         """Write the answers of all processes to `keep_in`, once where it is the same file for all."""
-        answers = self._collected(self.tested)
         assert self.keep_in is not None
+        loaded: Any = self.trainer.test_dataloaders
+        answers = self._collected(loaded.dataset.broken())
         if self.trainer.is_global_zero:
             answers.save(self.keep_in)
         self.trainer.strategy.barrier()
@@ -109,8 +116,6 @@ class Classifier(LightningModule):
             answers.save(self.keep_in)
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer and its schedule."""
-        assert self.settings is not None
         steps, epochs = int(self.trainer.estimated_stepping_batches), max(self.settings.epochs, 1)
         chosen = optimizer(self.net, self.settings)
         scheduler = schedule(chosen, self.settings, steps=steps, steps_per_epoch=steps / epochs)
@@ -123,20 +128,11 @@ class Classifier(LightningModule):
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
-    def _answer(self, batch: dict[str, Tensor]) -> None:
-        if not len(batch["y"]):
-            return
-        said = self(batch["x"]).float().softmax(dim=1)
-        video, clip, truth = (batch[name].cpu().numpy() for name in ("video", "clip", "y"))
-        self._answers.append(Predictions(video, clip, truth, said.double().cpu().numpy()))
-
-    def _collected(self, dataset: ClipDataset | None) -> Predictions:
+    def _collected(self, broken: Mapping[int, str]) -> Predictions:
         """Join the answers of all batches and processes, with the videos that this one could not read."""
         empty = np.zeros(0, dtype=np.int64)
-        none = Predictions(
-            empty, empty, empty, np.zeros((0, len(self.model.labels))), dataset.broken() if dataset else {}
-        )
-        answers = gather(merge([none, *self._answers]))
+        none = Predictions(empty, empty, empty, np.zeros((0, len(self.model.labels))), broken)
+        answers = merge(gathered(merge([none, *self._answers])))
         self._answers.clear()
         if not len(answers.video):
             raise MediaError("none of the split's videos can be read")

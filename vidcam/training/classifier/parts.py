@@ -22,15 +22,15 @@ def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
         OptionError: there is no such part; the message names near matches.
     """
     known = dict(net.named_modules())
-    found: list[nn.Module] = []
+    frozen: list[nn.Module] = []
     for name in freeze:
         if name in known and name:
-            found.append(known[name])
+            frozen.append(known[name])
         elif name == BACKBONE:
-            found += [part for child, part in net.named_children() if child not in head_names(net)]
+            frozen += [part for child, part in net.named_children() if child not in head_names(net)]
         else:
             raise OptionError(unknown("part to freeze", name, [BACKBONE, *dict(net.named_children())]))
-    return found
+    return frozen
 
 
 def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:

@@ -6,23 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
+from vidcam.training.batches import Indices
 from vidcam.types import Floats
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Predictions:
     """One row per clip, sorted by video and clip, and none twice."""
 
-    video: Ints
+    video: Indices
     """(N,) index of the row of the split."""
-    clip: Ints
+    clip: Indices
     """(N,) number of the clip in its video."""
-    truth: Ints
+    truth: Indices
     """(N,) index of the class."""
     probabilities: Floats
     """(N, K)"""
@@ -45,7 +42,7 @@ class Predictions:
         return float(-np.log(np.maximum(right, 1e-30)).mean())
 
     def top(self, k: int) -> float:
-        """Return the share of rows whose class is among the k that were found most probable."""
+        """Return the share of rows whose class is among the k that are most probable."""
         best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
         return float((best == self.truth[:, None]).any(axis=1).mean())
 
@@ -63,9 +60,9 @@ class Predictions:
 
 def load_predictions(path: Path) -> Predictions:
     """Read what `Predictions.save` wrote."""
-    with np.load(path, allow_pickle=False) as found:
-        broken = {int(key): why for key, why in json.loads(str(found["broken"])).items()}
-        return Predictions(found["video"], found["clip"], found["truth"], found["probabilities"], broken)
+    with np.load(path, allow_pickle=False) as stored:
+        broken = {int(key): why for key, why in json.loads(str(stored["broken"])).items()}
+        return Predictions(stored["video"], stored["clip"], stored["truth"], stored["probabilities"], broken)
 
 
 def merge(parts: Sequence[Predictions]) -> Predictions:
@@ -75,12 +72,3 @@ def merge(parts: Sequence[Predictions]) -> Predictions:
     _, first = np.unique(np.stack([video, clip]), axis=1, return_index=True)
     broken = {key: why for part in parts for key, why in part.broken.items()}
     return Predictions(video[first], clip[first], truth[first], probabilities[first], dict(sorted(broken.items())))
-
-
-def gather(part: Predictions) -> Predictions:
-    """Join the parts of all processes, in each of them."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return merge([part])
-    parts: list[Predictions] = [part] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, part)
-    return merge(parts)

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.lightning import LightningModule, Trainer
 from vidcam.training.saving import Saving
+from vidcam.training.trainer import gathered
 
 BEST = "checkpoint.safetensors"
 SKIPPED = "skipped.json"
@@ -42,13 +41,11 @@ class ClassifierSaving(Saving):
         return {"epoch": trainer.current_epoch, "accuracy": said.per_video.top(1), "loss": said.loss}
 
     def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return what is higher for the better of two."""
         if "loss" not in judged:
             return (judged["epoch"],)
         return (judged["accuracy"], -judged["loss"]) if self.monitor == "accuracy" else (-judged["loss"],)
 
     def write(self, module: LightningModule) -> None:
-        """Write the checkpoint."""
         assert isinstance(module, Classifier)
         facts = {**self.facts, "training": {**self.settings, "best": self.best}}
         write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
@@ -57,10 +54,6 @@ class ClassifierSaving(Saving):
         """Name the training videos that could not be read, in any process."""
         dataset = trainer.datamodule.train  # type: ignore[attr-defined]
         mine = {str(dataset.rows[i].path): why for i, why in dataset.broken().items()}
-        parts = [mine]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts = [mine] * trainer.world_size
-            torch.distributed.all_gather_object(parts, mine)
+        everything = {path: why for part in gathered(mine) for path, why in part.items()}
         if trainer.is_global_zero:
-            everything = {path: why for part in parts for path, why in part.items()}
             (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")

@@ -1,21 +1,22 @@
 """Testing: a checkpoint's answers to a split, as a report."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from vidcam.data.clips import collate
 from vidcam.data.manifest import Manifest, read_manifest
 from vidcam.media.staging import check_free
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.options import takes
-from vidcam.training.classifier.clips import split_clips, testing_loader
+from vidcam.training.batches import share
+from vidcam.training.classifier.clips import split_clips
 from vidcam.training.classifier.module import Classifier
-from vidcam.training.classifier.predictions import Predictions, load_predictions
+from vidcam.training.classifier.predictions import load_predictions
 from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, make_report
 from vidcam.training.classifier.settings import SplitTest
 from vidcam.training.lightning import rank_zero_only
+from vidcam.training.loading import loader
 from vidcam.training.report import REPORT
 from vidcam.training.settings import Machine
 from vidcam.training.trainer import build_trainer, quiet
@@ -50,21 +51,21 @@ def test(manifest: str | Path | Manifest, *, chosen: SplitTest, machine: Machine
     return report
 
 
-def run_test(
-    manifest: Manifest, chosen: SplitTest, folder: Path, machine: Machine, *, facts: Mapping[str, Any] | None = None
-) -> ClassifierReport:
-    """Test, with `predictions.npz` in the folder, and return the report; `facts` are more fields of it."""
+def run_test(manifest: Manifest, chosen: SplitTest, folder: Path, machine: Machine) -> ClassifierReport:
+    """Test, with `predictions.npz` in the folder, and return the report."""
     told, split = read_checkpoint(chosen.checkpoint).description, chosen.split
     trained = told.get("training", {})
     clips = trained.get("test_clips", CLIPS) if chosen.clips is None else chosen.clips
     batch = trained.get("batch", BATCH) if chosen.batch is None else chosen.batch
     model = load_model(None, checkpoint=chosen.checkpoint)
     dataset = split_clips(manifest, split, model, clips="uniform", per_video=clips, backend=chosen.backend)
-    module = Classifier(model)
-    module.keep_in, module.tested = folder / PREDICTIONS, dataset
-    said = _run(module, machine, batch)
+    with quiet():
+        trainer = build_trainer(machine)
+        part = share(len(dataset), rank=trainer.global_rank, world=trainer.world_size)
+        clips_of_split = loader(dataset, machine.workers, collate, sampler=part, batch_size=batch)
+        trainer.test(Classifier(model, keep_in=folder / PREDICTIONS), clips_of_split, verbose=False)
     return make_report(
-        said,
+        load_predictions(folder / PREDICTIONS),
         manifest.split(split),
         model.labels,
         model=model.name,
@@ -75,15 +76,4 @@ def run_test(
         trained_on=told.get("splits", {}).get(trained.get("train_split")) == manifest.digests[split],
         clips=clips,
         best=trained.get("best", {}),
-        **(facts or {}),
     )
-
-
-def _run(module: Classifier, machine: Machine, batch: int) -> Predictions:
-    assert module.tested is not None and module.keep_in is not None
-    with quiet():
-        trainer = build_trainer(machine)
-        rank, world = trainer.global_rank, trainer.world_size
-        loader = testing_loader(module.tested, batch=batch, workers=machine.workers, rank=rank, world=world)
-        trainer.test(module, loader, verbose=False)
-    return load_predictions(module.keep_in)

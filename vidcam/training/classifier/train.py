@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vidcam.data.manifest import Manifest, read_manifest
 from vidcam.errors import ModelError, OptionError, unknown
@@ -15,14 +14,14 @@ from vidcam.models.head import find_head, renew_head
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
 from vidcam.options import takes
-from vidcam.training.classifier.clips import TrainingClips
+from vidcam.training.classifier.clips import training_clips
 from vidcam.training.classifier.module import Classifier, class_weights
 from vidcam.training.classifier.report import ClassifierReport
 from vidcam.training.classifier.saving import BEST, SKIPPED, ClassifierSaving
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
 from vidcam.training.classifier.testing import TESTED, run_test
 from vidcam.training.lightning import rank_zero_only
-from vidcam.training.run import Run
+from vidcam.training.run import TrainingRun
 from vidcam.training.saving import LAST, Patience
 from vidcam.training.settings import Machine, RunFolder
 
@@ -54,8 +53,10 @@ def train(
     settings = _settled(settings, listed)
     _check_choices(listed, settings)
     model = starting_model(settings, listed.labels)
-    run = Run(settings, machine, place, _data(listed, settings), origin="manifest", written=WRITTEN)
-    _fit(run, settings, machine, model, TrainingClips(listed, model, settings, workers=machine.workers), listed)
+    splits = [split for split in (settings.train_split, settings.validation_split) if split is not None]
+    data = {"digests": {split: listed.digests[split] for split in splits}, "labels": list(listed.labels)}
+    run = TrainingRun(settings, machine, place, data, origin="manifest", written=WRITTEN)
+    _fit(run, settings, machine, model, listed)
     return _report(listed, settings, machine, run.folder)
 
 
@@ -65,9 +66,10 @@ def _settled(settings: ClassifierSettings, manifest: Manifest) -> ClassifierSett
     if validation is None:
         validation = next((name for name in VALIDATION if name in there), None)
     validation = None if validation == "none" else validation
+    told = {} if settings.checkpoint is None else read_checkpoint(settings.checkpoint).description
     return replace(
         settings,
-        model=settings.model or _checkpoint_s_model(settings.checkpoint) or "cnn_lstm",
+        model=settings.model or told.get("model") or "cnn_lstm",
         options=dict(settings.options or {}),
         validation_split=validation,
         test_split=tested or ("test" if "test" in there else validation or settings.train_split),
@@ -107,10 +109,6 @@ def _fit_head(model: Model, labels: Sequence[str], head: str | None) -> None:
             model.options["classes"] = len(labels)
 
 
-def _checkpoint_s_model(checkpoint: str | Path | None) -> str | None:
-    return None if checkpoint is None else read_checkpoint(checkpoint).description.get("model")
-
-
 def _check_choices(manifest: Manifest, settings: ClassifierSettings) -> None:
     for split in (settings.train_split, settings.validation_split, settings.test_split):
         if split is not None:
@@ -125,20 +123,10 @@ def _check_choices(manifest: Manifest, settings: ClassifierSettings) -> None:
         raise OptionError(f"validation_split must not be the split that is learned, {settings.train_split!r}")
 
 
-def _data(manifest: Manifest, settings: ClassifierSettings) -> dict[str, Any]:
-    """Return what a resumed run must find again: its rows to learn and to choose by, and the classes' order."""
-    splits = [split for split in (settings.train_split, settings.validation_split) if split is not None]
-    return {"digests": {split: manifest.digests[split] for split in splits}, "labels": list(manifest.labels)}
-
-
 def _fit(
-    run: Run,
-    settings: ClassifierSettings,
-    machine: ClassifierMachine,
-    model: Model,
-    clips: TrainingClips,
-    manifest: Manifest,
+    run: TrainingRun, settings: ClassifierSettings, machine: ClassifierMachine, model: Model, manifest: Manifest
 ) -> None:
+    clips = training_clips(manifest, model, settings, workers=machine.workers)
     balance = class_weights(clips.train.classes, len(model.labels)) if settings.class_balance == "loss" else None
     saving = ClassifierSaving(
         run.folder,
@@ -161,10 +149,10 @@ def _fit(
 
 def _report(manifest: Manifest, settings: ClassifierSettings, machine: Machine, folder: Path) -> ClassifierReport:
     """Test what was written, as `test` will, in full precision."""
-    skipped = folder / SKIPPED
-    facts = {"skipped_in_training": json.loads(skipped.read_text()) if skipped.exists() else {}}
     assert settings.test_split is not None
     chosen = SplitTest(checkpoint=folder / BEST, split=settings.test_split, backend=settings.backend)
-    report = run_test(manifest, chosen, folder, replace(machine, precision="32-true"), facts=facts)
+    report = run_test(manifest, chosen, folder, replace(machine, precision="32-true"))
+    if (folder / SKIPPED).exists():
+        report = replace(report, skipped_in_training=json.loads((folder / SKIPPED).read_text()))
     rank_zero_only(report.write)(folder)
     return report

@@ -1,0 +1,240 @@
+"""Several scores in the same forwards, and other networks than those of one tensor: each as if it were alone."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vidcam.attribution.methods import METHODS
+from vidcam.attribution.question import Question, method
+from vidcam.attribution.scores import class_score, component, components
+from vidcam.data.preprocessing import Preprocessing
+from vidcam.errors import OptionError, TargetError
+from vidcam.explaining.explain import explain
+from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.ranking import rank
+from vidcam.media import VideoWriter
+from vidcam.models.extra import Extra
+from vidcam.models.inputs import Input
+from vidcam.models.model import Model
+
+SIZE = Preprocessing((32, 48))
+LABELS = ("up", "down", "left", "right")
+FRAMES = 24
+
+
+class Small(nn.Module):
+    """A convolution, an average, four classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.far = nn.Sequential(nn.Conv3d(3, 9, (3, 5, 5), (1, 4, 4), (1, 2, 2)), nn.ReLU())
+        self.head = nn.Linear(9, 4)
+        self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        return self.head(self.far(x).mean((2, 3, 4)))
+
+
+def small(**changes: Any) -> Model:
+    torch.manual_seed(3)
+    facts = {"layer": "far", "frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
+    return Model(Small(), **facts | changes)
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    """Black, but for a gray square at rows 16 to 24, columns 32 to 40, in frames 12 to 15."""
+    with VideoWriter(tmp_path / "movie.mp4", width=48, height=32, rate=Fraction(10)) as writer:
+        for i in range(FRAMES):
+            pixels = np.zeros((32, 48, 3), np.uint8)
+            pixels[16:24, 32:40] = 200 * (12 <= i < 16)
+            writer.write(pixels)
+    return tmp_path / "movie.mp4"
+
+
+def equal(one: Explanation, other: Explanation) -> None:
+    np.testing.assert_array_equal(one.heat, other.heat)
+    np.testing.assert_array_equal(one.outputs[:, one.explained.index(one.target)], other.values)
+    assert (one.target_name, one.notes) == (other.target_name, other.notes)
+    assert one.probability == pytest.approx(other.probability)
+
+
+def test_each_of_several_classes_is_as_if_it_were_alone(movie: Path) -> None:
+    model = small()
+    explain(model, movie, target="up")  # measures where the layer looks, once
+    model.net.forwards = 0
+    several = explain(model, movie, target=["left", 0, "down"])
+    together, model.net.forwards = model.net.forwards, 0
+    assert several.target_name == "left" and [several.name(i) for i in several.explained] == ["left", "up", "down"]
+    for name in ("left", "up", "down"):
+        equal(several.of(name), explain(model, movie, target=name))
+    assert model.net.forwards == 3 * together  # the classes of one run share its forwards
+    with pytest.raises(TargetError, match="'right' was not explained; there are left, up, down"):
+        several.of("right")
+
+
+def test_the_likeliest_classes(movie: Path) -> None:
+    three, one = explain(small(), movie, classes=3), explain(small(), movie)
+    order = np.argsort(-three.probabilities.mean(axis=0))
+    assert three.explained == tuple(order[:3]) and three.target == one.target == order[0]
+    equal(three.of(one.target_name), one)
+    for column in order[:3]:
+        equal(three.of(int(column)), explain(small(), movie, target=int(column)))
+    with pytest.raises(OptionError, match="at most 4"):
+        explain(small(), movie, classes=5)
+    for wrong in ("2", 1.5, 0):
+        with pytest.raises(OptionError, match="classes must be a whole number"):
+            explain(small(), movie, classes=wrong)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="custom is a regressor, whose scores are all explained"):
+        explain(small(labels=(), scores=components(*LABELS)), movie, classes=2)
+    with pytest.raises(OptionError, match="given 1 and classes=2"):
+        explain(small(), movie, target="up", classes=2)
+
+
+def margin(output: Tensor) -> Tensor:
+    """How far "up" is above "down"."""
+    return output[:, 0] - output[:, 1]
+
+
+def test_a_score_of_ones_own_stands_beside_the_classes(movie: Path) -> None:
+    mixed = explain(small(), movie, target=[margin, "up"])
+    assert (mixed.target_name, mixed.classes, mixed.is_class) == ("margin", 4, False)
+    assert mixed.labels == (*LABELS, "margin") and mixed.probabilities.shape[1] == 5
+    np.testing.assert_allclose(mixed.probabilities[:, :4].sum(axis=1), 1, rtol=1e-5)
+    equal(mixed.of("up"), explain(small(), movie, target="up"))
+    assert mixed.of("up").is_class
+    equal(mixed, explain(small(), movie, target=margin))
+    unnamed = explain(small(labels=()), movie, target=margin)
+    assert unnamed.labels == ("0", "1", "2", "3", "margin") and unnamed.heat.any()
+    with pytest.raises(OptionError, match="two different scores are called 'margin'"):
+        other = lambda output: output[:, 0]  # noqa: E731
+        other.__name__ = "margin"
+        explain(small(), movie, target=[margin, other])
+    assert explain(small(), movie, target=["up", "up", 0]).explained == (0,)  # one class, however often it is named
+
+
+def test_a_class_is_what_a_score_of_it_is(movie: Path) -> None:
+    """The map of a class and that of its logit as a function are the same numbers."""
+    score = class_score(2)
+    one, other = explain(small(), movie, target="left"), explain(small(), movie, target=score)
+    np.testing.assert_array_equal(one.heat, other.heat)
+
+
+def test_saved_with_all_its_maps(movie: Path, tmp_path: Path) -> None:
+    several = explain(small(), movie, target=["left", margin])
+    several.save(tmp_path / "all.npz")
+    loaded = Explanation.load(tmp_path / "all.npz")
+    for name in ("left", "margin"):
+        equal(loaded.of(name), several.of(name))
+
+
+class TwoStreams(nn.Module):
+    """Color every frame, and every other frame once more; the class is the slow stream's brightness in one corner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.color = nn.Sequential(nn.Conv3d(3, 9, 1, bias=False), nn.ReLU(), nn.AvgPool3d((1, 4, 4)))
+        self.color[0].weight.data.abs_()
+        self.slow = nn.Sequential(nn.AvgPool3d((1, 4, 4)), nn.Identity())
+
+    def forward(self, color: Tensor, slow: Tensor) -> dict[str, Tensor]:
+        bright, light = self.slow(slow).mean((1, 2, 3, 4)), self.color(color).mean((1, 2, 3, 4))
+        return {"logits": torch.stack([bright, light], 1), "beat": color.mean((1, 3, 4))}
+
+
+def two_streams() -> Model:
+    torch.manual_seed(0)
+    return Model(
+        TwoStreams(),
+        layer="color",
+        layout="b c t h w",
+        frames=8,
+        frame_rate=10,
+        labels=["bright", "light"],
+        inputs={"color": Input(SIZE), "slow": Input(SIZE, every=2)},
+        sees={"slow": "slow"},
+        extras={"beat": Extra(lambda output: output["beat"], per_frame=True)},
+    )
+
+
+PLACES = [(row, column) for row in (17.5, 21.5) for column in (33.5, 37.5)]
+"""The middles of the four cells that the square covers."""
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("layer", "target"), [("color", "light"), ("slow", "bright")])
+@pytest.mark.parametrize("chosen", ["grad_cam", "hires_cam"])
+def test_evidence_in_each_of_two_streams_is_found(
+    movie: Path, layer: str, target: str, chosen: str, batch: int
+) -> None:
+    explanation = explain(two_streams(), movie, layer=layer, target=target, method=chosen, batch=batch)
+    frame, row, column = np.unravel_index(explanation.heat.argmax(), explanation.heat.shape)
+    assert 11 <= frame <= 16 and (explanation.rows[row], explanation.columns[column]) in PLACES
+    quiet = [*range(9), *range(19, FRAMES)]
+    assert explanation.frame_scores[quiet].max() < 0.2 * explanation.frame_scores.max()
+    assert explanation.extras["beat"].shape == (FRAMES,)
+    assert explanation.extras["beat"].argmax() in range(12, 16)
+
+
+def test_two_streams_are_ranked(movie: Path) -> None:
+    ranking = rank(two_streams(), movie, by="leave_out", target="light", shown=(2,), draws=2)
+    assert ranking.top(1)[0].index == 12  # before it there is a dark one, which takes its place
+
+
+def quarters(question: Question) -> Tensor:
+    """Show how far the score falls without each quarter of the frame, frame by frame (no paper)."""
+    x, falls = question.x, []
+    for t in range(x.shape[2]):
+        for row in range(2):
+            for column in range(2):
+                gray = x.clone()
+                gray[:, :, t, 16 * row : 16 * row + 16, 24 * column : 24 * column + 24] = 0
+                falls.append(question.scores(x) - question.scores(gray))
+    return torch.stack(falls, 1).reshape(len(x), x.shape[2], 2, 2).relu()
+
+
+class Blind(nn.Module):
+    """The layer that is asked has no gradient; brightness in the picture decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv3d(3, 9, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer(x)
+        return torch.stack([x.mean((1, 2, 3, 4)), 0 * x.mean((1, 2, 3, 4))], 1)
+
+
+@pytest.mark.parametrize("regressor", [False, True])
+def test_a_method_that_only_looks_forward(movie: Path, monkeypatch: pytest.MonkeyPatch, regressor: bool) -> None:
+    """It has cells of its own, needs no gradient, and nothing false is said of one."""
+    row = method(quarters, quarters, uses_gradient=False, pools_by_slot=False, cells="input", forwards=32)
+    monkeypatch.setitem(METHODS, "quarters", row)
+    facts: dict[str, Any] = (
+        {"scores": components("light", "nothing")} if regressor else {"labels": ["light", "nothing"]}
+    )
+    model = Model(Blind(), layer="layer", layout="b c t h w", frames=8, frame_rate=10, preprocessing=SIZE, **facts)
+    explanation = explain(model, movie, target="light", method="quarters")
+    assert explanation.heat.shape == (FRAMES, 2, 2)
+    np.testing.assert_allclose(explanation.rows, [7.5, 23.5])
+    np.testing.assert_allclose(explanation.columns, [11.5, 35.5])
+    assert not explanation.heat[:, 0].any() and not explanation.heat[:, :, 0].any()
+    assert set(np.flatnonzero(explanation.heat[:, 1, 1])) == {12, 13, 14, 15}
+    assert not explanation.is_vanishing.any() and explanation.gradient is None
+    assert not [note for note in explanation.notes if "gradient" in note or "flat" in note]
+    assert explanation.provenance["when"] is None
+
+
+def test_values_of_a_component_by_hand(movie: Path) -> None:
+    model = Model(
+        Blind(), layer="layer", layout="b c t h w", frames=1, scores={"light": component(0)}, preprocessing=SIZE
+    )
+    explanation = explain(model, movie, method="fem")
+    bright = 64 * 200 / 255 / (32 * 48)
+    np.testing.assert_allclose(explanation.values[[0, 13, 20]], [0, bright, 0], atol=2e-3)
