@@ -58,11 +58,7 @@ class Drive:
     """(F,), increasing: the numbers in the pictures' names; None for a video, or for names without them."""
 
     def intrinsics_at(self, height: int, width: int) -> Floats:
-        """Return the intrinsics (3, 3) for the frames resized to that size, by plain multiplication.
-
-        Raises:
-            OptionError: the drive has none.
-        """
+        """Return the intrinsics (3, 3) for the frames resized to that size; an OptionError if they are not known."""
         if self.intrinsics is None:
             how = "give them as 'fx,fy,cx,cy' in pixels or as a file of 3 by 3 numbers"
             raise OptionError(f"the camera's intrinsics are not known for {str(self.source)!r}; {how}")
