@@ -162,9 +162,8 @@ def _camera(folder: Path, camera: str | None) -> str:
 
 def _sequence(folder: Path, camera: str, given: Floats | None, poses: str | Path | None) -> Drive:
     """Open a drive in KITTI's layout."""
-    own = folder.parent.parent / "poses" / f"{folder.name}.txt"
     intrinsics = _calibrated(folder / "calib.txt", camera) if given is None else given
-    return _drive(folder, folder / camera, intrinsics, poses or (own if own.is_file() else None))
+    return _drive(folder, folder / camera, intrinsics, poses, folder.parent.parent / "poses" / f"{folder.name}.txt")
 
 
 def _calibrated(path: Path, camera: str) -> Floats:
@@ -184,11 +183,11 @@ def _scene(place: Path, given: Floats | None, poses: str | Path | None) -> Drive
     """Open a prepared scene, a folder of pictures or a video."""
     if given is None and (place / "cam.txt").is_file():
         given = read_intrinsics(place / "cam.txt")
-    own = place / "poses.txt"
-    return _drive(place, place, given, poses or (own if own.is_file() else None))
+    return _drive(place, place, given, poses, place / "poses.txt")
 
 
-def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Path | None) -> Drive:
+def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Path | None, own_poses: Path) -> Drive:
+    poses = poses or (own_poses if own_poses.is_file() else None)
     with open_video(source) as video:
         info, own = video.info, None
         if source.is_dir():
