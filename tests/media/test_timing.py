@@ -2,8 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from vidcam.media.timeline import Timeline
-from vidcam.media.timing import Clock
+from vidcam.media.timeline import Clock, Timeline
 
 
 def test_increasing_timestamps_are_kept() -> None:

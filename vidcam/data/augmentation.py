@@ -55,7 +55,9 @@ class Augmentation(Options):
         clip = F.resized_crop(clip, *box, list(size), antialias=preprocessing.antialias)
         clip = self._recolor(F.horizontal_flip(clip) if rng.random() < self.flip else clip, rng)
         if self.transform is not None:
-            clip = _isolated(self.transform, clip, int(rng.integers(2**63)))
+            with torch.random.fork_rng(devices=[]):  # torchvision's transforms know only torch's global chance
+                torch.default_generator.manual_seed(int(rng.integers(2**63)))
+                clip = self.transform(clip)
         normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
         return normalized
 
@@ -80,14 +82,3 @@ class Augmentation(Options):
         if self.hue:
             clip = F.adjust_hue(clip, rng.uniform(-self.hue, self.hue))
         return F.rgb_to_grayscale(clip, 3) if rng.random() < self.gray else clip
-
-
-def _isolated(transform: Callable[[Tensor], Tensor], clip: Tensor, seed: int) -> Tensor:
-    """Call with a random state of its own: torchvision's transforms know only torch's global one."""
-    generator = torch.default_generator
-    kept = generator.get_state()
-    generator.manual_seed(seed)
-    try:
-        return transform(clip)
-    finally:
-        generator.set_state(kept)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,9 @@ def look(row: Row, *, min_seconds: float = 0.0, backend: str = "auto") -> Proble
 def _each(
     rows: Sequence[Row], min_seconds: float, backend: str, workers: int, progress: Callable[[int, int], None]
 ) -> Iterator[Problem]:
-    def looked(row: Row) -> Problem | None:
-        return look(row, min_seconds=min_seconds, backend=backend)
-
     with ThreadPoolExecutor(workers) as pool:
-        for done, problem in enumerate(pool.map(looked, rows), start=1):
+        looked = pool.map(partial(look, min_seconds=min_seconds, backend=backend), rows)
+        for done, problem in enumerate(looked, start=1):
             progress(done, len(rows))
             if problem is not None:
                 yield problem

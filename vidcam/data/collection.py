@@ -73,6 +73,16 @@ class Assigned(NamedTuple):
     split: str
 
 
+class Matched(NamedTuple):
+    """Videos beside the lines of official lists, one of each by what a video is known by, and what is odd."""
+
+    present: dict[str, Path]
+    listed: dict[str, Assigned]
+    absent: list[str]
+    unlisted: list[str]
+    warnings: list[str]
+
+
 def silent(message: str) -> None:
     """Tell nobody."""
 
@@ -91,7 +101,7 @@ def official(split: int) -> int:
     return split
 
 
-def find_videos(folder: Path, *, depth: int = 0) -> list[Path]:
+def find_videos(folder: Path, *, depth: int = DEEPEST) -> list[Path]:
     """List the videos in a folder, and in folders so deep in it, by name; a folder of pictures stands for a video."""
     clips: list[Path] = []
     for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
@@ -126,12 +136,22 @@ def firsts(things: Iterable[Thing], name: Callable[[Thing], str]) -> tuple[dict[
     return kept, list(dict.fromkeys(again))
 
 
+def matched(folder: Path, clips: Sequence[Path], lines: Iterable[Assigned]) -> Matched:
+    """Match the videos in a folder with the lines of an official split."""
+    present, copied = firsts(clips, lambda clip: key(clip.name))
+    listed, relisted = firsts(lines, lambda line: key(line.name))
+    absent = sorted(f"{line.label}/{line.name}" for name, line in listed.items() if name not in present)
+    unlisted = sorted(f"{clip.parent.name}/{clip.name}" for name, clip in present.items() if name not in listed)
+    odd = doubts(absent=absent, unlisted=unlisted, relisted=relisted, copied=copied)
+    return Matched(present, listed, absent, unlisted, [*odd, *_overruled(folder, clips)])
+
+
 def doubts(**named: Sequence[str]) -> Iterator[str]:
     """Warn of what is odd about a copy of a data set: names by what is wrong with them, a key of `ODD`."""
     yield from (f"{len(names)} {ODD[kind]}: {some(names)}" for kind, names in named.items() if names)
 
 
-def overruled(root: Path, clips: Iterable[Path]) -> Iterator[str]:
+def _overruled(root: Path, clips: Iterable[Path]) -> Iterator[str]:
     """Warn of folders such as test/ between ROOT and its clips, which an official split does not follow."""
     parts = {part for clip in clips for part in clip.relative_to(root).parts[:-1] if part.lower() in SIDES}
     if parts:

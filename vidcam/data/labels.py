@@ -7,11 +7,7 @@ from vidcam.errors import OptionError, unknown
 
 
 def weight_labels(weights: str) -> tuple[str, ...]:
-    """Return the classes of torchvision's weights, as "R2Plus1D_18_Weights.KINETICS400_V1", in the network's order.
-
-    Raises:
-        OptionError: torchvision has no such weights, or they name no classes.
-    """
+    """Return torchvision's classes, by weights such as "R3D_18_Weights.KINETICS400_V1", in order; else an OptionError."""
     from torchvision.models import get_weight
 
     try:

@@ -52,11 +52,7 @@ class Manifest:
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
     def split(self, name: str) -> tuple[Row, ...]:
-        """Return a split's rows.
-
-        Raises:
-            OptionError: it has none; the message names the splits there are.
-        """
+        """Return a split's rows; if it has none, an OptionError names the splits there are."""
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
             raise OptionError(f"{self.path} has no rows for it: {unknown('split', name, self.splits)}")
@@ -81,12 +77,8 @@ def read_manifest(path: str | Path, *, require_files: bool = True) -> Manifest:
 
     Paths are relative to the manifest's folder.
 
-    Args:
-        path: the CSV file.
-        require_files: whether a row without its file is an error.
-
     Raises:
-        MediaError: the manifest or a video of it is not there, or it is no text in UTF-8.
+        MediaError: the manifest or, if files are required, a video of it is not there, or it is no text in UTF-8.
         OptionError: what it says is wrong; the message names the file and the line.
     """
     path = Path(path)
@@ -110,11 +102,7 @@ def write_manifest(
 ) -> None:
     """Write a manifest; paths become relative to its folder.
 
-    Args:
-        rows: what to list.
-        path: the CSV file.
-        labels: all classes in the order of their indices; by default those of the rows, sorted.
-        force: whether to replace a file that is there.
+    Labels are all classes in the order of their indices; by default those of the rows, sorted.
 
     Raises:
         OptionError: there are no rows.

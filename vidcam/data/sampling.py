@@ -25,11 +25,8 @@ def sample(frames: Iterable[TimedItem], rate: float | None) -> Iterator[TimedIte
     """Yield, for every tick of a clock that starts with the first frame, the frame nearest in time.
 
     A source slower than the clock has frames that come up several times. A tie takes the earlier frame. The clock
-    stops half a frame, or half a tick, after the last frame, whichever is shorter.
-
-    Args:
-        frames: in the order of their times.
-        rate: ticks per second; None takes every frame once.
+    stops half a frame, or half a tick, after the last frame, whichever is shorter. The rate is in ticks per second;
+    None takes every frame once.
     """
     if rate is None:
         yield from frames

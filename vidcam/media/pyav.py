@@ -17,7 +17,7 @@ from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, orientation
 from vidcam.media.source import Packets, duration, frame_rate, opened, time_base, video_stream
 from vidcam.media.table import PacketTable, read_table
-from vidcam.media.timing import Clock
+from vidcam.media.timeline import Clock
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels
 

@@ -13,8 +13,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vidcam.errors import MediaError
-from vidcam.media.timing import WITHOUT_TIMESTAMPS
 
+# An AVI stores no timestamps: FFmpeg counts packets instead, which goes wrong where a packet holds two frames.
+WITHOUT_TIMESTAMPS = frozenset({"avi"})
 DEFAULT_RATE = Fraction(25)
 Packets = Iterator["av.Packet[Any]"]
 LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -24,11 +25,7 @@ TEXT_FORMATS = frozenset({"tty", "concat", "ffmetadata", "hls", "dash"})  # a te
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
-    """Open the container at `path`, a regular file, and close it at the end.
-
-    Raises:
-        MediaError: if it is no readable file or no known container.
-    """
+    """Open the container at `path`, and close it at the end; a MediaError if it is no readable file or container."""
     check_file(path)
     try:
         # `file:` and an absolute path: a name may begin with a dash or look like a protocol.

@@ -56,11 +56,7 @@ class Video(ABC):
         """Start at the first frame; memory does not grow with the video's length."""
 
     def frames_at(self, indices: Sequence[int]) -> list[Frame]:
-        """Return the frames at `indices`, in their order; an index may be repeated.
-
-        Raises:
-            MediaError: an index that the video does not have; the message names the range.
-        """
+        """Return the frames at `indices`, in their order and as often; a MediaError names those that there are."""
         wanted = [int(index) for index in indices]
         frames = self._pick(sorted({index for index in wanted if index >= 0}))
         if missing := [index for index in wanted if index not in frames]:

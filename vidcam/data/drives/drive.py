@@ -58,11 +58,7 @@ class Drive:
     """(F,), increasing: the numbers in the pictures' names; None for a video, or for names without them."""
 
     def intrinsics_at(self, height: int, width: int) -> Floats:
-        """Return the intrinsics (3, 3) for the frames resized to that size, by plain multiplication.
-
-        Raises:
-            OptionError: the drive has none.
-        """
+        """Return the intrinsics (3, 3) for the frames resized to that size; an OptionError if they are not known."""
         if self.intrinsics is None:
             how = "give them as 'fx,fy,cx,cy' in pixels or as a file of 3 by 3 numbers"
             raise OptionError(f"the camera's intrinsics are not known for {str(self.source)!r}; {how}")
@@ -166,9 +162,8 @@ def _camera(folder: Path, camera: str | None) -> str:
 
 def _sequence(folder: Path, camera: str, given: Floats | None, poses: str | Path | None) -> Drive:
     """Open a drive in KITTI's layout."""
-    own = folder.parent.parent / "poses" / f"{folder.name}.txt"
     intrinsics = _calibrated(folder / "calib.txt", camera) if given is None else given
-    return _drive(folder, folder / camera, intrinsics, poses or (own if own.is_file() else None))
+    return _drive(folder, folder / camera, intrinsics, poses, folder.parent.parent / "poses" / f"{folder.name}.txt")
 
 
 def _calibrated(path: Path, camera: str) -> Floats:
@@ -188,11 +183,11 @@ def _scene(place: Path, given: Floats | None, poses: str | Path | None) -> Drive
     """Open a prepared scene, a folder of pictures or a video."""
     if given is None and (place / "cam.txt").is_file():
         given = read_intrinsics(place / "cam.txt")
-    own = place / "poses.txt"
-    return _drive(place, place, given, poses or (own if own.is_file() else None))
+    return _drive(place, place, given, poses, place / "poses.txt")
 
 
-def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Path | None) -> Drive:
+def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Path | None, own_poses: Path) -> Drive:
+    poses = poses or (own_poses if own_poses.is_file() else None)
     with open_video(source) as video:
         info, own = video.info, None
         if source.is_dir():

@@ -77,12 +77,12 @@ def collect(
 def split_folders(root: Path) -> list[Path]:
     """List the folders train, val and test, unless others hold videos: then a class is called so."""
     sides = [folder for folder in subfolders(root) if folder.name.lower() in SIDES]
-    return [] if any(find_videos(folder) for folder in subfolders(root) if folder not in sides) else sides
+    return [] if any(find_videos(folder, depth=0) for folder in subfolders(root) if folder not in sides) else sides
 
 
 def classes(root: Path, *, split: str = "") -> list[Row]:
     """List the videos of every class folder."""
-    return [Row(path, folder.name, split) for folder in subfolders(root) for path in find_videos(folder)]
+    return [Row(path, folder.name, split) for folder in subfolders(root) for path in find_videos(folder, depth=0)]
 
 
 def grouped(rows: list[Row], regex: str | None) -> tuple[list[Row], list[str]]:

@@ -21,17 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.data.collection import (
-    DEEPEST,
     Assigned,
     Collection,
     Say,
-    doubts,
     existing,
     find_videos,
-    firsts,
-    key,
+    matched,
     official,
-    overruled,
     read_lines,
     silent,
     some,
@@ -69,24 +65,19 @@ def collect(root: str | Path, *, split: int = 1, require_all: bool = False, say:
     lines = list(read_lists(_lists(root), split))
     videos = _videos(root)
     unpack(root, videos, say)
-    clips = find_videos(videos, depth=DEEPEST)
-    listed, relisted = firsts(lines, lambda line: key(line.name))
-    present, copied = firsts(clips, lambda clip: key(clip.name))
-    rows = [_row(present[name], line) for name, line in listed.items() if name in present]
-    absent = [f"{line.label}/{line.name}" for name, line in listed.items() if name not in present]
+    present, listed, absent, _, warnings = matched(videos, find_videos(videos), lines)
+    rows = [
+        Row(present[name], line.label, line.split, group=f"{line.label}/{source(line.name, line.label)}")
+        for name, line in listed.items()
+        if name in present
+    ]
     if absent and require_all:
         raise MediaError(f"{len(absent)} of the listed videos are absent from {videos}: {some(absent)}")
     labels = list(dict.fromkeys(line.label for line in lines))
     counts = Counter(line.split for line in listed.values())
     facts: dict[str, Any] = {side: counts[side] for side in EXPECTED}
     facts |= {"split": split, "present": len(rows), "classes": labels, "absent": absent}
-    unlisted = [f"{clip.parent.name}/{clip.name}" for name, clip in present.items() if name not in listed]
-    odd = doubts(absent=absent, unlisted=unlisted, relisted=relisted, copied=copied)
-    return Collection(rows, labels, facts, [*_unofficial(len(labels), counts), *odd, *overruled(videos, clips)])
-
-
-def _row(clip: Path, line: Assigned) -> Row:
-    return Row(clip, line.label, line.split, group=f"{line.label}/{source(line.name, line.label)}")
+    return Collection(rows, labels, facts, [*_unofficial(len(labels), counts), *warnings])
 
 
 def _lists(root: Path) -> Path:
@@ -97,7 +88,7 @@ def _lists(root: Path) -> Path:
 def _videos(root: Path) -> Path:
     """Find the folder of the videos: videos/, or ROOT where they lie in other folders."""
     videos = root / "videos"
-    return root if not videos.is_dir() and find_videos(root, depth=DEEPEST) else videos
+    return root if not videos.is_dir() and find_videos(root) else videos
 
 
 def read_lists(folder: Path, split: int) -> Iterator[Assigned]:

@@ -65,7 +65,10 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
         OptionError: a list is malformed, a class is unknown, or an argument is out of range.
     """
     root = existing(root)
-    _check(classes, workers)
+    if classes not in VERSIONS:
+        raise OptionError(unknown("number of classes", classes, map(str, VERSIONS)))
+    if workers < 1:
+        raise OptionError(f"workers= must be 1 or more; given {workers}")
     labels = weight_labels(WEIGHTS) if classes == 400 else ()
     files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not files:
@@ -87,13 +90,6 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
     fewer = f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
     warnings = [] if len(labels) == classes else [fewer]
     return Collection(rows, labels, facts, [*warnings, *doubts(corrupt=list(bad.values()), **left)])
-
-
-def _check(classes: int, workers: int) -> None:
-    if classes not in VERSIONS:
-        raise OptionError(unknown("number of classes", classes, map(str, VERSIONS)))
-    if workers < 1:
-        raise OptionError(f"workers= must be 1 or more; given {workers}")
 
 
 def find_lists(root: Path) -> list[Path]:

@@ -18,16 +18,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vidcam.data.collection import (
-    DEEPEST,
     Assigned,
     Collection,
-    doubts,
     existing,
     find_videos,
     firsts,
     key,
+    matched,
     official,
-    overruled,
     read_lines,
 )
 from vidcam.data.manifest import Row
@@ -53,27 +51,21 @@ def collect(root: str | Path, *, split: int = 1) -> Collection:
     """
     root, split = existing(root), official(split)
     videos = next((root / name for name in ("UCF-101", "videos") if (root / name).is_dir()), root)
-    clips = find_videos(videos, depth=DEEPEST)
+    clips = find_videos(videos)
     if not clips:
         raise MediaError(f"there are no videos in {videos}")
     lists = next((folder for folder in (root / LISTS, root) if (folder / "classInd.txt").is_file()), None)
-    present, copied = firsts(clips, lambda clip: key(clip.name))
     lines = read_lists(lists, split) if lists else by_group((clip.name for clip in clips), split)
-    sides, relisted = firsts(lines, lambda line: key(line.name))
-    labels = read_classes(lists / "classInd.txt") if lists else sorted({line.label for line in sides.values()})
+    present, listed, absent, unlisted, odd = matched(videos, clips, lines)
+    labels = read_classes(lists / "classInd.txt") if lists else sorted({line.label for line in listed.values()})
     spelled = {label.casefold(): label for label in labels}
-    rows = [_row(clip, sides[name], spelled) for name, clip in present.items() if name in sides]
-    absent = sorted(f"{line.label}/{line.name}" for name, line in sides.items() if name not in present)
-    unlisted = sorted(f"{clip.parent.name}/{clip.name}" for name, clip in present.items() if name not in sides)
+    rows = [_row(clip, listed[name], spelled) for name, clip in present.items() if name in listed]
     counts = Counter(row.split for row in rows)
     facts = {"train": counts["train"], "test": counts["test"], "present": len(rows), "classes": labels}
-    warnings = (
-        [] if lists else [f"there is no {LISTS}/: the groups gNN decide, and classes are numbered in sorted order"]
-    )
-    warnings += doubts(absent=absent, unlisted=unlisted, relisted=relisted if lists else (), copied=copied)
-    warnings += overruled(videos, clips)
-    warnings += [f"no video is on the {side} side" for side in ("train", "test") if not counts[side]]
-    return Collection(rows, labels, facts | {"absent": absent, "left_out": unlisted}, warnings)
+    facts |= {"absent": absent, "left_out": unlisted}
+    guessed = f"there is no {LISTS}/: the groups gNN decide, and classes are numbered in sorted order"
+    empty = [f"no video is on the {side} side" for side in ("train", "test") if not counts[side]]
+    return Collection(rows, labels, facts, [*([] if lists else [guessed]), *odd, *empty])
 
 
 def read_lists(folder: Path, split: int) -> Iterator[Assigned]:
@@ -96,8 +88,8 @@ def read_classes(file: Path) -> list[str]:
 
 
 def by_group(names: Iterable[str], split: int) -> Iterator[Assigned]:
-    """Tell the class and the side of every video from its name."""
-    for match in filter(None, map(NAME.fullmatch, names)):
+    """Tell the class and the side of every video from its name; one that lies in several places comes once."""
+    for match in filter(None, map(NAME.fullmatch, firsts(names, key)[0].values())):
         tested = TESTED * (split - 1) < int(match["group"][1:]) <= TESTED * split
         yield Assigned(SPELLED.get(match["label"], match["label"]), match[0], "test" if tested else "train")
 

@@ -32,23 +32,14 @@ class DriveFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class SyntheticDrive:
-    """A drive and the truth about it.
+    """A drive and the truth about it."""
 
-    Attributes:
-        pixels: `(F, H, W, 3)` RGB.
-        depth: `(F, H, W)` metres along the optical axis, infinite in the sky.
-        classes: `(F, H, W)` indices into `CLASSES`.
-        intrinsics: `(3, 3)`; pixel (u, v) has its middle at whole numbers and looks along `inv(K) (u, v, 1)`.
-        poses: `(F, 4, 4)` camera to world, the first the identity: x right, y down, z forward, metres.
-        seconds: `(F,)` time of each frame.
-    """
-
-    pixels: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    classes: NDArray[np.uint8]
-    intrinsics: Floats
-    poses: Floats
-    seconds: Floats
+    pixels: NDArray[np.uint8]  # (F, H, W, 3) RGB
+    depth: NDArray[np.float32]  # (F, H, W) metres along the optical axis, infinite in the sky
+    classes: NDArray[np.uint8]  # (F, H, W) indices into `CLASSES`
+    intrinsics: Floats  # (3, 3); pixel (u, v) has its middle at whole numbers and looks along inv(K) (u, v, 1)
+    poses: Floats  # (F, 4, 4) camera to world, the first the identity: x right, y down, z forward, metres
+    seconds: Floats  # (F,) time of each frame
 
     def __len__(self) -> int:
         return len(self.pixels)

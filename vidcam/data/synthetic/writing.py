@@ -47,8 +47,9 @@ def read_truth(folder: str | Path, frame: int) -> tuple[NDArray[np.float32], NDA
     depth, mask = Path(folder) / "depth" / f"{frame:06d}.npy", Path(folder) / "masks" / f"{frame:06d}.png"
     try:
         meters = np.load(depth, allow_pickle=False)
-        classes = np.asarray(Image.open(mask).convert("L"))
-    except (OSError, ValueError, EOFError) as error:
+        with Image.open(mask) as picture:
+            classes = np.asarray(picture.convert("L"))
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise MediaError(f"cannot read the truth of frame {frame} in {folder}: {reason(error)}") from None
     if meters.shape != classes.shape or meters.dtype != np.float32 or classes.max() >= len(CLASSES):
         raise MediaError(f"{depth} and {mask} are not depth (float32) and classes (below {len(CLASSES)}) of one frame")
