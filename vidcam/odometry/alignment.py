@@ -71,14 +71,10 @@ def best_scale(points: Floats, onto: Floats) -> Floats:
 
 
 def umeyama(points: Floats, onto: Floats, *, scaled: bool = True) -> Similarity:
-    """Find the similarity with the least squared distances (Umeyama 1991, eqs. 40 to 42).
+    """(N, 3), (N, 3) -> the similarity with the least squared distances (Umeyama 1991, eqs. 40 to 42).
 
-    Points on a line leave the rotation about it open, and it is then any; points that are all the same get scale 1.
-
-    Args:
-        points: (N, 3).
-        onto: (N, 3).
-        scaled: whether the scale is free; else it is 1.
+    Points on a line leave the rotation about it open, and it is then any; points that are all the same, or not
+    `scaled`, get scale 1.
     """
     middle, target = points.mean(axis=0), onto.mean(axis=0)
     variance = ((points - middle) ** 2).sum(axis=1).mean()

@@ -1,6 +1,7 @@
 """Loading: samples to learn from and to validate with as Lightning takes them, from any place in the run on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,38 +11,33 @@ from vidcam.training.batches import Batches, share
 from vidcam.training.lightning import LightningDataModule
 
 
+@dataclass(eq=False)
 class TrainingData(LightningDataModule):
     """Random samples to learn from, and others to validate with if there are any.
 
     Its state is the next batch, so that a resumed run goes on with it.
-
-    Args:
-        train: a data set with `set_epoch` and a length.
-        validation: the same samples in each epoch.
-        batch: samples per step and device.
-        seed: of the order.
-        workers: processes that load ahead.
-        classes: of each training sample, to draw all classes equally often.
-        join: makes a batch of samples.
-        steps: the most in an epoch; None takes every sample once.
     """
 
-    def __init__(
-        self,
-        train: Any,
-        validation: Any | None,
-        *,
-        batch: int,
-        seed: int,
-        workers: int,
-        classes: Sequence[int] | None = None,
-        join: Callable[[list[Any]], Any] = default_collate,
-        steps: int | None = None,
-    ) -> None:
+    train: Any
+    """A data set with `set_epoch` and a length."""
+    validation: Any | None
+    """The same samples in each epoch."""
+    batch: int
+    """Samples per step and device."""
+    seed: int
+    """Of the order."""
+    workers: int
+    """Processes that load ahead."""
+    classes: Sequence[int] | None = None
+    """Of each training sample, to draw all classes equally often."""
+    join: Callable[[list[Any]], Any] = default_collate
+    """Makes a batch of samples."""
+    steps: int | None = None
+    """The most in an epoch; None takes every sample once."""
+    batches: Batches = field(init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.train, self.validation, self.batch, self.seed = train, validation, batch, seed
-        self.workers, self.classes, self.join, self.steps = workers, classes, join, steps
-        self.batches: Batches
 
     def setup(self, stage: str) -> None:
         """Begin with the first batch; Lightning restores another place afterwards."""

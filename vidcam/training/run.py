@@ -39,22 +39,11 @@ class TrainingRun:
         return {**self.settings.as_json(), **self.data}
 
     def fit(
-        self,
-        module: LightningModule,
-        data: TrainingData,
-        saving: Saving,
-        *,
-        callbacks: Sequence[Callback] = (),
-        **options: Any,
+        self, module: LightningModule, data: TrainingData, saving: Saving, *others: Callback, **options: Any
     ) -> Trainer:
         """Train, from the beginning or from where an earlier run was; what the machine cannot do touches no such run.
 
-        Args:
-            module: what learns.
-            data: what it learns from and is validated with.
-            saving: keeps its place and what is the best.
-            callbacks: others.
-            options: more of the Trainer's.
+        The options are the Trainer's.
 
         Raises:
             OptionError: the machine does not have what is asked for, or the folder holds a run that shall neither go on
@@ -63,7 +52,7 @@ class TrainingRun:
         """
         with leaving_none_empty(self.folder), quiet():
             options |= {"max_epochs": self.settings.epochs, "limit_val_batches": 0 if data.validation is None else None}
-            trainer = build_trainer(self.machine, self.place, callbacks=[saving, *callbacks], **options)
+            trainer = build_trainer(self.machine, self.place, callbacks=[saving, *others], **options)
             self._make_folder()
             last = self._resumed()
             trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)

@@ -19,12 +19,15 @@ class Saving(Callback, ABC):
 
     Args:
         folder: where they go.
-        settings: kept in `last.ckpt`, to see whether a run that is resumed is the same.
-        every: steps of the optimizer.
+        settings: of the run.
+        kept: goes into `last.ckpt`, to see whether a run that is resumed is the same.
+        facts: what else is kept with the best model.
     """
 
-    def __init__(self, folder: Path, *, settings: Mapping[str, Any], every: int) -> None:
-        self.folder, self.settings, self.every = folder, settings, every
+    def __init__(
+        self, folder: Path, *, settings: Any, kept: Mapping[str, Any], facts: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder, self.settings, self.kept, self.facts = folder, settings, kept, facts or {}
         self.best: dict[str, Any] = {}
         self._saved_step = 0
 
@@ -41,7 +44,7 @@ class Saving(Callback, ABC):
         """Write the model, which is the best so far."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "settings": json.dumps(self.settings)}
+        return {"best": self.best, "settings": json.dumps(self.kept)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
@@ -49,7 +52,7 @@ class Saving(Callback, ABC):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save in the middle of an epoch; its end has a hook of its own."""
         step = trainer.global_step
-        if step != self._saved_step and step % self.every == 0 and not trainer.is_last_batch:
+        if step != self._saved_step and step % self.settings.save_every == 0 and not trainer.is_last_batch:
             self._saved_step = step
             trainer.save_checkpoint(self.folder / LAST)
 
@@ -71,12 +74,7 @@ class Saving(Callback, ABC):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that a resumed run obeys as well.
-
-    Args:
-        monitor: "accuracy" or "loss" of the validation split.
-        epochs: without a better value.
-    """
+    """Early stopping, after `epochs` in vain, that a resumed run obeys as well."""
 
     def __init__(self, monitor: str, epochs: int) -> None:
         # checked after validation, so that the `last.ckpt` of the epoch's end holds the count

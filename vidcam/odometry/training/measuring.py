@@ -26,10 +26,7 @@ def measure(pose: Path, split: SplitDrives, *, device: torch.device) -> Iterator
     Longer snippets than the network's are cut from its trajectory. The mean motion is that of the frames to learn
     from; there is none where the very same frames are measured.
 
-    Args:
-        pose: a checkpoint that `write_networks` wrote.
-        split: of the drives.
-        device: where the network runs.
+    `pose` is a checkpoint that `write_networks` wrote.
     """
     known = [stretch for stretch in split.measured if stretch.drive.trajectory is not None]
     if known:

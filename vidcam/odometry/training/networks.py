@@ -24,10 +24,8 @@ BRANCH = ("upconv", "predict_mask")
 def starting_networks(settings: OdometrySettings) -> SfMLearner:
     """Build both networks, from checkpoints where there are any, and else from weights that the seed tells.
 
-    A branch of masks that is wanted and not in the checkpoint starts anew; one that is not wanted is left out.
-
-    Raises:
-        ModelError: a checkpoint does not fit, as one of another number of frames or of the other network.
+    A branch of masks that is wanted and not in the checkpoint starts anew; one that is not wanted is left out. A
+    ModelError says what does not fit, as the number of frames.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

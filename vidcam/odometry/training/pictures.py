@@ -18,17 +18,12 @@ COLORMAP = "magma"
 
 
 class Pictures(Callback):
-    """Show TensorBoard one snippet after each epoch.
-
-    Args:
-        sample: of a `SnippetDataset`, the same in each epoch.
-    """
+    """Show TensorBoard one snippet, a sample of a `SnippetDataset`, after each epoch."""
 
     def __init__(self, sample: Mapping[str, Any]) -> None:
         self.batch: dict[str, Tensor] = default_collate([{key: sample[key] for key in ("clip", "intrinsics")}])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw, where there is a TensorBoard."""
         assert isinstance(pl_module, Odometry)
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if boards and trainer.is_global_zero:

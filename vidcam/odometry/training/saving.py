@@ -1,7 +1,6 @@
 """Saving of a training of odometry: its place, and both networks when they are the best so far."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from vidcam.odometry.training.module import Odometry
@@ -18,16 +17,9 @@ class OdometrySaving(Saving):
     """Write `pose.safetensors` and `disp.safetensors` when the photometric loss of the validation is the lowest so far.
 
     Without validation the loss of the training tells.
-
-    Args:
-        folder: where they go.
-        settings: see `Saving`.
-        run: the settings as they are.
     """
 
-    def __init__(self, folder: Path, *, settings: Mapping[str, Any], run: OdometrySettings) -> None:
-        super().__init__(folder, settings=settings, every=run.save_every)
-        self.run = run
+    settings: OdometrySettings
 
     def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """Return the loss that tells how good the epoch's networks are."""
@@ -41,7 +33,7 @@ class OdometrySaving(Saving):
 
     def write(self, module: LightningModule) -> None:
         assert isinstance(module, Odometry)
-        write_networks(module.net, self.folder, self.run, best=self.best)
+        write_networks(module.net, self.folder, self.settings, best=self.best)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch before it is judged and saved."""

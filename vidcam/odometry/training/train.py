@@ -58,7 +58,7 @@ def train_odometry(
     split = split_drives(roots, settings)
     _check_snippets(module, split)
     run = TrainingRun(settings, machine, place, split.facts, origin="data", written=WRITTEN)
-    saving = OdometrySaving(run.folder, settings=run.kept, run=settings)
+    saving = OdometrySaving(run.folder, settings=settings, kept=run.kept)
     pictures = Pictures((split.validation or split.train)[0])
     samples = TrainingData(
         split.train,
@@ -68,7 +68,7 @@ def train_odometry(
         workers=machine.workers,
         steps=settings.epoch_size,
     )
-    trainer = run.fit(module, samples, saving, callbacks=[pictures])
+    trainer = run.fit(module, samples, saving, pictures)
     report = OdometryTraining(
         data=tuple(map(str, roots)),
         drives=tuple({"name": d.name, "frames": d.frames, "size": [d.height, d.width]} for d in split.drives),

@@ -34,11 +34,7 @@ def training_clips(manifest: Manifest, model: Model, settings: ClassifierSetting
 
 
 def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) -> ClipDataset:
-    """Make a split's clips as the model takes them.
-
-    Raises:
-        OptionError: the split has no rows, or a label that the model does not know.
-    """
+    """Make a split's clips as the model takes them; an OptionError names the row with a label it does not know."""
     rows = manifest.split(split)
     try:
         return ClipDataset(

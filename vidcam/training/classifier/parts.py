@@ -16,11 +16,7 @@ PLATEAU_PATIENCE = 3  # epochs without a better loss before the rate falls to a 
 
 
 def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
-    """Find the parts to freeze: names as in `net.named_modules()`, or "backbone" for all but the head.
-
-    Raises:
-        OptionError: there is no such part; the message names near matches.
-    """
+    """Find the parts to freeze: names as in `net.named_modules()`, or "backbone" for all but the head."""
     known = dict(net.named_modules())
     frozen: list[nn.Module] = []
     for name in freeze:
@@ -34,11 +30,7 @@ def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
 
 
 def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:
-    """Build AdamW with a group per part; frozen parameters are in none.
-
-    Raises:
-        OptionError: all parameters are frozen.
-    """
+    """Build AdamW with a group per part; frozen parameters are in none, and an OptionError says if all are frozen."""
     heads = head_names(net)
     rates = {BACKBONE: settings.backbone_learning_rate, "head": settings.head_learning_rate}
     groups: list[dict[str, Any]] = []
@@ -54,14 +46,7 @@ def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optim
 def schedule(
     chosen: torch.optim.Optimizer, settings: ClassifierSettings, *, steps: int, steps_per_epoch: float
 ) -> LambdaLR | ReduceLROnPlateau:
-    """Build what changes the learning rates: `LambdaLR` after each step, `ReduceLROnPlateau` after each validation.
-
-    Args:
-        chosen: the optimizer.
-        settings: of the run.
-        steps: of the optimizer in all epochs.
-        steps_per_epoch: of the optimizer.
-    """
+    """Build what changes the learning rates: `LambdaLR` after each of the `steps`, a plateau after each validation."""
     if settings.schedule == "plateau":
         return ReduceLROnPlateau(chosen, factor=0.1, patience=PLATEAU_PATIENCE)
     warm = settings.warmup_epochs * steps_per_epoch

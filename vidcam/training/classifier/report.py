@@ -80,14 +80,7 @@ class ClassifierReport(RunReport):
 
 
 def make_report(said: Predictions, rows: Sequence[Row], labels: Sequence[str], **facts: Any) -> ClassifierReport:
-    """Count.
-
-    Args:
-        said: of a split's clips.
-        rows: the split's.
-        labels: the classes.
-        facts: the other fields of `ClassifierReport`.
-    """
+    """Count what was said of a split's clips; `facts` are the other fields of the report."""
     videos = said.per_video
     best = (-videos.probabilities).argsort(axis=1, kind="stable")[:, 0]
     matrix = multiclass_confusion_matrix(torch.from_numpy(best), torch.from_numpy(videos.truth), len(labels))

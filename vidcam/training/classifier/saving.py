@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.training.classifier.module import Classifier
+from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.lightning import LightningModule, Trainer
 from vidcam.training.saving import Saving
 from vidcam.training.trainer import gathered
@@ -18,19 +18,10 @@ SKIPPED = "skipped.json"
 class ClassifierSaving(Saving):
     """Write `checkpoint.safetensors` when a classifier is the best; without a validation split the last one is.
 
-    Args:
-        folder: where it goes.
-        settings: see `Saving`; kept in the checkpoint too.
-        facts: what else is kept in the checkpoint.
-        every: steps of the optimizer.
-        monitor: "accuracy" (ties: the lower loss) or "loss" of the validation split.
+    The best has the highest accuracy on the validation split (ties: the lower loss), or the lowest loss.
     """
 
-    def __init__(
-        self, folder: Path, *, settings: Mapping[str, Any], facts: Mapping[str, Any], every: int, monitor: str
-    ) -> None:
-        super().__init__(folder, settings=settings, every=every)
-        self.facts, self.monitor = facts, monitor
+    settings: ClassifierSettings
 
     def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         """Return what the validation split says of the epoch's model."""
@@ -43,11 +34,11 @@ class ClassifierSaving(Saving):
     def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
         if "loss" not in judged:
             return (judged["epoch"],)
-        return (judged["accuracy"], -judged["loss"]) if self.monitor == "accuracy" else (-judged["loss"],)
+        return (judged["accuracy"], -judged["loss"]) if self.settings.monitor == "accuracy" else (-judged["loss"],)
 
     def write(self, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
-        facts = {**self.facts, "training": {**self.settings, "best": self.best}}
+        facts = {**self.facts, "training": {**self.kept, "best": self.best}}
         write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -128,19 +128,13 @@ def _fit(
 ) -> None:
     clips = training_clips(manifest, model, settings, workers=machine.workers)
     balance = class_weights(clips.train.classes, len(model.labels)) if settings.class_balance == "loss" else None
-    saving = ClassifierSaving(
-        run.folder,
-        settings=run.kept,
-        facts={"splits": manifest.digests},
-        every=settings.save_every,
-        monitor=settings.monitor,
-    )
+    saving = ClassifierSaving(run.folder, settings=settings, kept=run.kept, facts={"splits": manifest.digests})
     patience = [] if settings.early_stopping is None else [Patience(settings.monitor, settings.early_stopping)]
     run.fit(
         Classifier(model, settings, class_weights=balance),
         clips,
         saving,
-        callbacks=patience,
+        *patience,
         sync_batchnorm=machine.sync_batchnorm,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip_gradients,
