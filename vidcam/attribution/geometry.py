@@ -36,14 +36,6 @@ class Axis:
         """Give the nominal center of each slot (slots,)."""
         return self.center + self.stride * np.arange(slots, dtype=float)
 
-    def seen(self, slot: int, length: int) -> tuple[int, int]:
-        """Give the first and the last index, of an input of `length` samples, that `slot` can depend on."""
-        if math.isinf(self.extent):
-            return 0, length - 1
-        middle, reach = self.center + self.stride * slot, (self.extent - 1) / 2
-        first, last = math.ceil(middle - reach), math.floor(middle + reach)
-        return min(max(first, 0), length - 1), max(min(last, length - 1), 0)
-
 
 @dataclass(frozen=True)
 class Along:
@@ -51,16 +43,14 @@ class Along:
 
     slots: int
     length: int
-    axis: Callable[[], Axis] | None = None
+    axis: Callable[[], Axis]
     """Tells the layer's nominal geometry, measured when it is asked for."""
-    centroids: Callable[[], ArrayLike] | None = None
+    centroids: Callable[[], Floats] | None = None
     """Tells (slots,) the centroids of gradient energy, measured when they are asked for."""
 
 
 def centers(along: Along) -> tuple[Floats, Mode]:
     """Lay slots at the nominal centers of their receptive fields."""
-    if along.axis is None:
-        raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
     return along.axis().centers(along.slots), "linear"
 
 
@@ -73,11 +63,7 @@ def effective(along: Along) -> tuple[Floats, Mode]:
     """Lay slots at the measured centroids of their gradient energy, with the actual weights on an actual input."""
     if along.centroids is None:
         raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
-    centroids = np.asarray(along.centroids(), dtype=float)
-    if centroids.ndim == 1 and len(centroids) != along.slots:
-        given = f"{along.slots} slots, not {len(centroids)}"
-        raise OptionError(f"placement 'effective' needs one centroid for each of {given}")
-    return centroids, "linear"
+    return along.centroids(), "linear"
 
 
 def nearest(along: Along) -> tuple[Floats, Mode]:
@@ -106,32 +92,6 @@ def find_placement(name: str) -> Callable[[Along], tuple[Floats, Mode]]:
     return PLACEMENTS[name]
 
 
-def place(
-    placement: str, *, slots: int, length: int, axis: Axis | None = None, effective: ArrayLike | None = None
-) -> tuple[Floats, Mode]:
-    """Give each of `slots` its position in an input of `length` samples, and how to fill in between.
-
-    Args:
-        placement: a name of `PLACEMENTS`.
-        slots: of the layer.
-        length: samples of the input.
-        axis: the layer's nominal geometry, which "centers" needs.
-        effective: (slots,) measured centroids, which "effective" needs.
-
-    Returns:
-        Increasing positions (slots,) and the mode for `interpolation_matrix`.
-
-    Raises:
-        OptionError: no such placement, or what it needs is missing or does not fit.
-    """
-    lay = find_placement(placement)
-    if slots < 1 or length < 1:
-        raise OptionError(f"a placement needs at least one slot and one sample, not {slots} slots and {length} samples")
-    told = None if axis is None else lambda: axis
-    positions, mode = lay(Along(slots, length, told, None if effective is None else lambda: effective))
-    return _increasing(positions, f"the positions of placement {placement!r}"), mode
-
-
 def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode = "linear") -> NDArray[np.float32]:
     """Weigh slots at `positions` (n,) to give the values at `samples` (L,): a matrix (L, n) whose rows sum to 1.
 
@@ -141,7 +101,10 @@ def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode
     Raises:
         OptionError: the positions do not increase, or no such mode.
     """
-    places = _increasing(positions, "positions")
+    places = np.asarray(positions, dtype=float)
+    if places.ndim != 1 or not len(places) or not np.isfinite(places).all() or not (np.diff(places) > 0).all():
+        shown = np.array2string(places, precision=3, separator=", ", threshold=8).replace("\n", "")
+        raise OptionError(f"positions must be finite and strictly increasing along one axis, not {shown}")
     points = np.asarray(samples, dtype=float)
     points = np.arange(float(points)) if points.ndim == 0 else points
     if mode not in get_args(Mode):
@@ -152,11 +115,3 @@ def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode
     # Interpolating the unit vectors gives the weights; np.interp clamps beyond the ends.
     columns = [np.interp(points, places, unit) for unit in np.eye(len(places))]
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _increasing(values: ArrayLike, name: str) -> Floats:
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
-        shown = np.array2string(array, precision=3, separator=", ", threshold=8).replace("\n", "")
-        raise OptionError(f"{name} must be finite and strictly increasing along one axis, not {shown}")
-    return array

@@ -63,7 +63,7 @@ def cam(
     question = Question(net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid)
     heat = chosen.heat(question)
     if chosen.uses_gradient and question.is_blind:
-        raise LayerError(no_influence(net, x, layer, score, layout=layout, grid=grid))
+        raise LayerError(no_influence(question))
     return heat
 
 

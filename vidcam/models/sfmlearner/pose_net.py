@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.errors import ModelError, OptionError
-from vidcam.models.sfmlearner.blocks import check_pictures, convolution, crop, draw_weights
+from vidcam.models.sfmlearner.blocks import KERNELS, check_pictures, convolution, crop, draw_weights, encoded
 
 PLANES = (16, 32, 64, 128, 256, 256, 256)
-KERNELS = (7, 5, 3, 3, 3, 3, 3)
 MASKED = (16, 32, 64, 128, 256)
 """Planes of upconv1 to upconv5."""
 SCALE = 0.01
@@ -73,9 +72,7 @@ class PoseExpNet(nn.Module):
 
     def at_all_scales(self, target: Tensor, references: Tensor | Sequence[Tensor]) -> tuple[Masks | None, Tensor]:
         """Return the masks of all four scales, finest first, or None, and the poses; also outside training."""
-        maps = [self._joined(target, references)]
-        for k in range(1, 8):
-            maps.append(self.get_submodule(f"conv{k}")(maps[-1]))
+        maps = encoded(self, self._joined(target, references))
         pose = SCALE * self.pose_pred(maps[-1]).mean(dim=(2, 3)).unflatten(1, (self.references, 6))
         return (self._masks(maps) if self.explainability else None), pose
 

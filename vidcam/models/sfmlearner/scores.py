@@ -22,10 +22,6 @@ def motion_scores(references: int, *, rotation: str = "euler") -> dict[str, Scor
 
     "loss" is minus the loss; "tx" to "rz" are the components of the pose vector; "speed" is the distance between the
     two cameras, in the network's unit; "turn" is the change of heading in radians, positive to the right.
-
-    Args:
-        references: n, the frames beside the target.
-        rotation: how pose vectors are read, "euler" or "quat".
     """
     chosen = next_reference(references)
 
