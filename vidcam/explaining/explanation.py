@@ -1,6 +1,6 @@
 """Explanation: heat laid on the source's frames, and everything needed to draw, rank, check and repeat it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -258,8 +258,7 @@ class Explanation:
         Raises:
             MediaError: it is no such file.
         """
-        make: Callable[..., Explanation] = cls
-        return saved.read(path, make)
+        return saved.read(path, cls)
 
     def summary(self) -> dict[str, Any]:
         """The facts without the arrays, for `run.json` and for people."""

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,9 +113,9 @@ class Model:
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
         self.labels = tuple(self.labels)
-        if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
-            raise TargetError(f"the labels must differ; {twice!r} comes {self.labels.count(twice)} times")
+        for label, times in Counter(self.labels).items():
+            if times > 1:
+                raise TargetError(f"the labels must differ; {label!r} comes {times} times")
 
     def _check_inputs(self) -> None:
         if strange := [name for name in self.sees.values() if name not in self.inputs]:
@@ -178,9 +179,8 @@ class Model:
         if self.opener is not None and not isinstance(source, Source):
             kinds = inspect.signature(self.opener).parameters.items()
             known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
-        for name in chosen:
-            if name not in known:
-                raise OptionError(f"opening a source for {self.name}: {unknown('choice', name, known)}")
+        if strange := [name for name in chosen if name not in known]:
+            raise OptionError(f"opening a source for {self.name}: {unknown('choice', strange[0], known)}")
         if isinstance(source, Source):
             return source
         return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)

@@ -26,12 +26,7 @@ class PoseExpNet(nn.Module):
     """
 
     def __init__(self, references: int, explainability: bool = False) -> None:
-        """Build the network with random weights.
-
-        Args:
-            references: n, the frames beside the target.
-            explainability: whether to have the branch of masks, one per reference.
-        """
+        """Build the network with random weights, for n references; explainability adds the branch of their masks."""
         super().__init__()
         if references < 1:
             raise OptionError(f"a pose network needs one reference frame or more; given {references}")
@@ -90,7 +85,6 @@ class PoseExpNet(nn.Module):
         others = list(references.unbind(1)) if isinstance(references, Tensor) else list(references)
         if len(others) != self.references:
             raise ModelError(f"the pose network has {self.references} reference frames; given {len(others)}")
-        if any(other.shape != target.shape for other in others):
-            odd = next(tuple(other.shape) for other in others if other.shape != target.shape)
-            raise ModelError(f"references need the target's shape {tuple(target.shape)}; given {odd}")
+        if odd := [tuple(other.shape) for other in others if other.shape != target.shape]:
+            raise ModelError(f"references need the target's shape {tuple(target.shape)}; given {odd[0]}")
         return torch.cat([target, *others], dim=1)
