@@ -11,7 +11,7 @@ from torchvision.models import video
 from vidcam.attribution import features, formulas, smoothing
 from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.methods import METHODS, cam, find_method
-from vidcam.attribution.question import Question, read
+from vidcam.attribution.question import Question
 from vidcam.attribution.scores import class_score, component, minus, negative_loss
 from vidcam.attribution.smoothing import smooth_grad_cam_pp
 from vidcam.errors import LayerError, ModelError, OptionError, TargetError
@@ -292,7 +292,8 @@ def test_input_as_a_layer_and_a_given_layout() -> None:
     captured = capture(net, x, layers=[INPUT], scores=[class_score(1)])
     heat = cam(net, x, layer=INPUT, target=1, method="hires_cam")
     assert torch.equal(heat, (captured.gradients[0][INPUT] * x).sum(1).relu())
-    turned = read(captured, captured.activations[INPUT].transpose(1, 2), INPUT, x, layout="b t c h w")
+    asked = Question(net, x, INPUT, class_score(1), captured, layout="b t c h w")
+    turned = asked.read(captured.activations[INPUT].transpose(1, 2))
     assert torch.equal(turned, x)
 
 

@@ -15,7 +15,7 @@ from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.errors import MediaError, ModelError
 from vidcam.models.extra import Extra
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
+from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
 from vidcam.models.sfmlearner.rotation import pose_matrix
 from vidcam.odometry.baselines import snippets
 from vidcam.odometry.prediction import predict

@@ -2,7 +2,7 @@
 
 `A, G: (B, C, *S)` -> `(B, *S)`, where S has any number of axes. To add one, write the function, with the paper in
 brackets at the end of its first line, and put its name into the rows at the end. Sums over positions p run over all of
-S; `per_slot` lets them run over each slot alone.
+S; `pooled` lets them run over each slot alone.
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ def _mean(x: Tensor) -> Tensor:
     return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
-def _total(x: Tensor) -> Tensor:
+def total(x: Tensor) -> Tensor:
     """(B, C, *S) -> (B, C, *1): the sum over all positions."""
     return x.sum(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
-def _weigh(weights: Tensor, a: Tensor) -> Tensor:
+def weigh(weights: Tensor, a: Tensor) -> Tensor:
     """(B, C, *S) or (B, C, *1), (B, C, *S) -> (B, *S): the positive part of the weighted sum over channels."""
     return (weights * a).sum(1).relu()
 
@@ -42,7 +42,7 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
     Raises:
         OptionError: the layer is not followed by global average pooling and one linear layer.
     """
-    weights = _total(g)
+    weights = total(g)
     # an empty batch has no largest gradient
     if g.numel() and not torch.allclose(g, _mean(g).expand_as(g), rtol=1e-3, atol=1e-5 * float(g.abs().max())):
         raise OptionError(
@@ -54,12 +54,12 @@ def cam(a: Tensor, g: Tensor) -> Tensor:
 
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:
     """Weigh channels by their mean gradient: ReLU(sum_k mean_p(G_k) A_k) (Selvaraju et al. 2017; 1610.02391)."""
-    return _weigh(_mean(g), a)
+    return weigh(_mean(g), a)
 
 
 def counterfactual(a: Tensor, g: Tensor) -> Tensor:
     """Show what speaks against the score: Grad-CAM of minus the score (Selvaraju et al. 2017, section 7)."""
-    return _weigh(_mean(-g), a)
+    return weigh(_mean(-g), a)
 
 
 def grad_cam_pp(a: Tensor, g: Tensor) -> Tensor:
@@ -68,27 +68,27 @@ def grad_cam_pp(a: Tensor, g: Tensor) -> Tensor:
     w_k = sum_p alpha_k ReLU(G_k), alpha_k = G^2 / (2 G^2 + G^3 sum_q A_k(q)), for the score exp(y).
     """
     # G^2 is cancelled, because the square and cube of a small gradient are 0 in float32
-    return _weigh(_total(divide(g.relu(), 2 + g * _total(a))), a)
+    return weigh(total(divide(g.relu(), 2 + g * total(a))), a)
 
 
 def x_grad_cam(a: Tensor, g: Tensor) -> Tensor:
     """Weigh channels by their activation-normalized gradient: w_k = sum_p G_k A_k / sum_p A_k (Fu et al. 2020)."""
-    return _weigh(divide(_total(g * a), _total(a)), a)
+    return weigh(divide(total(g * a), total(a)), a)
 
 
 def layer_cam(a: Tensor, g: Tensor) -> Tensor:
     """Weigh each position by its own positive gradient: ReLU(sum_k ReLU(G_k) A_k) (Jiang et al. 2021)."""
-    return _weigh(g.relu(), a)
+    return weigh(g.relu(), a)
 
 
 def hires_cam(a: Tensor, g: Tensor) -> Tensor:
     """Weigh each position by its own gradient: ReLU(sum_k G_k A_k) (Draelos and Carin 2020; 2011.08891)."""
-    return _weigh(g, a)
+    return weigh(g, a)
 
 
 def sharpen_focus(a: Tensor, g: Tensor) -> Tensor:
     """Weigh channels by their mean positive gradient: ReLU(sum_k mean_p(ReLU(G_k)) A_k) (Wang et al. 2019)."""
-    return _weigh(_mean(g.relu()), a)
+    return weigh(_mean(g.relu()), a)
 
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -97,24 +97,20 @@ def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(safe, numerator / torch.where(safe, denominator, 1), 0)
 
 
-def per_slot(formula: Formula) -> Formula:
-    """Let a formula's sums over positions run over each slot's h and w alone, by folding time into the batch."""
-
-    def slots(a: Tensor, g: Tensor) -> Tensor:
-        batch, time = a.shape[0], a.shape[2]
-        heat = formula(a.transpose(1, 2).flatten(0, 1), g.transpose(1, 2).flatten(0, 1))
-        return heat.reshape(batch, time, *heat.shape[1:])
-
-    return slots
-
-
 def pooled(formula: Formula, pooling: str, axes: int) -> Formula:
     """Choose how sums run over a grid with so many axes: over each "slot", or over the whole "clip".
 
     They agree behind global average pooling and differ elsewhere. Grids without time have only one way.
     """
     check_pooling(pooling)
-    return per_slot(formula) if pooling == "slot" and axes == 3 else formula
+    if pooling == "clip" or axes != 3:
+        return formula
+
+    def per_slot(a: Tensor, g: Tensor) -> Tensor:
+        heat = formula(a.transpose(1, 2).flatten(0, 1), g.transpose(1, 2).flatten(0, 1))  # time is in the batch
+        return heat.reshape(a.shape[0], a.shape[2], *heat.shape[1:])
+
+    return per_slot
 
 
 def check_pooling(pooling: str) -> None:

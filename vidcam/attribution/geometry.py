@@ -36,14 +36,6 @@ class Axis:
         """Give the nominal center of each slot (slots,)."""
         return self.center + self.stride * np.arange(slots, dtype=float)
 
-    def seen(self, slot: int, length: int) -> tuple[int, int]:
-        """Give the first and the last index, of an input of `length` samples, that `slot` can depend on."""
-        if math.isinf(self.extent):
-            return 0, length - 1
-        middle, reach = self.center + self.stride * slot, (self.extent - 1) / 2
-        first, last = math.ceil(middle - reach), math.floor(middle + reach)
-        return min(max(first, 0), length - 1), max(min(last, length - 1), 0)
-
 
 @dataclass(frozen=True)
 class Along:
@@ -51,9 +43,9 @@ class Along:
 
     slots: int
     length: int
-    axis: Callable[[], Axis] | None = None
+    axis: Callable[[], Axis]
     """Tells the layer's nominal geometry, measured when it is asked for."""
-    centroids: Callable[[], ArrayLike] | None = None
+    centroids: Callable[[], Floats] | None = None
     """Tells (slots,) the centroids of gradient energy, measured when they are asked for."""
 
 
@@ -151,7 +143,10 @@ def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode
     Raises:
         OptionError: the positions do not increase, or no such mode.
     """
-    places = _increasing(positions, "positions")
+    places = np.asarray(positions, dtype=float)
+    if places.ndim != 1 or not len(places) or not np.isfinite(places).all() or not (np.diff(places) > 0).all():
+        shown = np.array2string(places, precision=3, separator=", ", threshold=8).replace("\n", "")
+        raise OptionError(f"positions must be finite and strictly increasing along one axis, not {shown}")
     points = np.asarray(samples, dtype=float)
     points = np.arange(float(points)) if points.ndim == 0 else points
     if mode not in get_args(Mode):
@@ -162,11 +157,3 @@ def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode
     # Interpolating the unit vectors gives the weights; np.interp clamps beyond the ends.
     columns = [np.interp(points, places, unit) for unit in np.eye(len(places))]
     return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _increasing(values: ArrayLike, name: str) -> Floats:
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
-        shown = np.array2string(array, precision=3, separator=", ", threshold=8).replace("\n", "")
-        raise OptionError(f"{name} must be finite and strictly increasing along one axis, not {shown}")
-    return array

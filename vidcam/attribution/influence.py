@@ -1,7 +1,7 @@
 """Which layers influence a score."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 from torch import nn
 
@@ -10,25 +10,17 @@ from vidcam.attribution.question import TokenGrid, read
 from vidcam.errors import LayerError
 
 
-def no_influence(
-    net: nn.Module,
-    x: Any,
-    layer: str,
-    score: Score,
-    *,
-    layout: str | None = None,
-    grid: TokenGrid | None = None,
-) -> str:
+def no_influence(question: Question) -> str:
     """Say that a layer's gradient is zero, and name the last layer whose gradient is not."""
+    net, x, layer = question.net, question.x, question.layer
     say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
-    if not capture(net, x, layers=[INPUT], scores=[score]).gradients[0][INPUT].any():
+    if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
         return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
     names = [name for name in _backwards(net) if name != layer]
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
     for name in sorted(names, key=lambda name: name.count(".") > deepest):
         try:
-            captured = capture(net, x, layers=[name], scores=[score])
-            g = read(captured, captured.gradients[0][name], name, x, layout=layout, grid=grid)
+            g = replace(question, layer=name).about(x).gradients
         except LayerError:
             continue  # not reached, or not readable as this grid
         if g.ndim > 2 and g.any():

@@ -55,22 +55,16 @@ def cam(
         OptionError: no such method or pooling.
         TargetError: no such class.
     """
-    chosen, score = find_method(method), _score(target)
+    chosen = find_method(method)
+    score = target if callable(target) else most_likely if target is None else class_score(target)
     formulas.check_pooling(pooling)
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)
     question = Question(net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid)
     heat = chosen.heat(question)
     if chosen.uses_gradient and question.is_blind:
-        raise LayerError(no_influence(net, x, layer, score, layout=layout, grid=grid))
+        raise LayerError(no_influence(question))
     return heat
-
-
-def _score(target: Any) -> Score:
-    """Return the score for what the user gave as a target."""
-    if callable(target):
-        return target  # type: ignore[no-any-return]
-    return most_likely if target is None else class_score(target)
 
 
 def most_likely(output: Any) -> Tensor:

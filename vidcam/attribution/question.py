@@ -54,16 +54,26 @@ class Question:
         return self.gradients.numel() > 0 and not bool(self.gradients.any())
 
     def read(self, tensor: Tensor) -> Tensor:
-        """Read a captured activation or gradient of the layer as (B, C, *S)."""
-        return read(self.captured, tensor, self.layer, self.x, layout=self.layout, grid=self.grid)
+        """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""
+        given, grid = first_tensor(self.x), self.grid
+        assert given is not None  # capture has refused inputs without a tensor
+        sizes: tuple[int, ...] | None = None
+        if tensor.ndim == 3:  # only tokens need to be told
+            sizes = self.captured.grids.get(self.layer) or (grid(tensor.shape[1]) if callable(grid) else grid)
+        layout = self.layout
+        if layout is None:
+            is_input = self.layer == INPUT
+            layout = input_layout(given) if is_input else infer_layout(tensor.shape, given, grid=sizes)
+        tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+        return read_grid(tensor, layout, batch=given.shape[0], grid=sizes)
 
     def against(self) -> "Question":
         """Ask for minus the score."""
         return replace(self, score=minus(self.score), turned=not self.turned)
 
-    def about(self, x: Any, *, gradients: bool = True) -> "Question":
-        """Ask the same about another input of the same shape: one forward, and a backward with `gradients`."""
-        captured = capture(self.net, x, layers=[self.layer], scores=[self.score], gradients=gradients)
+    def about(self, x: Any) -> "Question":
+        """Ask the same about another input of the same shape: one forward and one backward."""
+        captured = capture(self.net, x, layers=[self.layer], scores=[self.score])
         return replace(self, x=x, captured=captured, which=0, turned=False)
 
     def scores(self, x: Any) -> Tensor:
@@ -110,24 +120,3 @@ def method(run: Callable[[Question], Tensor], told: Callable[..., Any], **facts:
     line = (told.__doc__ or "").partition("\n")[0]
     about, _, paper = line.rpartition(" (")
     return Method(told.__name__, f"{about}.", paper.rstrip(".)"), run, **facts)
-
-
-def read(
-    captured: Captured,
-    tensor: Tensor,
-    layer: str,
-    x: Any,
-    *,
-    layout: str | None = None,
-    grid: TokenGrid | None = None,
-) -> Tensor:
-    """Read a captured activation or gradient as (B, C, *S), in float32 or finer."""
-    given = first_tensor(x)
-    assert given is not None  # capture has refused inputs without a tensor
-    sizes: tuple[int, ...] | None = None
-    if tensor.ndim == 3:  # only tokens need to be told
-        sizes = captured.grids.get(layer) or (grid(tensor.shape[1]) if callable(grid) else grid)
-    if layout is None:
-        layout = input_layout(given) if layer == INPUT else infer_layout(tensor.shape, given, grid=sizes)
-    tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-    return read_grid(tensor, layout, batch=given.shape[0], grid=sizes)

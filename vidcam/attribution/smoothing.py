@@ -23,13 +23,11 @@ def smooth_grad_cam_pp(question: Question, *, samples: int = SAMPLES, noise: flo
         noise: standard deviation as a share of each sample's range.
         seed: of the noise; the same seed gives the same heat.
     """
+    name = smooth_grad_cam_pp.__name__
     if not isinstance(question.x, Tensor):
-        given = type(question.x).__name__
-        raise OptionError(f"{smooth_grad_cam_pp.__name__} adds noise to one input tensor; given {given}")
+        raise OptionError(f"{name} adds noise to one input tensor; given {type(question.x).__name__}")
     if samples < 1 or noise < 0:
-        raise OptionError(
-            f"{smooth_grad_cam_pp.__name__} needs samples >= 1 and noise >= 0; given {samples} and {noise}"
-        )
+        raise OptionError(f"{name} needs samples >= 1 and noise >= 0; given {samples} and {noise}")
     generator, x, a = torch.Generator().manual_seed(seed), question.x.detach(), question.activations
     every = (*range(1, x.ndim),)
     spread = noise * (x.amax(dim=every, keepdim=True) - x.amin(dim=every, keepdim=True))
@@ -38,17 +36,14 @@ def smooth_grad_cam_pp(question: Question, *, samples: int = SAMPLES, noise: flo
         noisy = x + spread * torch.randn(x.shape[1:], generator=generator).to(x)
         g = question.about(noisy).gradients
         moments = [moment + g**power / samples for power, moment in enumerate(moments, 1)]
-    return pooled(lambda a, d: _smooth(a, *d.chunk(3, dim=1)), question.pooling, a.ndim - 2)(
-        a, torch.cat(moments, dim=1)
-    )
+    smooth = pooled(lambda a, d: _smooth(a, *d.chunk(3, dim=1)), question.pooling, a.ndim - 2)
+    return smooth(a, torch.cat(moments, dim=1))
 
 
 def _smooth(a: Tensor, d1: Tensor, d2: Tensor, d3: Tensor) -> Tensor:
     """Weigh the clean activations by the averaged derivatives, each (B, C, *S) -> (B, *S)."""
-    positions = tuple(range(2, a.ndim))
-    alpha = divide(d2, 2 * d2 + d3 * a.sum(positions, keepdim=True))
-    weights = (alpha * d1.relu()).sum(positions, keepdim=True)
-    return (weights * a).sum(1).relu()
+    alpha = divide(d2, 2 * d2 + d3 * total(a))
+    return weigh(total(alpha * d1.relu()), a)
 
 
 METHODS: tuple[Method, ...] = (method(smooth_grad_cam_pp, smooth_grad_cam_pp, forwards=SAMPLES),)

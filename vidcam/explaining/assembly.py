@@ -1,7 +1,8 @@
 """The explanation that is assembled from what the windows gave."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def assemble(
     starts = sorted(gathered.samples)
     spans = [gathered.samples[start] for start in starts]
     explanation = Explanation(
-        maps=np.stack([layer.blend(gathered.heat[key]) for key in keys]).astype(np.float32),
+        maps=np.stack([on_frames(gathered.heat[key]) for key in keys]).astype(np.float32),
         explained=tuple(map(columns.of, keys)),
         target=columns.of(shown),
         labels=columns.labels,
@@ -60,24 +61,11 @@ def assemble(
         height=info.height,
         rate=info.rate,
         windows=np.array([(seconds[own[0]], seconds[own[-1]] + 1 / stream.rate) for own in spans]),
-        extras=dict(_extras(plan.model, gathered, layer)) | dict(source.beside),
+        extras=dict(_extras(plan.model, gathered, on_frames, len(seconds))) | dict(source.beside),
         provenance=provenance(plan, stream),
         notes=tuple(notes(plan, stream, gathered, targets)),
     )
     return replace(explanation, notes=(*explanation.notes, *explanation.score_notes))
-
-
-@dataclass(frozen=True)
-class _OnFrames:
-    """Blends what windows tell on the source's frames."""
-
-    gathered: Gathered
-    seconds: Floats
-    nearest: bool
-
-    def blend(self, parts: Mapping[int, Floats]) -> Floats:
-        """(T, ...) per window -> (F, ...): what overlaps is averaged, and the ends take the nearest."""
-        return blend(parts, self.gathered.frames, self.seconds, nearest=self.nearest)
 
 
 @dataclass(frozen=True)
@@ -139,12 +127,14 @@ def _vanishing(numbers: Floats, *, never: bool) -> npt.NDArray[np.bool_]:
     return gone
 
 
-def _extras(model: Model, gathered: Gathered, layer: _OnFrames) -> Iterator[tuple[str, Floats]]:
+def _extras(
+    model: Model, gathered: Gathered, on_frames: Callable[[Mapping[int, Floats]], Floats], frames: int
+) -> Iterator[tuple[str, Floats]]:
     """Yield what the network tells beside its answer, a row per frame of the source."""
     for name, parts in gathered.extras.items():
         join = model.told[name].join
         if join is None:
-            rows = layer.blend(parts)
+            rows = on_frames(parts)
             yield name, rows if rows.ndim == 1 else rows.astype(next(iter(parts.values())).dtype)
-        elif len(joined := join(np.stack([parts[start] for start in sorted(parts)]))) == len(layer.seconds):
+        elif len(joined := join(np.stack([parts[start] for start in sorted(parts)]))) == frames:
             yield name, joined  # where the network's frames are not the source's, there is none

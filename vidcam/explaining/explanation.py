@@ -264,8 +264,7 @@ class Explanation:
         Raises:
             MediaError: it is no such file.
         """
-        make: Callable[..., Explanation] = cls
-        return saved.read(path, make)
+        return saved.read(path, cls)
 
     def summary(self) -> dict[str, Any]:
         """The facts without the arrays, for `run.json` and for people."""

@@ -187,21 +187,12 @@ def _beside(weights: Floats, values: Floats) -> Floats:
 
 
 def spreading(
-    rows: Floats,
-    columns: Floats,
-    *,
-    size: tuple[int, int],
-    region: tuple[float, float, float, float],
-    mode: Mode,
+    rows: Floats, columns: Floats, *, size: tuple[int, int], region: tuple[float, float, float, float], mode: Mode
 ) -> tuple[Floats, Floats]:
     """Return the matrices (H, h) and (w, W) with which `down @ heat @ across` is heat per source pixel.
 
-    Args:
-        rows: (h,) where the rows of cells lie in the source, in pixels.
-        columns: (w,) likewise.
-        size: (H, W) of the source.
-        region: left, top, right, bottom edge of what the network saw; zero outside.
-        mode: how heat fills the pixels between the cells.
+    Rows, columns, region and mode, the `spread`, are those of an `Explanation`; the size is (H, W) of its source.
+    Outside the region heat is zero.
     """
     left, top, right, bottom = region
     down = interpolation_matrix(rows, size[0], mode=mode)

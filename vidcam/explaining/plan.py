@@ -105,10 +105,9 @@ class Plan:
         if question.layer in self._probed:
             return
         self._probed.add(question.layer)
-        noise = noise_like(question.x)
-        if question.about(noise).is_blind:
-            ways: dict[str, Any] = {"layout": question.layout, "grid": question.grid}
-            raise LayerError(no_influence(self.model.net, noise, question.layer, question.score, **ways))
+        on_noise = question.about(noise_like(question.x))
+        if on_noise.is_blind:
+            raise LayerError(no_influence(on_noise))
 
     def _moments(self, question: Question) -> Floats:
         """(B, T): how much each frame adds to the score at the earlier layer, with mean 1 over the window."""

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.scores import class_score
-from vidcam.data.sampling import Window
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
@@ -22,7 +21,7 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
-from vidcam.explaining.windows import Fed, Stream
+from vidcam.explaining.windows import Stream
 from vidcam.media import open_video, replacing
 from vidcam.models.model import Model
 from vidcam.options import takes
@@ -186,12 +185,11 @@ def _notes(model: Model, context: str | None) -> tuple[str, ...]:
 def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
     """Give every window as a clip; the reading ends with the context."""
     with closing(iter(stream)) as groups:
-        yield (_clip(window, target) for group in groups for window in group)
-
-
-def _clip(window: Window[Fed], target: int) -> Clip:
-    frames = tuple(item.index for item in window.items)
-    return Clip(window.start, frames, tuple(item.pixels for item in window.items), target)
+        yield (
+            Clip(w.start, tuple(fed.index for fed in w.items), tuple(fed.pixels for fed in w.items), target)
+            for group in groups
+            for w in group
+        )
 
 
 def _score_frames(

@@ -32,11 +32,7 @@ def write(values: Mapping[str, Any], path: str | Path, *, force: bool = False) -
 
 
 def read(path: str | Path, make: Callable[..., Made]) -> Made:
-    """Read the fields of an explanation, and make one of them.
-
-    Raises:
-        MediaError: it is no such file.
-    """
+    """Read the fields of an explanation, and make one of them; a MediaError says that it is no such file."""
     try:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays: dict[str, Any] = {name: file[name] for name in file.files}

@@ -97,25 +97,11 @@ def leave_out(model: Model, clip: Clip, *, batch: int) -> Floats:
 
 
 def measure_kept(
-    model: Model,
-    clip: Clip,
-    rankings: Mapping[str, Floats],
-    *,
-    k: Sequence[int],
-    draws: int,
-    seed: int,
-    batch: int,
+    model: Model, clip: Clip, rankings: Mapping[str, Floats], *, k: Sequence[int], draws: int, seed: int, batch: int
 ) -> Kept:
-    """Show k frames of one window, by every ranking and at random.
+    """Show k frames of one window: by every ranking, scores (F,) of the source's frames, and drawn at random.
 
-    Args:
-        model: left as it was found.
-        clip: the window.
-        rankings: scores (F,) of the source's frames.
-        k: numbers of frames to show; a window with fewer shows all.
-        draws: how often frames are drawn at random.
-        seed: of the draws; every window has its own.
-        batch: clips per forward pass.
+    A window with fewer frames shows all. With the same seed every window has draws of its own.
     """
     generator, possible = np.random.default_rng([seed, clip.start]), sorted(set(clip.frames))
     first = {name: [clip.take(_first(possible, scores, n)) for n in k] for name, scores in rankings.items()}

@@ -31,15 +31,7 @@ class MapAgreement(NamedTuple):
 def map_agreement(
     first: Floats, second: Floats, *, name: str = "", resamples: int = 1000, seed: int = 0, block: int = 1
 ) -> MapAgreement:
-    """Correlate two maps (F, h, w) frame by frame.
-
-    Args:
-        first: values, as they are.
-        second: of the same shape.
-        name: of the second.
-        resamples: how often frames are drawn for the intervals.
-        seed: of the draws.
-        block: neighboring frames that are drawn together.
+    """Correlate two maps (F, h, w) frame by frame; `name` is the second's, and the other options are those of `draw`.
 
     Raises:
         OptionError: the shapes differ.
@@ -57,12 +49,7 @@ def map_agreement(
 
 
 def loss_agreements(
-    explanation: Explanation,
-    *,
-    loss: str = "loss",
-    resamples: int = 1000,
-    seed: int = 0,
-    block: int = 1,
+    explanation: Explanation, *, loss: str = "loss", resamples: int = 1000, seed: int = 0, block: int = 1
 ) -> tuple[MapAgreement, ...]:
     """Compare the loss's heat, as it is shown, with the size of every component's map.
 

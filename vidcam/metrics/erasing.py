@@ -31,7 +31,7 @@ def erase(frames: Tensor, masks: Tensor) -> Tensor:
     where all nine are, of its 5 x 5 cells, and so on until something is left. At least one cell must be left.
     """
     rows, columns = (edges(frames.shape[-2 + i], masks.shape[1 + i]) for i in (0, 1))
-    down, across = (_lengths(e).to(frames.device) for e in (rows, columns))
+    down, across = (torch.tensor(e, device=frames.device).diff() for e in (rows, columns))
     colors = _around(_sums(frames, rows, columns), torch.outer(down, across), masks.to(frames.device))
     spread = colors.repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1).to(frames.dtype)
     erased = masks.to(frames.device).repeat_interleave(down, dim=-2).repeat_interleave(across, dim=-1)
@@ -52,10 +52,6 @@ def erased(clip: Sequence[Any], masks: Tensor) -> list[Any]:
         [{name: part[mask, frame] for name, part in parts.items()} for frame in range(len(clip))]
         for mask in range(len(masks))
     ]
-
-
-def _lengths(edges: list[int]) -> Tensor:
-    return torch.tensor(edges).diff()
 
 
 def _sums(frames: Tensor, rows: list[int], columns: list[int]) -> Tensor:

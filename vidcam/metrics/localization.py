@@ -41,8 +41,7 @@ def hits(explanation: Explanation, boxes: npt.NDArray[np.floating], active: npt.
     down, across = explanation.spreading()
     heat = explanation.heat.clip(min=0)
     total = np.einsum("yh,fhw,wx->f", down, heat, across)
-    inside = np.zeros(frames)
-    area = np.zeros(frames)
+    inside, area = np.zeros(frames), np.zeros(frames)
     for f in np.flatnonzero(active):
         left, top, right, bottom = boxes[f]
         rows = _covered(top, bottom, explanation.height)

@@ -98,9 +98,7 @@ def heat_shares(
         heat: (F, H, W) per pixel, or an explanation, whose heat is spread over its source's pixels.
         classes: (F, H, W) the region of every pixel, an index into `names`; others, as 255, belong to none.
         names: of the regions.
-        resamples: how often frames are drawn for the intervals.
-        seed: of the draws.
-        block: neighboring frames that are drawn together.
+        resamples: like `seed` and `block` as in `draw`, for the intervals.
 
     Raises:
         OptionError: heat and classes are not of one shape, no names or one twice, or heat that is not finite.

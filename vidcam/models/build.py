@@ -14,12 +14,7 @@ from vidcam.models.model import Model
 from vidcam.models.recipe import Recipe
 from vidcam.models.sfmlearner import recipe as sfmlearner
 
-MODELS: dict[str, Recipe] = {
-    **torchvision_video.MODELS,
-    **cnn_rnn.MODELS,
-    **sfmlearner.MODELS,
-    **mini.MODELS,
-}
+MODELS: dict[str, Recipe] = {**torchvision_video.MODELS, **cnn_rnn.MODELS, **sfmlearner.MODELS, **mini.MODELS}
 """All models that have a name; one of your own is another entry."""
 
 

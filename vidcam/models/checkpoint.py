@@ -67,7 +67,7 @@ class Checkpoint:
             dict(description["options"])
             str(description["model"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
+            raise self._damaged(error) from None
         return dict(description)
 
     def restore(self, model: Model, *, but: Collection[str] = ()) -> None:
@@ -88,9 +88,14 @@ class Checkpoint:
             if "frame_rate" not in but:
                 model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
             if not {"size", "backbone_input"} & set(but):
-                model.preprocessing = _preprocessing(told["preprocessing"])
+                stored = told["preprocessing"].items()  # JSON has made lists of tuples
+                fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in stored}
+                model.preprocessing = Preprocessing(**fields)
         except (KeyError, TypeError, ValueError, VidcamError) as error:
-            raise ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})") from None
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> ModelError:
+        return ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})")
 
 
 def write_checkpoint(
@@ -181,12 +186,6 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     net.load_state_dict(given)
 
 
-def _preprocessing(stored: Mapping[str, Any]) -> Preprocessing:
-    """Read what JSON has made lists of."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    return Preprocessing(**fields)
-
-
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
@@ -194,7 +193,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    while isinstance(loaded, Mapping) and (key := next((k for k in NESTED if _is_mapping(loaded.get(k))), None)):
+    while isinstance(loaded, Mapping) and (
+        key := next((k for k in NESTED if isinstance(loaded.get(k), Mapping)), None)
+    ):
         loaded = loaded[key]
     if not isinstance(loaded, Mapping):
         return {}
@@ -210,10 +211,6 @@ def _why(error: Exception) -> str:
     if "TorchScript" in str(error):
         return "it is a TorchScript archive; save net.state_dict() instead"
     return "it is damaged, or neither a state dict nor safetensors"
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:

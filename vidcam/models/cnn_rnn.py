@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,7 +157,7 @@ def _model(net: CnnRnn, chosen: Chosen) -> Model:
         layout="(b t) c h w",
         preprocessing=_preprocessing(chosen),
         axes={**_AXES.get(chosen["backbone"], {})},
-        attention=_attention if net.attention is not None else None,
+        attention=attrgetter("attention") if net.attention is not None else None,
     )
 
 
@@ -175,10 +176,6 @@ def _preprocessing(chosen: Chosen) -> Preprocessing:
     elif (numbers := INPUTS[given]) is not None:
         how = replace(how, mean=numbers[:1] * 3, std=numbers[1:] * 3)
     return how
-
-
-def _attention(output: RecurrentOutput) -> Tensor:
-    return output.attention
 
 
 _RESNET18 = {

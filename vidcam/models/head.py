@@ -33,8 +33,7 @@ def renew_head(net: nn.Module, classes: int, *, head: str | None = None, seed: i
     Args:
         net: the network, which is changed.
         classes: K.
-        head: the layer's name, any module with a `weight` whose rows are the classes, and `reset_parameters`; None
-            takes `find_head`.
+        head: the layer's name, any module with `weight` and `reset_parameters`; None takes `find_head`.
         seed: of its random weights.
 
     Raises:

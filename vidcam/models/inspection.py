@@ -45,13 +45,13 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
         shapes = output_shapes(model.net, x, names)
     rows = []
     for done, (name, (shape, grid)) in enumerate(shapes.items(), 1):
-        rows.append(_describe(model, x, name, shape, grid))
+        if (row := _describe(model, x, name, shape, grid)) is not None:
+            rows.append(row)
         if progress is not None:
             progress(done, len(shapes))
-    readable = [row for row in rows if row is not None]
-    if not readable:
+    if not rows:
         raise ModelError(f"{model.name} has no layer that reads as a grid; say how they read: Model(..., layout=)")
-    return readable
+    return rows
 
 
 def _describe(model: Model, x: Any, name: str, shape: Any, grid: Any) -> dict[str, Any] | None:

@@ -11,11 +11,9 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
-        return (
-            _from_json(text)
-            if path.suffix.lower() == ".json"
-            else tuple(x.strip() for x in text.splitlines() if x.strip())
-        )
+        if path.suffix.lower() == ".json":
+            return _from_json(text)
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
     except ValueError as error:  # no UTF-8 or no JSON either
         raise ModelError(f"labels file {path} cannot be read: {error}") from None
 
@@ -35,7 +33,6 @@ def _from_json(text: str) -> tuple[str, ...]:
 
 def checked(labels: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the classes if there are some and all differ."""
-    if len(set(labels)) != len(labels) or not labels:
-        distinct = len(set(labels))
+    if (distinct := len(set(labels))) != len(labels) or not labels:
         raise ModelError(f"class names must differ and there must be some; given {len(labels)}, {distinct} distinct")
     return labels

@@ -31,11 +31,7 @@ class MiniNet(nn.Module):
 
     def __init__(self, classes: int = len(LABELS)) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            *_spatial(3, 16, stride=2, size=5),
-            *_temporal(16, 16),
-            nn.ReLU(),
-        )
+        self.stem = nn.Sequential(*_spatial(3, 16, stride=2, size=5), *_temporal(16, 16), nn.ReLU())
         self.layer1 = Block(16, 24, space=2)
         self.layer2 = Block(24, 48, time=2, space=2)
         self.layer3 = Block(48, 80, time=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,9 +115,9 @@ class Model:
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
         self.labels = tuple(self.labels)
-        if len(set(self.labels)) != len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
-            raise TargetError(f"the labels must differ; {twice!r} comes {self.labels.count(twice)} times")
+        for label, times in Counter(self.labels).items():
+            if times > 1:
+                raise TargetError(f"the labels must differ; {label!r} comes {times} times")
 
     def _check_inputs(self) -> None:
         if strange := [name for name in self.sees.values() if name not in self.inputs]:
@@ -197,11 +198,7 @@ class Model:
     def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.
 
-        Args:
-            clips: frames as `prepare` returns them.
-
-        Returns:
-            One tensor of `input_layout`, or such tensors by the names of the inputs: what `capture` takes.
+        That is one tensor of `input_layout`, or such tensors by the names of the inputs: what `capture` takes.
         """
         if not self.inputs:
             return self._joined(Input(), clips)
@@ -237,7 +234,7 @@ class Model:
     def clip_shape(self, x: Any) -> Any:
         """Return (C, T, H, W) of what the network is given; of several inputs, by name."""
         if isinstance(x, Mapping):
-            return {name: tuple(as_clips(part, self.input_layout).shape[1:]) for name, part in x.items()}
+            return {name: self.clip_shape(part) for name, part in x.items()}
         return tuple(as_clips(x, self.input_layout).shape[1:])
 
     def preprocessing_of(self, layer: str) -> Preprocessing:
@@ -246,15 +243,7 @@ class Model:
         return self.preprocessing if name is None else self.inputs[name].preprocessing
 
     def positions_of(self, layer: str, length: int) -> Floats:
-        """Tell where the frames that a layer's geometry is measured against lie among the window's.
-
-        Args:
-            layer: a name as in `net.named_modules()`, or "input".
-            length: T of `seen_by`.
-
-        Returns:
-            (length,) positions in 0 to `frames` - 1, increasing: simply 0, 1, ... for one tensor.
-        """
+        """Tell where the `length` frames of `seen_by` lie among the window's: simply at 0, 1, ... for one tensor."""
         name = self.input_of(layer)
         return (Input() if name is None else self.inputs[name]).positions(length, self.frames)
 
@@ -285,9 +274,7 @@ class Model:
     def channels_first(self, layer: str, x: Any = None) -> tuple[nn.Module, str]:
         """Return a network that takes the clips of `seen_by` alone, and the layer's name in it.
 
-        Args:
-            layer: a name as in `net.named_modules()`.
-            x: what the network is given; needed for several inputs, of which the others are held at these values.
+        The others of several inputs are held at their values in `x`.
         """
         name = self.input_of(layer)
         if name is None and self.input_layout == "b c t h w":
@@ -309,11 +296,8 @@ class Model:
         It is that in the clips of `seen_by`: of several inputs, one is looked at while the others are zeros.
 
         Args:
-            layer: a name as in `net.named_modules()`.
+            layer: like `layout`, `grid` and `axes` as in `measure_axes`.
             shape: (C, T, H, W) of the clips that the network is fed with; of several inputs, by name.
-            layout: einops pattern of the layer's output.
-            grid: (t, h, w) of a layer that returns tokens and not their grid.
-            axes: those wanted; "t" saves the seconds that height and width take.
         """
         present = grid_axes(layout).replace(" ", "")
         if layer in self.axes:

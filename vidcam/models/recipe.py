@@ -172,8 +172,7 @@ def _resized(model: Model, size: int | Sequence[int] | None) -> Model:
         name: replace(given, preprocessing=whole_frame(given.preprocessing, size))
         for name, given in model.inputs.items()
     }
-    first = next(iter(inputs.values())).preprocessing if inputs else whole_frame(model.preprocessing, size)
-    return replace(model, inputs=inputs, preprocessing=first)
+    return replace(model, inputs=inputs, preprocessing=whole_frame(model.preprocessing, size))
 
 
 def _warn(message: str) -> None:

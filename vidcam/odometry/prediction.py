@@ -16,7 +16,7 @@ from vidcam.errors import MediaError, ModelError
 from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner.motion import chosen_steps
+from vidcam.models.sfmlearner.opening import chosen_steps
 from vidcam.types import Floats, Progress
 
 BATCH = 8

@@ -11,6 +11,7 @@ from vidcam.attribution.capturing import capture
 from vidcam.attribution.formulas import cam
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.sfmlearner.disparity_net import DispNetS
+from vidcam.models.sfmlearner.losses import sfm_losses
 from vidcam.models.sfmlearner.network import Motion, SfMLearner, next_reference
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 from vidcam.models.sfmlearner.scores import motion_scores
@@ -188,7 +189,6 @@ def test_what_the_networks_refuse(disp: DispNetS) -> None:
         (lambda: SfMLearner(net, intrinsics=torch.eye(4)), r"must be a matrix \(3, 3\)"),
         (lambda: SfMLearner(net, intrinsics=torch.zeros(3, 3)), "positive focal lengths"),
         (lambda: SfMLearner(net, intrinsics=CAMERA * float("nan")), "positive focal lengths"),
-        (lambda: SfMLearner(net).losses(torch.zeros(1, 3, 3, 32, 32), CAMERA[None]), "needs a depth network"),
     ):
         with pytest.raises(OptionError, match=said) as caught:
             call()
@@ -223,7 +223,9 @@ def test_a_clip_s_loss_is_its_own(disp: DispNetS) -> None:
     clip = torch.rand(2, 3, 3, 64, 96) * 2 - 1
     with torch.no_grad():
         both, singles = net(clip), [net(clip[i : i + 1]) for i in range(2)]
-        training = net.losses(clip, CAMERA.expand(2, 3, 3))
+        (target, references), disparities = net.split(clip), disp.at_all_scales(clip[:, :, 1])
+        masks, pose = net.pose.at_all_scales(target, references)
+        training = sfm_losses(target, references, CAMERA.expand(2, 3, 3), disparities, pose, masks)
     assert both.loss.shape == (2,) and abs(float(both.loss[0] - both.loss[1])) > 1e-4
     assert both.mask.shape == (2, 2, 64, 96)
     for name in Motion._fields:
@@ -243,8 +245,6 @@ def test_the_identity_at_conv7(disp: DispNetS, name: str) -> None:
     assert a.shape == (2, 256, 1, 2)
     pose = found.output.pose.requires_grad_()
     if name == "loss":  # differentiate what follows the pose, by the networks' other outputs
-        from vidcam.models.sfmlearner.losses import sfm_losses
-
         target, references = net.split(clip)
         with torch.no_grad():
             disparities = disp.at_all_scales(target)

@@ -16,8 +16,8 @@ from vidcam.errors import OptionError
 from vidcam.models.build import load_model
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
-from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
 from vidcam.models.sfmlearner.network import Motion, SfMLearner
+from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
 
 SIZE = (64, 96)
 

@@ -1,10 +1,11 @@
 """Blocks of convolutions that both networks are made of."""
 
-import torch
 from torch import Tensor, nn
 
 from vidcam.errors import ModelError
 
+KERNELS = (7, 5, 3, 3, 3, 3, 3)
+"""Of conv1 to conv7."""
 SMALLEST = 8
 """The coarsest prediction has an eighth of the picture's height and width."""
 
@@ -41,6 +42,9 @@ def check_pictures(name: str, x: Tensor) -> None:
         raise ModelError(f"{name} takes pictures of at least {SMALLEST}x{SMALLEST} pixels; given {width}x{height}")
 
 
-def doubled(x: Tensor) -> Tensor:
-    """Double the height and width of (B, C, h, w), bilinearly."""
-    return torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+def encoded(net: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return what goes into an encoder, and what its blocks conv1 to conv7 make of it."""
+    maps = [x]
+    for k in range(1, len(KERNELS) + 1):
+        maps.append(net.get_submodule(f"conv{k}")(maps[-1]))
+    return maps

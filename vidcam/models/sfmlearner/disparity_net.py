@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from vidcam.models.sfmlearner.blocks import check_pictures, convolution, crop, doubled, draw_weights
+from vidcam.models.sfmlearner.blocks import KERNELS, check_pictures, convolution, crop, draw_weights, encoded
 
 PLANES = (32, 64, 128, 256, 512, 512, 512)
-KERNELS = (7, 5, 3, 3, 3, 3, 3)
 DECODED = (16, 32, 64, 128, 256, 512, 512)
 """Planes of upconv1 to upconv7, and of iconv1 to iconv7."""
 ALPHA, BETA = 10.0, 0.01
@@ -54,9 +54,7 @@ class DispNetS(nn.Module):
     def at_all_scales(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return disparities (B, 1, H, W), (B, 1, H/2, W/2), (B, 1, H/4, W/4), (B, 1, H/8, W/8), sizes rounded up."""
         check_pictures("the depth network", image)
-        maps = [image]
-        for k in range(1, 8):
-            maps.append(self.get_submodule(f"conv{k}")(maps[-1]))
+        maps = encoded(self, image)
         disparities: list[Tensor] = []
         x = maps.pop()
         for k in range(7, 0, -1):
@@ -71,6 +69,6 @@ class DispNetS(nn.Module):
         if k > 1:  # else the map is the picture itself, which only gives its size
             parts.append(skip)
         if disparities:
-            parts.append(crop(doubled(disparities[-1]), skip))
+            parts.append(crop(interpolate(disparities[-1], scale_factor=2, mode="bilinear"), skip))
         joined: Tensor = self.get_submodule(f"iconv{k}")(torch.cat(parts, dim=1))
         return joined

@@ -94,9 +94,7 @@ def photometric_loss(
     the port; the original in TensorFlow has no such rule.
 
     Args:
-        target: (B, 3, H, W).
-        references: (B, n, 3, H, W).
-        intrinsics: (B, 3, 3) in pixels of H x W; they are scaled with the pictures.
+        target: like `references` and `intrinsics`, which are scaled with the pictures, as in `sfm_losses`.
         depth: (B, h, w) at the scale.
         matrices: (B, n, 3, 4) from the target's camera to the references'.
         mask: (B, n, h, w), or None for ones.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.sfmlearner.disparity_net import DispNetS
-from vidcam.models.sfmlearner.losses import Losses, LossWeights, sfm_losses
+from vidcam.models.sfmlearner.losses import LossWeights, sfm_losses
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 from vidcam.models.sfmlearner.rotation import ROTATIONS
 
@@ -66,30 +66,11 @@ class SfMLearner(nn.Module):
         disparities = None if self.disp is None else self.disp.at_all_scales(target)
         loss = None
         if disparities is not None and self.intrinsics is not None:
-            cameras = self.intrinsics.expand(len(clip), 3, 3)
-            images = target, references, cameras
+            images = target, references, self.intrinsics.expand(len(clip), 3, 3)
             # or a map of the pose network's would mix in the branch of masks, which grows from its conv5
             weighed = masks if masks is None or self.training else [mask.detach() for mask in masks]
             loss = sfm_losses(*images, disparities, pose, weighed, weights=self.weights, rotation=self.rotation).total
-        return Motion(
-            pose=pose,
-            disparity=None if disparities is None else disparities[0],
-            mask=None if masks is None else masks[0],
-            loss=loss,
-        )
-
-    def losses(self, clip: Tensor, intrinsics: Tensor) -> Losses:
-        """Return the loss and its parts, for clips (B, 3, n + 1, H, W) whose cameras (B, 3, 3) may differ.
-
-        Raises:
-            OptionError: there is no depth network.
-        """
-        if self.disp is None:
-            raise OptionError("the loss needs a depth network; give disp=")
-        target, references = self.split(clip)
-        masks, pose = self.pose.at_all_scales(target, references)
-        disparities, images = self.disp.at_all_scales(target), (target, references, intrinsics)
-        return sfm_losses(*images, disparities, pose, masks, weights=self.weights, rotation=self.rotation)
+        return Motion(pose, None if disparities is None else disparities[0], None if masks is None else masks[0], loss)
 
     def split(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, n + 1, H, W) -> target (B, 3, H, W) and references (B, n, 3, H, W), in the order of time."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from vidcam.data.drives.trajectory import chained
 from vidcam.errors import OptionError
 from vidcam.models.extra import Extra
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner.motion import camera_poses, chosen_steps
 from vidcam.models.sfmlearner.network import Motion
+from vidcam.models.sfmlearner.rotation import pose_matrix
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats
 
@@ -35,9 +36,7 @@ def open_for_motion(
 
     Args:
         model: of SfMLearner.
-        source: what `open_drive` takes, or returns.
-        camera: as `open_drive` takes it.
-        intrinsics: as `open_drive` takes them.
+        source: what `open_drive` takes, as it takes `camera` and `intrinsics`; or what it returns.
 
     Raises:
         MediaError: the drive cannot be read.
@@ -59,21 +58,40 @@ def open_for_motion(
 
 
 def motion_extras(rotation: str) -> dict[str, Extra]:
-    """Return what the network tells beside its scores: "poses" (B, T, 4, 4) of a window's cameras, "depth" (B, h, w).
-
-    Args:
-        rotation: how pose vectors are read, "euler" or "quat".
-    """
+    """Return what it tells beside its scores: "poses" (B, T, 4, 4) of a window's cameras, and "depth" (B, h, w)."""
 
     def poses(motion: Motion) -> Tensor:
         return torch.from_numpy(camera_poses(motion.pose.detach().cpu().double().numpy(), rotation=rotation))
 
-    return {"poses": Extra(poses, join=_way), "depth": Extra(_depth)}
+    return {"poses": Extra(poses, join=lambda snippets: chained(chosen_steps(snippets)).poses), "depth": Extra(_depth)}
 
 
-def _way(snippets: Floats) -> Floats:
-    """(N, T, 4, 4) -> (F, 4, 4)"""
-    return chained(chosen_steps(snippets)).poses
+def camera_poses(vectors: Floats, *, rotation: str = "euler") -> Floats:
+    """(S, n, 6) target to references -> (S, n + 1, 4, 4) poses of all cameras in order, seen from the first frame.
+
+    A pose vector takes points from the target's camera to a reference's: its inverse is the reference's pose. The
+    target, frame (n + 1) // 2, is the identity between them.
+    """
+    count, references, _ = vectors.shape
+    given = np.tile(np.eye(4), (count, references, 1, 1))
+    given[:, :, :3] = pose_matrix(torch.from_numpy(vectors), rotation).numpy()
+    seen = np.insert(np.linalg.inv(given), (references + 1) // 2, np.eye(4), axis=1)
+    rebased: Floats = np.linalg.inv(seen[:, :1]) @ seen
+    return rebased
+
+
+def chosen_steps(snippets: Floats) -> Floats:
+    """(S, T, 4, 4) -> (S + T - 2, 4, 4) one step from each frame to the next, by the snippet with the frame as target.
+
+    The frames before the first target take the first snippet, those after the last target the last one.
+    """
+    count, length = snippets.shape[:2]
+    frame = np.arange(count + length - 2)
+    target = min(length // 2, length - 2)  # of two frames the second is the target: its step ends outside
+    snippet = np.clip(frame - target, 0, count - 1)
+    here, there = snippets[snippet, frame - snippet], snippets[snippet, frame - snippet + 1]
+    steps: Floats = np.linalg.inv(here) @ there
+    return steps
 
 
 def _depth(motion: Motion) -> Tensor | None:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.errors import ModelError, OptionError
-from vidcam.models.sfmlearner.blocks import check_pictures, convolution, crop, draw_weights
+from vidcam.models.sfmlearner.blocks import KERNELS, check_pictures, convolution, crop, draw_weights, encoded
 
 PLANES = (16, 32, 64, 128, 256, 256, 256)
-KERNELS = (7, 5, 3, 3, 3, 3, 3)
 MASKED = (16, 32, 64, 128, 256)
 """Planes of upconv1 to upconv5."""
 SCALE = 0.01
@@ -27,12 +26,7 @@ class PoseExpNet(nn.Module):
     """
 
     def __init__(self, references: int, explainability: bool = False) -> None:
-        """Build the network with random weights.
-
-        Args:
-            references: n, the frames beside the target.
-            explainability: whether to have the branch of masks, one per reference.
-        """
+        """Build the network with random weights, for n references; explainability adds the branch of their masks."""
         super().__init__()
         if references < 1:
             raise OptionError(f"a pose network needs one reference frame or more; given {references}")
@@ -73,9 +67,7 @@ class PoseExpNet(nn.Module):
 
     def at_all_scales(self, target: Tensor, references: Tensor | Sequence[Tensor]) -> tuple[Masks | None, Tensor]:
         """Return the masks of all four scales, finest first, or None, and the poses; also outside training."""
-        maps = [self._joined(target, references)]
-        for k in range(1, 8):
-            maps.append(self.get_submodule(f"conv{k}")(maps[-1]))
+        maps = encoded(self, self._joined(target, references))
         pose = SCALE * self.pose_pred(maps[-1]).mean(dim=(2, 3)).unflatten(1, (self.references, 6))
         return (self._masks(maps) if self.explainability else None), pose
 
@@ -93,7 +85,6 @@ class PoseExpNet(nn.Module):
         others = list(references.unbind(1)) if isinstance(references, Tensor) else list(references)
         if len(others) != self.references:
             raise ModelError(f"the pose network has {self.references} reference frames; given {len(others)}")
-        if any(other.shape != target.shape for other in others):
-            odd = next(tuple(other.shape) for other in others if other.shape != target.shape)
-            raise ModelError(f"references need the target's shape {tuple(target.shape)}; given {odd}")
+        if odd := [tuple(other.shape) for other in others if other.shape != target.shape]:
+            raise ModelError(f"references need the target's shape {tuple(target.shape)}; given {odd[0]}")
         return torch.cat([target, *others], dim=1)

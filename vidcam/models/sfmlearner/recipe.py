@@ -1,14 +1,17 @@
 """SfMLearner by name: its checkpoints, published or one's own, and how to feed it."""
 
 from collections.abc import Mapping
+from itertools import accumulate
+from math import inf
 
+from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Files, Recipe
+from vidcam.models.sfmlearner.blocks import KERNELS
 from vidcam.models.sfmlearner.disparity_net import DispNetS
-from vidcam.models.sfmlearner.layers import layer_axes
 from vidcam.models.sfmlearner.losses import LossWeights
 from vidcam.models.sfmlearner.network import SfMLearner
 from vidcam.models.sfmlearner.opening import motion_extras, open_for_motion
@@ -48,13 +51,38 @@ def _model(net: SfMLearner, chosen: Chosen) -> Model:
         layout="b c h w",
         frames=net.pose.references + 1,
         preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, antialias=True),
-        axes=layer_axes(net),
+        axes=_layer_axes(net),
         scores=motion_scores(net.pose.references, rotation=net.rotation),
         units=UNITS if net.rotation == "euler" else {},
         opener=open_for_motion,
         extras=motion_extras(net.rotation),
         notes=net.notes,
     )
+
+
+def _layer_axes(net: SfMLearner) -> dict[str, tuple[Axis, ...]]:
+    """Stride, center and extent of the blocks that emit maps, alike in height and width.
+
+    In the encoders kernels are odd and centered. In the decoders a cell stands for the pixels that it predicts, and
+    can see more than any usual picture.
+    """
+    axes: dict[str, tuple[Axis, ...]] = {}
+    for part, convolutions in (("pose", 1), ("disp", 2)):
+        blocks = [] if getattr(net, part) is None else dict(net.get_submodule(part).named_children())
+        extents = _extents(convolutions)
+        for block in blocks:
+            if not block[-1].isdecimal():  # pose_pred emits no map, but is averaged
+                continue
+            k, encodes = int(block[-1]), block.startswith("conv")
+            axis = Axis(2.0**k, 0, extents[k - 1]) if encodes else Axis(2.0 ** (k - 1), 0, inf)
+            axes[f"{part}.{block}"] = (axis, axis)
+    return axes
+
+
+def _extents(convolutions: int) -> list[float]:
+    """Return how many pixels a cell of conv1 to conv7 can see; a block has one convolution, or two."""
+    steps = [(kernel - 1) * (2**k + (convolutions - 1) * 2 ** (k + 1)) for k, kernel in enumerate(KERNELS)]
+    return [1.0 + seen for seen in accumulate(steps)]
 
 
 def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:

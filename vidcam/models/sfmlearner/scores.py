@@ -1,6 +1,7 @@
 """Scores of SfMLearner: the numbers of a motion that can be explained."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,22 +23,15 @@ def motion_scores(references: int, *, rotation: str = "euler") -> dict[str, Scor
 
     "loss" is minus the loss; "tx" to "rz" are the components of the pose vector; "speed" is the distance between the
     two cameras, in the network's unit; "turn" is the change of heading in radians, positive to the right.
-
-    Args:
-        references: n, the frames beside the target.
-        rotation: how pose vectors are read, "euler" or "quat".
     """
     chosen = next_reference(references)
 
     def of_pose(measure: Callable[[Tensor], Tensor]) -> Score:
         return lambda motion: measure(motion.pose[:, chosen])
 
-    def component(index: int) -> Score:
-        return of_pose(lambda pose: pose[:, index])
-
     return {
         "loss": minus_loss,
-        **{name: component(index) for index, name in enumerate(COMPONENTS)},
+        **{name: of_pose(partial(torch.select, dim=1, index=index)) for index, name in enumerate(COMPONENTS)},
         "speed": of_pose(speed),
         "turn": of_pose(lambda pose: turn(pose, rotation=rotation, backwards=references == 1)),
     }

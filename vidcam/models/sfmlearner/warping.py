@@ -48,12 +48,7 @@ def inverse_warp(
 
 def _pixels(depth: Tensor) -> Tensor:
     """Return x, y, 1 of every pixel, (3, H W), of the depth's kind."""
-    height, width = depth.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=depth.dtype, device=depth.device),
-        torch.arange(width, dtype=depth.dtype, device=depth.device),
-        indexing="ij",
-    )
+    y, x = torch.meshgrid(*(torch.arange(n).to(depth) for n in depth.shape[-2:]), indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)]).flatten(1)
 
 
