@@ -13,9 +13,9 @@ from peers import peers
 from timing import Call, look, rounds, spread
 from torch import Tensor
 from vidcam.attribution.cam import frame_contribution
-from vidcam.attribution.capturing import INPUT, Captured, capture
 
 import vidcam
+from vidcam.attribution.capturing import INPUT, Captured, capture
 from vidcam.attribution.layers import first_tensor
 from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question

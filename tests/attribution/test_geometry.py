@@ -19,7 +19,8 @@ LAYER4 = Axis(8, 0, 109)  # the time axis of r3d_18's last stage
 
 def place(placement: str, *, slots: int, length: int, effective: ArrayLike | None = None) -> tuple[Floats, Mode]:
     centroids = None if effective is None else lambda: np.array(effective)
-    return find_placement(placement)(Along(slots, length, lambda: LAYER4, centroids))
+    row = find_placement(placement)
+    return row.lay(Along(slots, length, lambda: LAYER4, centroids)), row.mode
 
 
 # T, slots, where each rule puts them

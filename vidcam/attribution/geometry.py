@@ -51,8 +51,6 @@ class Along:
 
 def centers(along: Along) -> Floats:
     """Lay slots at the nominal centers of their receptive fields."""
-    if along.axis is None:
-        raise OptionError("placement 'centers' needs the layer's axis; measure it or choose 'linear'")
     return along.axis().centers(along.slots)
 
 
@@ -65,11 +63,7 @@ def effective(along: Along) -> Floats:
     """Lay slots at the measured centroids of their gradient energy, with the actual weights on an actual input."""
     if along.centroids is None:
         raise OptionError("placement 'effective' needs measured centroids; measure them or choose 'linear'")
-    centroids = np.asarray(along.centroids(), dtype=float)
-    if centroids.ndim == 1 and len(centroids) != along.slots:
-        given = f"{along.slots} slots, not {len(centroids)}"
-        raise OptionError(f"placement 'effective' needs one centroid for each of {given}")
-    return centroids
+    return along.centroids()
 
 
 def nearest(along: Along) -> Floats:
@@ -106,32 +100,6 @@ def find_placement(name: str) -> Placement:
     if name not in PLACEMENTS:
         raise OptionError(unknown("placement", name, PLACEMENTS))
     return PLACEMENTS[name]
-
-
-def place(
-    placement: str, *, slots: int, length: int, axis: Axis | None = None, effective: ArrayLike | None = None
-) -> tuple[Floats, Mode]:
-    """Give each of `slots` its position in an input of `length` samples, and how to fill in between.
-
-    Args:
-        placement: a name of `PLACEMENTS`.
-        slots: of the layer.
-        length: samples of the input.
-        axis: the layer's nominal geometry, which "centers" needs.
-        effective: (slots,) measured centroids, which "effective" needs.
-
-    Returns:
-        Increasing positions (slots,) and the mode for `interpolation_matrix`.
-
-    Raises:
-        OptionError: no such placement, or what it needs is missing or does not fit.
-    """
-    row = find_placement(placement)
-    if slots < 1 or length < 1:
-        raise OptionError(f"a placement needs at least one slot and one sample, not {slots} slots and {length} samples")
-    told = None if axis is None else lambda: axis
-    positions = row.lay(Along(slots, length, told, None if effective is None else lambda: effective))
-    return _increasing(positions, f"the positions of placement {placement!r}"), row.mode
 
 
 def interpolation_matrix(positions: ArrayLike, samples: ArrayLike, *, mode: Mode = "linear") -> NDArray[np.float32]:

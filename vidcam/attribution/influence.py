@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from vidcam.attribution.capturing import INPUT, Score, capture
-from vidcam.attribution.question import TokenGrid, read
+from vidcam.attribution.capturing import INPUT, capture
+from vidcam.attribution.question import Question
 from vidcam.errors import LayerError
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vidcam.attribution.formulas import divide, pooled
+from vidcam.attribution.formulas import divide, pooled, total, weigh
 from vidcam.attribution.question import Method, Question, method
 from vidcam.errors import OptionError
 

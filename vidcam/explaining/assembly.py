@@ -36,8 +36,9 @@ def assemble(
     if targets.truth is not None:
         targets.truth.check_length(len(seconds))
     keys, columns = targets.keys, _Columns(targets, gathered)
-    layer = _OnFrames(gathered, seconds, nearest=plan.placing.time_mode == "nearest")
-    numbers = np.stack([layer.blend(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
+    nearest = plan.placing.time_mode == "nearest"
+    on_frames = partial(blend, frames=gathered.frames, seconds=seconds, nearest=nearest)
+    numbers = np.stack([on_frames(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
     starts = sorted(gathered.samples)
     spans = [gathered.samples[start] for start in starts]
     explanation = Explanation(
