@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from bench import Bench
 from numpy.typing import NDArray
-from vidcam.attribution.capture import Score
 
 import vidcam
+from vidcam.attribution.capturing import Score
 from vidcam.attribution.scores import class_score
 from vidcam.data.synthetic import motion_clip
 from vidcam.media import VideoWriter

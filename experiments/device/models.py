@@ -11,9 +11,9 @@ import torch
 from bench import Bench, Case, Line, attempt, free
 from material import Subject, motion, network, resnet, subject
 from torch import Tensor
-from vidcam.attribution.capture import capture
 
 import vidcam
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.receptive_field import measure_axes
 
 NETWORKS = (("mvit_v2_s", 8), ("swin3d_t", 4), ("cnn_lstm_attention", 8), ("sfmlearner", 8), ("s3d", 1))
