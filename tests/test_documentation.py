@@ -1,5 +1,6 @@
 """The documents hold: every code block of README and docs runs, and whatever they name is there."""
 
+import ast
 import re
 import shlex
 import shutil
@@ -188,6 +189,16 @@ def test_every_dotted_name_is_there() -> None:
     known = {name: resolves(name) for name in {name for name, _ in named}}
     assert len(known) > 100
     assert not sorted((name, path) for name, path in named if not known[name])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=lambda path: path.parent.name)
+def test_experiments_import_what_is_there(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "vidcam":
+            module = import_module(str(node.module))
+            assert not [
+                a.name for a in node.names if not hasattr(module, a.name) and not resolves(f"{node.module}.{a.name}")
+            ]
 
 
 def anchors(page: Path) -> set[str]:

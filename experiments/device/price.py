@@ -12,10 +12,10 @@ from material import Subject, resnet, subject
 from peers import peers
 from timing import Call, look, rounds, spread
 from torch import Tensor
-from vidcam.attribution.cam import frame_contribution
 
 import vidcam
 from vidcam.attribution.capturing import INPUT, Captured, capture
+from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.layers import first_tensor
 from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question

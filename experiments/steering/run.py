@@ -20,7 +20,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import Window
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.windows import Sample
+from vidcam.explaining.windows import Fed
 from vidcam.media import open_video, replacing
 from vidcam.metrics.changes import loss_rise, score_change
 from vidcam.metrics.correlation import loss_agreements
@@ -188,7 +188,7 @@ class Run:
     def erase(self, explanation: Explanation, every: int) -> DeletionReport:
         """Erase in the test part."""
         indices = range(*TEST.indices(len(self.frames)))
-        windows: Iterator[Window[Sample]] = (Window(i, (Sample(i, self.frames[i]),)) for i in indices)
+        windows: Iterator[Window[Fed]] = (Window(i, (Fed(i, self.frames[i]),)) for i in indices)
         measures = {"degrees": score_change(component(0)), "half_square_degrees_of_loss": loss_rise(self.degrees)}
         return deletion(self.model, windows, explanation, measures=measures, every=every, block=max(1, BLOCK // every))
 

@@ -78,7 +78,8 @@ def explained(cli: Cli, *arguments: object) -> dict[str, Any]:
 
 def test_explain_writes_everything_and_prints_the_facts(cli: Cli, movie: Path, here: Path) -> None:
     facts = explained(cli, movie)
-    assert list(facts) == ["video", "target", "probability", "frames", "size", "duration_seconds", "outputs"]
+    told = ["video", "target", "explained", "probability", "frames", "size", "duration_seconds", "outputs"]
+    assert list(facts) == told and facts["explained"] == [facts["target"]]
     assert facts["video"] == str(movie) and facts["target"] in ("left", "right", "up", "down")
     assert 0.25 <= facts["probability"] <= 1
     assert (facts["frames"], facts["size"], facts["duration_seconds"]) == (72, [96, 72], 2.4)

@@ -1,6 +1,7 @@
 """What an explanation tells besides its heat: what a reader must know, and how to repeat it."""
 
 import platform
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from math import isinf
@@ -89,7 +90,7 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         axis: {"stride": a.stride, "center": a.center, "extent": None if isinf(a.extent) else a.extent}
         for axis, a in plan.placing.axes.items()
     }
-    packages = ("vidcam", "torch", "torchvision", "av", "numpy")
+    versions = {"python": platform.python_version(), "vidcam": sys.modules["vidcam"].__version__}  # of what runs here
     return {
         "source": str(Path(info.path).resolve()),
         "source_digest": digest(info.path),
@@ -108,5 +109,5 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "hop_frames": stream.hop,
         "backend": info.backend,
         "device": str(model.device),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions | {name: version(name) for name in ("torch", "torchvision", "av", "numpy")},
     }

@@ -57,7 +57,7 @@ def test_intrinsics_may_be_chosen(motion: Model, street: Path) -> None:
     assert torch.equal(motion.open(opened).model.net.intrinsics, net.intrinsics)
     with pytest.raises(OptionError, match="the drive is open already"):
         motion.open(opened, intrinsics="60,60,48,32")
-    with pytest.raises(OptionError, match="unknown choice 'intrinsic'; did you mean 'intrinsics'"):
+    with pytest.raises(OptionError, match="intrinsic= is no choice of sfmlearner"):
         motion.open(street, intrinsic="60,60,48,32")
 
 
