@@ -7,7 +7,7 @@ from vidcam.errors import OptionError, unknown
 
 
 def weight_labels(weights: str) -> tuple[str, ...]:
-    """Return the classes of torchvision's weights, as "R3D_18_Weights.KINETICS400_V1", in order, or an OptionError."""
+    """Return the classes of torchvision's weights, as "R3D_18_Weights.KINETICS400_V1", or raise an OptionError."""
     from torchvision.models import get_weight
 
     try:
