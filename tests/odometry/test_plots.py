@@ -8,7 +8,8 @@ from PIL import Image
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import MediaError, OptionError
-from vidcam.odometry.plots import figure, round_step, trajectory_plot
+from vidcam.odometry.plots import figure, trajectory_plot
+from vidcam.rendering.drawing import round_step
 
 
 def corner() -> Trajectory:

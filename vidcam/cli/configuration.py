@@ -47,7 +47,8 @@ def _read(path: Path) -> dict[str, Any]:
         import tomllib  # here, since it takes a while
 
         loaded = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: _as_pairs(value) if isinstance(value, dict) else value for name, value in loaded.items()}
+        tables = {name: table for name, table in loaded.items() if isinstance(table, dict)}
+        return loaded | {name: [f"{k}={json.dumps(v)}" for k, v in table.items()] for name, table in tables.items()}
     options = json.loads(path.read_text(encoding="utf-8"))["options"]
     if not isinstance(options, dict):
         raise TypeError
@@ -57,7 +58,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _listed(value: Any) -> list[Any]:
     """Return the values of an option that may be repeated, of which a file may hold one alone, or none."""
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _as_pairs(values: dict[str, Any]) -> list[str]:
-    return [f"{name}={json.dumps(value)}" for name, value in values.items()]

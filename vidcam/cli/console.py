@@ -36,12 +36,9 @@ def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None
     if first is not None:
         facts = {name: facts[name] for name in first if facts.get(name) not in (None, "", (), [], {})}
     for key, value in facts.items():
-        lines = [_shown(item) for item in value] if key == "outputs" or _holds_tables(value) else []
+        tables = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+        lines = [_shown(item) for item in value] if key == "outputs" or tables else []
         typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
-
-
-def _holds_tables(value: object) -> bool:
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
 def _shown(value: object) -> str:

@@ -46,19 +46,14 @@ def similarity(predicted: Trajectory, true: Trajectory, kind: str = "7dof") -> S
     """
     if kind not in ALIGNMENTS:
         raise OptionError(unknown("alignment", kind, ALIGNMENTS))
-    check_lengths(predicted, true)
-    points, onto = predicted.rebased().positions, true.rebased().positions
-    if kind in ("none", "scale"):
-        return Similarity(np.eye(3), np.zeros(3), float(best_scale(points, onto)) if kind == "scale" else 1.0)
-    return umeyama(points, onto, scaled=kind == "7dof")
-
-
-def check_lengths(predicted: Trajectory, true: Trajectory) -> None:
-    """Raise an OptionError if the trajectories are not of the same number of frames."""
     if len(predicted) != len(true):
         raise OptionError(
             f"the predicted trajectory has {len(predicted)} poses and the true one {len(true)}; both need one per frame"
         )
+    points, onto = predicted.rebased().positions, true.rebased().positions
+    if kind in ("none", "scale"):
+        return Similarity(np.eye(3), np.zeros(3), float(best_scale(points, onto)) if kind == "scale" else 1.0)
+    return umeyama(points, onto, scaled=kind == "7dof")
 
 
 def best_scale(points: Floats, onto: Floats) -> Floats:

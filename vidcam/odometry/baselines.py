@@ -49,7 +49,8 @@ def baselines(true: Trajectory, *, length: int = 5, training: Sequence[Trajector
     count = len(snippets(true, length))
     made = {"constant_velocity": constant_velocity(true, length), "straight_line": _all(straight_line(length), count)}
     if training:
-        _check_apart(true, training)
+        if any(_is_part(true.steps, other.steps) for other in training):  # a mean that knows what it is compared with
+            raise OptionError("the evaluated trajectory is among the training ones; leave it out of the mean motion")
         made["mean_motion"] = _all(mean_motion(training, length), count)
     return made
 
@@ -111,12 +112,6 @@ def baseline_paths(true: Trajectory, *, training: Sequence[Trajectory] = ()) -> 
 
 def _all(snippet: Floats, count: int) -> Floats:
     return np.broadcast_to(snippet, (count, *snippet.shape))
-
-
-def _check_apart(true: Trajectory, training: Sequence[Trajectory]) -> None:
-    """Refuse a mean that knows what it is compared with."""
-    if any(_is_part(true.steps, other.steps) for other in training):
-        raise OptionError("the evaluated trajectory is among the training ones; leave it out of the mean motion")
 
 
 def _is_part(steps: Floats, others: Floats) -> bool:

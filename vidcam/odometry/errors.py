@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError
 from vidcam.media import replacing
-from vidcam.odometry.alignment import best_scale, check_lengths, similarity
+from vidcam.odometry.alignment import best_scale, similarity
 from vidcam.odometry.baselines import baselines, snippets
 from vidcam.types import Floats
 
@@ -125,10 +125,9 @@ def evaluate(
     Raises:
         OptionError: different lengths, fewer frames than a snippet, or snippets of another shape.
     """
-    check_lengths(predicted, true)
+    moved = similarity(predicted, true, alignment)
     truth = snippets(true, snippet)
     said = snippets(predicted, snippet) if predicted_snippets is None else predicted_snippets
-    moved = similarity(predicted, true, alignment)
     aligned, rebased = moved.apply(predicted.rebased()), true.rebased()
     rpe_m, rpe_deg = step_errors(aligned, rebased)
     drifted = drift(aligned, rebased)

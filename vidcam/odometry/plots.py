@@ -9,11 +9,19 @@ from matplotlib.figure import Figure
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError
-from vidcam.rendering.drawing import DAY, DAY_ATTENTION, DAY_IMPORTANCE, DAY_OTHERS, DAY_TARGET, number, save_figure
+from vidcam.rendering.drawing import (
+    DAY,
+    DAY_ATTENTION,
+    DAY_IMPORTANCE,
+    DAY_OTHERS,
+    DAY_TARGET,
+    number,
+    round_step,
+    save_figure,
+)
 
 DPI = 150
 MARKS = 10  # about so many marks of the driven distance
-STEPS = (1, 2, 5)
 STYLES: dict[str, dict[str, Any]] = {
     "true": {"color": DAY["ink"], "linewidth": 2.4, "zorder": 2},
     "predicted": {"color": DAY_TARGET, "linewidth": 1.6, "zorder": 4},
@@ -102,9 +110,3 @@ def _mark_distances(axes: Any, trajectory: Trajectory, unit: str) -> None:
             color=DAY["faint"],
             zorder=6,
         )
-
-
-def round_step(least: float) -> float:
-    """Return the first of 1, 2, 5, 10, 20 ... and their tenths that is not below `least`."""
-    power = 10.0 ** np.floor(np.log10(least))
-    return float(next(factor * power for factor in (*STEPS, 10) if factor * power >= least * (1 - 1e-9)))

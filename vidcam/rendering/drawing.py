@@ -1,6 +1,7 @@
 """One look for all pictures: colors, type that fits, and figures without global state."""
 
 from bisect import bisect_right
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,12 @@ def shorten(text: str, width: float, *, size: float, weight: str = "normal") -> 
 def number(value: float) -> str:
     """Write a number with three digits."""
     return f"{value:.3g}"
+
+
+def round_step(least: float) -> float:
+    """Return the first of 1, 2, 5, 10, 20 ... and their tenths that is not below `least`."""
+    power = 10.0 ** floor(log10(least))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
 def check_format(path: Path) -> str:

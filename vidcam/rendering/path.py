@@ -1,7 +1,7 @@
 """The course: where the camera went, seen from above, as a picture that grows from frame to frame."""
 
 from dataclasses import dataclass, field
-from math import ceil, floor, log10
+from math import ceil, floor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from vidcam.rendering.drawing import (
     figure_of_pixels,
     number,
     pixels_of,
+    round_step,
     shorten,
     text_width,
     write,
@@ -174,8 +175,7 @@ class GroundView:
     def step(self) -> float:
         """Distance between lines of the grid: 1, 2 or 5 times a power of ten."""
         wanted = min(self.right - self.left, self.bottom - self.top) / self.per_unit / GRID_LINES
-        power = 10.0 ** floor(log10(wanted))
-        return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted * (1 - 1e-9))
+        return round_step(wanted)
 
 
 def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePanel:

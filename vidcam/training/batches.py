@@ -1,6 +1,7 @@
 """Which samples a batch holds: a function of seed, epoch and the batch's place alone, on any number of processes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,37 +10,31 @@ from torch.utils.data import Sampler
 Indices = npt.NDArray[np.int64]
 
 
+@dataclass(eq=False)
 class Batches(Sampler[list[int]]):
     """Batches for training, from any place in any epoch on.
 
     Each global batch is cut into as many equal parts as there are processes, so that several processes see what one
     sees whose batch is larger; where it cannot be, a few of its samples come twice.
-
-    Args:
-        size: number of samples.
-        batch: samples per process.
-        seed: of the order.
-        classes: the class of each sample, to draw all classes equally often (with repetition); None draws each sample
-            once.
-        rank: this process.
-        world: number of processes.
-        most: batches of an epoch per process; None takes all samples.
     """
 
-    def __init__(
-        self,
-        size: int,
-        *,
-        batch: int,
-        seed: int,
-        classes: Sequence[int] | None = None,
-        rank: int = 0,
-        world: int = 1,
-        most: int | None = None,
-    ) -> None:
-        self.size, self.batch, self.seed = size, batch, seed
-        self.chances = None if classes is None else _balanced(classes)
-        self.rank, self.world, self.most = rank, world, most
+    size: int
+    """Number of samples."""
+    batch: int
+    """Samples per process."""
+    seed: int
+    """Of the order."""
+    classes: Sequence[int] | None = None
+    """Of each sample, to draw all classes equally often (with repetition); None draws each sample once."""
+    rank: int = 0
+    """This process."""
+    world: int = 1
+    """Number of processes."""
+    most: int | None = None
+    """Batches of an epoch per process; None takes all samples."""
+
+    def __post_init__(self) -> None:
+        self.chances = None if self.classes is None else _balanced(self.classes)
         self.epoch = self.start = 0
 
     def __len__(self) -> int:

@@ -32,7 +32,7 @@ class Saving(Callback, ABC):
         self._saved_step = 0
 
     @abstractmethod
-    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def judge(self, trainer: Trainer, module: Any) -> dict[str, Any]:
         """Say how good the epoch's model is, in values that JSON takes."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Saving(Callback, ABC):
         """Return what is higher for the better of two that were judged."""
 
     @abstractmethod
-    def write(self, module: LightningModule) -> None:
+    def write(self, module: Any) -> None:
         """Write the model, which is the best so far."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Saving(Callback, ABC):
             self._consider(trainer, pl_module)
         trainer.save_checkpoint(self.folder / LAST)
 
-    def _consider(self, trainer: Trainer, module: LightningModule) -> None:
+    def _consider(self, trainer: Trainer, module: Any) -> None:
         judged = self.judge(trainer, module)
         if not self.best or self.rank(judged) > self.rank(self.best):
             self.best = judged

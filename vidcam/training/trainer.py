@@ -39,13 +39,7 @@ class Telling(Callback):
 def build_trainer(
     machine: Machine, place: RunFolder | None = None, *, callbacks: Sequence[Callback] = (), **options: Any
 ) -> Trainer:
-    """Build a Trainer.
-
-    Args:
-        machine: where it runs.
-        place: where it logs; None logs nothing.
-        callbacks: of the Trainer, beside its bar.
-        options: the Trainer's own.
+    """Build a Trainer with callbacks beside its bar and options of its own; without a place it logs nothing.
 
     Raises:
         OptionError: a device, strategy or precision that this machine does not have, or more processes than processors.

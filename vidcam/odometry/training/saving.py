@@ -21,9 +21,8 @@ class OdometrySaving(Saving):
 
     settings: OdometrySettings
 
-    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def judge(self, trainer: Trainer, module: Odometry) -> dict[str, Any]:
         """Return the loss that tells how good the epoch's networks are."""
-        assert isinstance(module, Odometry)
         if trainer.enable_validation:
             return {"epoch": trainer.current_epoch, JUDGES[0]: module.validated["photometric"]}
         return {"epoch": trainer.current_epoch, JUDGES[1]: module.history[-1]["loss"]}
@@ -31,8 +30,7 @@ class OdometrySaving(Saving):
     def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
         return (-next(judged[name] for name in JUDGES if name in judged),)
 
-    def write(self, module: LightningModule) -> None:
-        assert isinstance(module, Odometry)
+    def write(self, module: Odometry) -> None:
         write_networks(module.net, self.folder, self.settings, best=self.best)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -23,9 +23,8 @@ class ClassifierSaving(Saving):
 
     settings: ClassifierSettings
 
-    def judge(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    def judge(self, trainer: Trainer, module: Classifier) -> dict[str, Any]:
         """Return what the validation split says of the epoch's model."""
-        assert isinstance(module, Classifier)
         if module.measured is None:
             return {"epoch": trainer.current_epoch}
         said = module.measured
@@ -36,8 +35,7 @@ class ClassifierSaving(Saving):
             return (judged["epoch"],)
         return (judged["accuracy"], -judged["loss"]) if self.settings.monitor == "accuracy" else (-judged["loss"],)
 
-    def write(self, module: LightningModule) -> None:
-        assert isinstance(module, Classifier)
+    def write(self, module: Classifier) -> None:
         facts = {**self.facts, "training": {**self.kept, "best": self.best}}
         write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
 

@@ -91,9 +91,7 @@ class ClassifierSettings(RunSettings, Samples, Start):
         for name in self.augment:
             if name not in known:
                 raise OptionError(unknown("augmentation", name, known))
-        ranges: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.augment.items()
-        }
+        ranges: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in self.augment.items()}
         return Augmentation(**ranges)
 
 
