@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vidcam.attribution import formulas
 from vidcam.attribution.capturing import INPUT, capture
 from vidcam.attribution.formulas import frame_contribution, pooled
-from vidcam.attribution.geometry import PLACEMENTS, Axis, interpolation_matrix, place
+from vidcam.attribution.geometry import PLACEMENTS, Along, Axis, interpolation_matrix
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
 from vidcam.data.preprocessing import View
 
@@ -40,8 +40,8 @@ class Geometry:
         """Place slots on axis 0 (time), 1 (down) or 2 (across) of the network's input."""
         if kind == "effective" and not self.usable(axis):
             kind = "linear"
-        effective = self.effective[axis] if self.effective else None
-        return place(kind, slots=slots, length=length, axis=self.axes[axis], effective=effective)
+        along = Along(slots, length, lambda: self.axes[axis], lambda: self.effective[axis])
+        return PLACEMENTS[kind].lay(along), PLACEMENTS[kind].mode
 
     def usable(self, axis: int) -> bool:
         """Whether effective centers are known and increase, as they must to be interpolated between."""

@@ -76,6 +76,13 @@ def test_methods_without_a_class_say_the_same_of_every_class(red_clip: Path) -> 
         assert one.provenance["when"] is None
 
 
+def test_an_earlier_layer_tells_when_for_a_method_without_gradients(red_clip: Path) -> None:
+    net = Colors()
+    alone, timed = (explain(colors(net), red_clip, method="fem", target="red", when=when) for when in (None, "input"))
+    assert timed.frame_scores[7:13].sum() > 0.8 * timed.frame_scores.sum() > 0
+    assert timed.provenance["when"] == "input" and alone.provenance["when"] is None
+
+
 def test_a_layer_that_tells_no_frame_from_another_is_said(red_clip: Path) -> None:
     found = explain(colors(frames=4), red_clip, target="red")
     assert any("tells no frame from another" in note for note in found.notes)  # windows of black frames

@@ -1,5 +1,6 @@
 """Several scores in the same forwards, and other networks than those of one tensor: each as if it were alone."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question, method
 from vidcam.attribution.scores import class_score, component, components
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import OptionError, TargetError
+from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
@@ -229,6 +230,38 @@ def test_a_method_that_only_looks_forward(movie: Path, monkeypatch: pytest.Monke
     assert not explanation.is_vanishing.any() and explanation.gradient is None
     assert not [note for note in explanation.notes if "gradient" in note or "flat" in note]
     assert explanation.provenance["when"] is None
+
+
+class Stacked(nn.Module):
+    """The layer sees the mean of the frames alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 9, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer(x.mean(2))
+        return torch.stack([x.mean((1, 2, 3, 4)), 0 * x.mean((1, 2, 3, 4))], 1)
+
+
+def test_a_map_with_frames_of_its_own_keeps_them_where_the_layer_has_none(
+    movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = method(quarters, quarters, uses_gradient=False, pools_by_slot=False, cells="input", forwards=32)
+    monkeypatch.setitem(METHODS, "quarters", row)
+    scores = components("light", "nothing")
+    model = Model(
+        Stacked(), layer="layer", layout="b c h w", frames=8, frame_rate=10, preprocessing=SIZE, scores=scores
+    )
+    explanation = explain(model, movie, target="light", method="quarters")
+    assert set(np.flatnonzero(explanation.heat[:, 1, 1])) == {12, 13, 14, 15}
+    assert not [note for note in explanation.notes if "flat" in note or "cells" in note or "stacks" in note]
+
+
+def test_what_is_told_per_frame_has_a_row_for_every_frame(movie: Path) -> None:
+    short = replace(two_streams(), extras={"beat": Extra(lambda output: output["beat"][:, 1:], per_frame=True)})
+    with pytest.raises(ModelError, match=r"beat tells of each of 8 frames.*\(B, T, ...\).*given shape \(\d+, 7\)"):
+        explain(short, movie, target="light")
 
 
 def test_values_of_a_component_by_hand(movie: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import component, minus
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.explaining.explanation import Explanation
@@ -21,6 +22,7 @@ from vidcam.metrics.changes import loss_rise, pose_changes, score_change, score_
 from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS
 from vidcam.metrics.erasing import erase, evenness, most, neighbors
+from vidcam.models.inputs import Input
 from vidcam.models.model import Model
 
 SIDE, CELLS = 32, 4  # pixels; cells of 8 pixels
@@ -353,5 +355,8 @@ def test_what_does_not_fit_is_refused() -> None:
         deletion(model(), given, heat).mean("speed", "hottest")
     with pytest.raises(OptionError, match="needs as many answers; given 1"):
         deletion(model(), given, heat, measures={"loss": loss_rise([1.0])})
+    views = {"color": Input(), "depth": Input(Preprocessing(resize=(8, 8)))}
+    with pytest.raises(OptionError, match="erased in all inputs alike"):
+        deletion(model(inputs=views), given, heat)
     with pytest.raises(ModelError, match="not finite"):
         deletion(model(), windows(pictures(1) * math.nan), heat)

@@ -3,13 +3,14 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from vidcam.errors import ModelError, TargetError
+from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.models import mini
 from vidcam.models.build import MODELS, load_model
 from vidcam.models.labels import read_labels
@@ -36,6 +37,21 @@ def test_random_weights(tag: str | None) -> None:
     with pytest.warns(UntrainedWarning, match="r3d_18 is untrained") as caught:
         assert load_model("r3d_18", weights=tag).weights == "none"
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden": "abc"}, "no network can be built with .*hidden='abc'"),
+        ({"size": "ab"}, "size needs a height and a width, or one number for both; given ab"),
+        ({"size": (0, 3)}, "size needs a height and a width"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::vidcam.models.recipe.UntrainedWarning")
+def test_options_that_no_network_can_have_are_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        load_model("cnn_lstm", weights=None, options=options)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_tag() -> None:

@@ -88,6 +88,12 @@ def test_batch_takes_every_so_manieth_frame_and_makes_what_is_made() -> None:
     assert first["rgb"].shape == (1, 8, 3, 8, 16) and first["flow"].shape == (1, 8, 1, 8, 16)
 
 
+def test_what_is_made_keeps_the_size() -> None:
+    halved = two_streams(inputs={"rgb": Input(), "flow": Input(make=lambda frames: frames[..., ::2, ::2])})
+    with pytest.raises(OptionError, match="keeps height and width, 8x16; it returned 4x8"):
+        given(halved)
+
+
 def test_positions_in_the_window() -> None:
     assert Input().positions(4, 4).tolist() == [0, 1, 2, 3]
     assert Input(every=3).positions(3, 8).tolist() == [0, 3, 6]

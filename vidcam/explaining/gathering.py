@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vidcam.errors import ModelError
 from vidcam.explaining.targets import Key
 from vidcam.explaining.windows import Group
 from vidcam.models.model import Model
@@ -60,6 +61,9 @@ class Gathered:
                 continue
             rows = rows.detach().cpu()
             rows = rows if rows.dtype == torch.float64 else rows.float()
+            if extra.per_frame and rows.shape[1:2] != (model.frames,):
+                given = f"shape {tuple(rows.shape)}"
+                raise ModelError(f"{name} tells of each of {model.frames} frames: (B, T, ...) is wanted; given {given}")
             for window, own in zip(group, rows.numpy(), strict=True):
                 slots = len(self.frames[window.start])
                 whole = own if extra.join is not None else np.repeat(own[None], slots, axis=0)

@@ -62,7 +62,7 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
             "stands alone"
         )
     assert placing.rows is not None and placing.columns is not None  # a window was explained
-    if (cells := len(placing.rows) * len(placing.columns)) <= FEW:
+    if plan.method.cells == "layer" and (cells := len(placing.rows) * len(placing.columns)) <= FEW:
         say = "one cell: its heat says nothing of where" if cells == 1 else f"{cells} cells: its heat is very coarse"
         yield f"layer {plan.layer!r} has {say}"
 

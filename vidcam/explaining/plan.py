@@ -43,8 +43,8 @@ class Plan:
 
     @property
     def has_time(self) -> bool:
-        """Whether the layer tells one time from another."""
-        return "t" in self.readings[self.layer].axes
+        """Whether the heat tells one time from another."""
+        return self.method.cells == "input" or "t" in self.readings[self.layer].axes
 
     @property
     def layers(self) -> list[str]:
@@ -57,7 +57,8 @@ class Plan:
 
     def capture(self, x: Any, scores: Sequence[Score]) -> Captured:
         """Run the network once, with a backward per score where the method needs it, and settle how its layers read."""
-        captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=self.method.uses_gradient)
+        gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
+        captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
         self.settle_readings(captured, x)
         return captured
 

@@ -22,7 +22,7 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.windows import Stream
-from vidcam.media import open_video, replacing
+from vidcam.media import replacing
 from vidcam.models.model import Model
 from vidcam.options import takes
 from vidcam.types import Floats, Progress
@@ -129,11 +129,12 @@ def rank(
     """
     _check(model, comparison)
     batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
-    with open_video(source, backend=choices.backend) as video:
+    opened = model.open(source)
+    with opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)
         context = _find_context(model, stream, comparison.by)
         asked = {**choices.arguments(), "batch": batch}
-        explanation = explain(model, source, target=target, progress=progress, **asked)
+        explanation = explain(model, opened, target=target, progress=progress, **asked)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
         scores, seen = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:

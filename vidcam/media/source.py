@@ -27,6 +27,9 @@ TEXT_FORMATS = frozenset({"tty", "concat", "ffmetadata", "hls", "dash"})  # a te
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open the container at `path`, and close it at the end; a MediaError if it is no readable file or container."""
     check_file(path)
+    # With logs on, a decoder's threads need the interpreter's lock to report damage, while freeing the decoder holds it
+    # and waits for them: a deadlock. Importing torchvision before 0.26 turns logs on.
+    av.logging.set_level(None)
     try:
         # `file:` and an absolute path: a name may begin with a dash or look like a protocol.
         container = av.open(f"file:{path.absolute()}", "r", **LENIENT)

@@ -115,7 +115,12 @@ class _Eraser:
     flat: int = 0
 
     def __post_init__(self) -> None:
-        view = self.model.preprocessing.view(self.explanation.height, self.explanation.width)
+        view, *others = {
+            given.preprocessing.view(self.explanation.height, self.explanation.width)
+            for given in self.model.inputs.values() or (self.model,)
+        }
+        if others:
+            raise OptionError(f"cells are erased in all inputs alike, and those of {self.model.name} see other pixels")
         self.shape = _cells(self.explanation, view.size) if self.cells is None else _checked(self.cells, view.size)
         size = self.shape[0] * self.shape[1]
         self.counts = tuple(min(max(1, round(p * size)), size - 1) for p in self.fractions)

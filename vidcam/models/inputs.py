@@ -23,16 +23,22 @@ class Input:
     every: int = 1
     """Take every so-manieth of the window's T frames, from the first on."""
     make: Callable[[Tensor], Tensor] | None = None
-    """(T', C, H, W) -> (T'', C', H', W'): what is computed from the preprocessed frames, as optical flow."""
+    """(T', C, H, W) -> (T'', C', H, W): what is computed from the preprocessed frames, as optical flow."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise OptionError(f"an input takes every first, second or later frame; given every={self.every}")
 
     def clip(self, frames: Sequence[Tensor]) -> Tensor:
-        """(C, H, W) of each of a window's T frames -> (T'', C', H', W')."""
+        """(C, H, W) of each of a window's T frames -> (T'', C', H, W); an OptionError if `make` changes the size."""
         taken = torch.stack([*frames[:: self.every]])
-        return taken if self.make is None else self.make(taken)
+        if self.make is None:
+            return taken
+        made = self.make(taken)
+        if made.shape[-2:] != taken.shape[-2:]:
+            now, was = ("x".join(str(side) for side in clip.shape[-2:]) for clip in (made, taken))
+            raise OptionError(f"an input's make keeps height and width, {was}; it returned {now}: resize before it")
+        return made
 
     def positions(self, length: int, frames: int) -> Floats:
         """Tell where the input's frames lie among the window's.

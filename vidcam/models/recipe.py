@@ -133,7 +133,11 @@ class Recipe:
             given = {option: value for option, value in given.items() if option in kinds}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(chosen.get("seed", 0))  # so that a run can be repeated
-            return self.network(**given)
+            try:
+                return self.network(**given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                shown = ", ".join(f"{option}={value!r}" for option, value in chosen.items())
+                raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
 
     def _published(self, name: str, tag: str, chosen: Chosen) -> tuple[nn.Module, str]:
         if self.published is None:
@@ -161,9 +165,9 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
     if size is None:
         return preprocessing
     sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2:
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
-    return replace(preprocessing, resize=(int(sides[0]), int(sides[1])), crop=None)
+    return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 
 
 def _resized(model: Model, size: int | Sequence[int] | None) -> Model:
