@@ -21,7 +21,7 @@ Held = dict[str, Any]
 def collect(folder: Path, printed: str) -> Held:
     """Return everything but paths that a run has left in its folder or printed, by name."""
     facts = json.loads(printed.splitlines()[-1])
-    found: Held = {"stdout": {name: value for name, value in facts.items() if name not in PATHS}}
+    found: Held = {f"printed {name}": value for name, value in facts.items() if name not in PATHS}
     if (path := folder / "held.npz").exists():
         found |= read_dump(path)
     if (path := folder / "ranking.json").exists():
