@@ -130,6 +130,7 @@ def rank(
     _check(model, comparison)
     batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
     opened = model.open(source)
+    model = opened.model  # with what belongs to this source
     with opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)
         context = _find_context(model, stream, comparison.by)
