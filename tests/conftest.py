@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +57,25 @@ def require_backend(tmp_path: Path) -> Callable[[str], None]:
             raise
 
     return require
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[Any, Any], None]:
+    """Compare nested states, as checkpoints hold them, bit by bit."""
+    import torch
+
+    def same(one: Any, other: Any) -> None:
+        if isinstance(one, dict):
+            assert one.keys() == other.keys()
+            for key in one:
+                same(one[key], other[key])
+        elif isinstance(one, list | tuple):
+            assert len(one) == len(other)
+            for a, b in zip(one, other, strict=True):
+                same(a, b)
+        elif isinstance(one, torch.Tensor):
+            assert torch.equal(one, other)
+        else:
+            assert one == other
+
+    return same

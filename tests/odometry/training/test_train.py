@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,21 +170,6 @@ def states(path: Path) -> dict[str, Any]:
     return {name: found[name] for name in ("state_dict", "optimizer_states", "history")}
 
 
-def assert_same(one: Any, other: Any) -> None:
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_same(a, b)
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    else:
-        assert one == other
-
-
 SCRIPT = """
 import json, sys
 import torch
@@ -220,7 +206,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("kill_at", [5, 12])
-def test_killed_in_an_epoch_and_resumed(driving: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
+def test_killed_in_an_epoch_and_resumed(
+    driving: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kill_at: int, assert_same: Callable[[Any, Any], None]
+) -> None:
     """Killed before anything of a step is saved; `last.ckpt` is of the middle of an epoch, or of the end of one."""
     run = driving | {"epochs": 2, "save_every": 4, "validation": "01"}
     whole = train_odometry(**run | {"output": run["output"] / "whole"})

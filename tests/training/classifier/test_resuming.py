@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +50,9 @@ def states(path: Path) -> dict[str, Any]:
     return {"weights": found["state_dict"], "optimizer": found["optimizer_states"], "rates": found["lr_schedulers"]}
 
 
-def assert_same(one: Any, other: Any) -> None:
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_same(a, b)
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    else:
-        assert one == other
-
-
-def test_killed_in_an_epoch_and_resumed(tmp_path: Path, recurrent: dict[str, Any]) -> None:
+def test_killed_in_an_epoch_and_resumed(
+    tmp_path: Path, recurrent: dict[str, Any], assert_same: Callable[[Any, Any], None]
+) -> None:
     """Three steps per epoch; last.ckpt is of step 4 when step 5 kills, in the second epoch."""
     run = recurrent | {"epochs": 3, "save_every": 2, "schedule": "plateau", "class_balance": "sampling"}
     train(**run | {"output": tmp_path / "whole"})
@@ -79,7 +67,9 @@ def test_killed_in_an_epoch_and_resumed(tmp_path: Path, recurrent: dict[str, Any
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_at", [1, 3, 4, 8])
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_killed_anywhere(tmp_path: Path, quick: dict[str, Any], kill_at: int, schedule: str) -> None:
+def test_killed_anywhere(
+    tmp_path: Path, quick: dict[str, Any], kill_at: int, schedule: str, assert_same: Callable[[Any, Any], None]
+) -> None:
     """Nine steps; killed before anything is saved, in epochs, and at their ends."""
     run = quick | {"epochs": 3, "save_every": 2, "schedule": schedule, "label_smoothing": 0.1}
     train(**run | {"output": tmp_path / "whole"})
