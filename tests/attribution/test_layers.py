@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.layers import (
-    clip_size,
     find_layer,
     first_tensor,
     grid_axes,
     infer_layout,
+    input_layout,
     map_tensors,
     named_parts,
     read_grid,
@@ -159,12 +159,22 @@ def test_tokens_with_a_grid() -> None:
             infer_layout(shape, x, grid=(8, 7, 7))
 
 
-def test_clip_size() -> None:
-    assert clip_size(torch.empty(2, 3, 16, 4, 5)) == clip_size(torch.empty(2, 16, 3, 4, 5)) == (16, 4, 5)
-    assert clip_size(torch.empty(2, 3, 3, 4, 5)) == (3, 4, 5)
-    assert clip_size(torch.empty(2, 3, 4, 5)) == (1, 4, 5)
+def test_input_layout() -> None:
+    """An input's axes are told from its shape; channels are 1 or 3."""
+    assert input_layout(torch.empty(2, 3, 16, 4, 5)) == input_layout(torch.empty(2, 3, 3, 4, 5)) == "b c t h w"
+    assert input_layout(torch.empty(2, 16, 3, 4, 5)) == "b t c h w"
+    assert input_layout(torch.empty(2, 3, 4, 5)) == "b c h w"
     with pytest.raises(LayerError, match="cannot tell frames"):
-        clip_size(torch.empty(2, 3, 4))
+        input_layout(torch.empty(2, 3, 4))
+
+
+def test_an_input_whose_layout_is_said_is_not_guessed() -> None:
+    """Flow of 2 channels, time first: its 8 frames look like channels, so that only what is said tells them."""
+    x = torch.empty(2, 8, 2, 16, 24, device="meta")
+    assert infer_layout((16, 5, 4, 6), x, given_as="b t c h w") == "(b t) c h w"
+    assert infer_layout((2, 8, 9, 4, 6), x, given_as="b t c h w") == "b t c h w"
+    with pytest.raises(LayerError, match="fits none"):
+        infer_layout((16, 5, 4, 6), x)
 
 
 def test_grid_axes() -> None:

@@ -248,8 +248,30 @@ def test_smooth_grad_cam_pp_refuses() -> None:
     for options in ({"samples": 0}, {"noise": -1.0}):
         with pytest.raises(OptionError, match="needs samples >= 1"):
             smooth_grad_cam_pp(ask(net, x, class_score(0)), **options)
-    with pytest.raises(OptionError, match="one input tensor; given tuple"):
-        cam(net, (x,), layer="deep", target=0, method=SMOOTH)
+
+
+def test_smooth_grad_cam_pp_gives_each_of_several_inputs_noise_of_its_own() -> None:
+    """An input of zeros has no range and gets none; whole numbers and the caller's tensors stay as they are."""
+    net, given, seen = Video(), {"x": torch.randn(2, 3, 4, 8, 8)}, []
+    alone = cam(net, given["x"], layer="deep", target=1, method=SMOOTH)
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deep, self.net = net.deep, net
+
+        def forward(self, x: Tensor, other: Tensor, which: Tensor) -> Tensor:
+            seen.append((x, other, which))
+            return self.net(x) + 0 * other.sum()
+
+    zeros, which = torch.zeros(2, 1, 4), torch.arange(2)
+    together = cam(Two(), {**given, "other": zeros, "which": which}, layer="deep", target=1, method=SMOOTH)
+    assert len(seen) == 5 and all(torch.equal(w, which) and not o.any() for _, o, w in seen)
+    assert len({float(x.sum()) for x, _, _ in seen}) == 5
+    torch.testing.assert_close(together[0], alone[0], rtol=0.5, atol=0.5 * float(alone.max()))  # other dice
+    cam(Two(), (given["x"], zeros + 1, which), layer="deep", target=1, method=SMOOTH)
+    noisy = [tuple(map(float, (x.std(), o.std()))) for x, o, _ in seen[5:]]
+    assert all(o == 0 for _, o in noisy)
 
 
 @pytest.mark.parametrize("method", METHODS)

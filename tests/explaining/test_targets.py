@@ -258,6 +258,70 @@ def test_a_map_with_frames_of_its_own_keeps_them_where_the_layer_has_none(
     assert not [note for note in explanation.notes if "flat" in note or "cells" in note or "stacks" in note]
 
 
+def test_only_what_is_asked_for_is_explained_where_every_score_costs_forwards(
+    movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "halves", method(halves, halves, uses_gradient=False, cells="input", forwards=2))
+    model = small(labels=(), scores=components(*LABELS))
+    model.net.forwards = 0
+    one = explain(model, movie, target="down", method="halves", batch=8)
+    alone, model.net.forwards = model.net.forwards, 0
+    two = explain(model, movie, target=["left", "down"], method="halves", batch=8)
+    assert one.labels == ("down",) and two.labels == ("left", "down") and two.target_name == "left"
+    assert model.net.forwards == alone + 4  # two halves, of the score and of minus the score
+    equal(two.of("down"), one)
+    assert explain(model, movie, method="halves").labels == ("up",)
+    with pytest.raises(TargetError, match=r"'up'.*down"):
+        one.of("up")
+    every = explain(model, movie, target="down")  # by the gradient all cost the same forward
+    assert every.labels == LABELS
+    np.testing.assert_allclose(every.values, one.values, rtol=1e-6)
+
+
+def halves(question: Question) -> Tensor:
+    """Show how far the score falls without the upper and the lower half (no paper)."""
+    x = question.x
+    falls = [question.captured.scores[question.which] - question.scores(x.roll(8 * half, 3)) for half in (1, 2)]
+    return torch.stack(falls, 1).reshape(len(x), 1, 2, 1).abs()
+
+
+def test_an_input_whose_layout_is_said_is_read_so(movie: Path) -> None:
+    """Two channels with time first: 8 frames of 2 look like 2 of 8, and only what the model says tells them."""
+
+    class TimeFirst(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.far = nn.Sequential(nn.Conv2d(2, 9, 4, 4), nn.ReLU())
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen = self.far(x.flatten(0, 1)).unflatten(0, (len(x), 8))
+            return self.head(seen.mean((1, 3, 4)))
+
+    torch.manual_seed(0)
+    two = {"x": Input(SIZE, make=lambda frames: frames[:, :2])}
+    model = Model(TimeFirst(), "far", frames=8, frame_rate=10, inputs=two, input_layout="b t c h w", labels=LABELS)
+    assert explain(model, movie, target="up", batch=2).heat.shape == (FRAMES, 8, 12)
+
+
+def test_a_layer_of_which_nobody_said_what_it_looks_at(movie: Path) -> None:
+    say = "layer 'color' is taken to look at input 'color', the first one; sees= says otherwise"
+    assert say in explain(two_streams(), movie, target="light").notes
+    told = replace(two_streams(), sees={"slow": "slow", "color": "color"})
+    assert not [note for note in explain(told, movie, target="light").notes if "sees=" in note]
+    assert not [note for note in explain(two_streams(), movie, target="bright", layer="slow").notes if "sees=" in note]
+
+
+def test_what_another_model_opened_is_refused(movie: Path) -> None:
+    model, other = small(), small(name="other")
+    equal(explain(model, model.open(movie), target="up"), explain(model, movie, target="up"))
+    assert other.open(other.open(movie)).model is other
+    for ask in (explain, rank):
+        with pytest.raises(OptionError, match="opened by another model, other"):
+            ask(model, other.open(movie))
+    with pytest.raises(OptionError, match="another model"):
+        explain(replace(model, layer="far.0"), model.open(movie))
+
+
 def test_what_is_told_per_frame_has_a_row_for_every_frame(movie: Path) -> None:
     short = replace(two_streams(), extras={"beat": Extra(lambda output: output["beat"][:, 1:], per_frame=True)})
     with pytest.raises(ModelError, match=r"beat tells of each of 8 frames.*\(B, T, ...\).*given shape \(\d+, 7\)"):

@@ -158,47 +158,51 @@ def input_layout(x: Tensor) -> str:
     return "b t c h w" if x.shape[2] in (1, 3) and x.shape[1] not in (1, 3) else "b c t h w"
 
 
-def clip_size(x: Tensor) -> tuple[int, int, int]:
-    """Return T, H, W of a network's input: (B, C, T, H, W), (B, T, C, H, W) or an image (B, C, H, W)."""
-    size = dict(zip(input_layout(x).split(), x.shape, strict=True))
-    return int(size.get("t", 1)), int(size["h"]), int(size["w"])
-
-
-def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None) -> str:
+def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: str | None = None) -> str:
     """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
     A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
     number where the input is square, else to within two cells. Time before channels is thought of only where the
     input has it so. Time folded into the batch is taken to be sample by sample, which no shape can tell.
 
+    Args:
+        shape: of the layer's output.
+        x: the network's input.
+        grid: (t, h, w) of a layer that returns tokens.
+        given_as: the input's own layout, as "b t c h w"; None tells it as `input_layout` does.
+
     Raises:
         LayerError: no layout fits, or several do.
     """
-    given = first_tensor(x)
-    fitting = [] if given is None else [layout for layout in LAYOUTS if _fits(layout, shape, given, grid)]
+    given, fitting = first_tensor(x), []
+    if given is not None:
+        own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
+        sizes = dict(zip(own.split(), given.shape, strict=False))
+        fitting = [layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid)]
     if len(fitting) == 1:
         return fitting[0]
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"fits none of {', '.join(LAYOUTS)}"
     raise LayerError(f"the layer's output of shape {tuple(shape)} {say}; give layout= (tokens need grid=(t, h, w) too)")
 
 
-def _fits(layout: str, shape: Shape, x: Tensor, grid: Shape | None) -> bool:
+def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None) -> bool:
+    """Tell whether a layer's shape can have the layout; `given` are the input's sizes by axis, in its own order."""
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
-        return len(shape) == 3 and shape[0] == x.shape[0] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
+        return len(shape) == 3 and shape[0] == given["b"] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
     names = layout.replace("(b t)", "bt").split()
-    if len(names) != len(shape) or ("t" in layout) != (x.ndim == 5):
+    if len(names) != len(shape) or ("t" in layout) != ("t" in given):
         return False
-    if layout == "b t c h w" and input_layout(x) != layout:
+    if layout == "b t c h w" and " ".join(given) != layout:
         return False
-    frames, height, width = clip_size(x)
+    frames, height, width = given.get("t", 1), given["h"], given["w"]
     size = dict(zip(names, shape, strict=True))
     if "bt" in size:
-        if size["bt"] != x.shape[0] * frames:
+        if size["bt"] != given["b"] * frames:
             return False
-        size |= {"b": x.shape[0], "t": frames}
+        size |= {"b": given["b"], "t": frames}
     inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
-    return size["b"] == x.shape[0] and inside and _shrunk_alike(size["h"], size["w"], height, width)
+    return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
 
 
 def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:

@@ -34,6 +34,8 @@ class Question:
     layout: str | None = None
     """Einops pattern of the layer's output; None tells it from the shape where it can."""
     grid: TokenGrid | None = None
+    input_layout: str | None = None
+    """Einops pattern of the network's input, as "b t c h w"; None tells it from the shape."""
     turned: bool = False
     """Whether it asks for minus the captured score."""
 
@@ -62,8 +64,12 @@ class Question:
             sizes = self.captured.grids.get(self.layer) or (grid(tensor.shape[1]) if callable(grid) else grid)
         layout = self.layout
         if layout is None:
-            is_input = self.layer == INPUT
-            layout = input_layout(given) if is_input else infer_layout(tensor.shape, given, grid=sizes)
+            own = self.input_layout
+            layout = (
+                own or input_layout(given)
+                if self.layer == INPUT
+                else infer_layout(tensor.shape, given, grid=sizes, given_as=own)
+            )
         tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
         return read_grid(tensor, layout, batch=given.shape[0], grid=sizes)
 

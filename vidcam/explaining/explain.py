@@ -45,10 +45,11 @@ def explain(
     length, but for the heat itself. All targets are explained in the same forwards; `Explanation.of` switches.
 
     Of a classifier without a target, the classes that lead so far are explained on the way, and only the windows from
-    before the final winners led are run again. Of a regressor, a model with `scores`, all scores are explained at once.
-    A layer of a regressor that knows no time, as in networks that stack their frames, gives one map per window, which
-    is laid on the window's middle frame; the window then moves by one frame, and the first and last frames show the map
-    of the nearest frame that is in the middle of a window.
+    before the final winners led are run again. Of a regressor, a model with `scores`, all scores are explained at once;
+    where the method runs the network anew for each (`Method.forwards`), only those that are asked for. A layer of a
+    regressor that knows no time, as in networks that stack their frames, gives one map per window, which is laid on the
+    window's middle frame; the window then moves by one frame, and the first and last frames show the map of the nearest
+    frame that is in the middle of a window.
 
     The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
     are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
@@ -82,6 +83,7 @@ def explain(
     plan = make_plan(opened.model, choices)
     if signed and not plan.method.uses_score:
         raise OptionError(f"method {plan.method.name!r} looks at no score, so its map has no sign; leave signed out")
+    targets = replace(targets, one_by_one=plan.method.forwards > 0)
     with opened.video(choices.backend) as video:
         stream = Stream(video, opened.model, choices.hop_seconds, choices.batch, progress)
         run = _Run(plan, targets, Gathered(alone=not targets.of_classes and _settle(plan, stream)))

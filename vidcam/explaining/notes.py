@@ -61,6 +61,11 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
             f"in {plan.silent} window(s) {plan.when!r} tells no frame from another; there the heat of {plan.layer!r} "
             "stands alone"
         )
+    if len(plan.model.inputs) > 1 and plan.model.prefix_of(plan.layer) is None:
+        yield (
+            f"layer {plan.layer!r} is taken to look at input {plan.model.input_of(plan.layer)!r}, the first one; "
+            "sees= says otherwise"
+        )
     assert placing.rows is not None and placing.columns is not None  # a window was explained
     if plan.method.cells == "layer" and (cells := len(placing.rows) * len(placing.columns)) <= FEW:
         say = "one cell: its heat says nothing of where" if cells == 1 else f"{cells} cells: its heat is very coarse"

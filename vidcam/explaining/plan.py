@@ -76,7 +76,8 @@ class Plan:
         reading = self.readings[layer]
         grid: Any = reading.grid if reading.grid is not None else self.model.grid
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
-        return Question(self.model.net, x, layer, score, captured, which, **ways)
+        fed = self.model.input_layout
+        return Question(self.model.net, x, layer, score, captured, which, input_layout=fed, **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
         """Return heat per frame of each window, (B, T, h, w); if signed, with what lowers the score below zero."""

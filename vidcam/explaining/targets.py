@@ -36,16 +36,18 @@ class Targets:
     named: Mapping[str, Score] = field(default_factory=dict)
     """All scores by name: a regressor's own, and those that the user gave."""
     truth: "Truth | None" = None
+    one_by_one: bool = False
+    """Whether every score costs forwards of its own, so that a regressor's others are not explained beside."""
 
     @property
     def of_classes(self) -> bool:
-        """Whether the network is a classifier; a regressor's scores are all explained at once."""
+        """Whether the network is a classifier; a regressor's scores are usually all explained at once."""
         return not self.model.scores and self.truth is None
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """What is explained as far as it is known before the network runs."""
-        if self.of_classes:
+        if self.of_classes or self.one_by_one:
             return self.wanted
         return tuple(self.named) if self.truth is None else (LOSS, *self.named)
 

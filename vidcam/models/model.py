@@ -7,7 +7,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -168,13 +168,13 @@ class Model:
         """Open what the model is asked about; the model itself stays as it is.
 
         Args:
-            source: a video, a folder of frames, or what else the model's `opener` takes; a `Source` is returned as it
-                is.
+            source: a video, a folder of frames, or what else the model's `opener` takes; its own `Source` is returned
+                as it is.
             choices: those that the opener takes, as `camera`; None is no choice.
 
         Raises:
             MediaError: the source cannot be read.
-            OptionError: the model does not know a choice.
+            OptionError: the model does not know a choice, or the source was opened by another one.
         """
         chosen = {name: value for name, value in choices.items() if value is not None}
         known: list[str] = []
@@ -186,8 +186,11 @@ class Model:
                 takes = f"takes {', '.join(known)}" if known else "takes videos as they are"
                 raise OptionError(f"{name}= is no choice of {self.name}, which {takes}")
         if isinstance(source, Source):
+            if self is not source.model and self is not source.opened_by:
+                raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
-        return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
+        opened = video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
+        return replace(opened, opened_by=self)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:
         """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name."""
@@ -220,8 +223,13 @@ class Model:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
         if not self.inputs:
             return None
-        inside = [prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}.")]
-        return self.sees[max(inside, key=len)] if inside else next(iter(self.inputs))
+        prefix = self.prefix_of(layer)
+        return next(iter(self.inputs)) if prefix is None else self.sees[prefix]
+
+    def prefix_of(self, layer: str) -> str | None:
+        """Return the longest prefix in `sees` that a layer's name has; None if no one said what the layer looks at."""
+        inside = (prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}."))
+        return max(inside, key=len, default=None)
 
     def seen_by(self, layer: str, x: Any) -> Tensor:
         """Return the clips (B, C, T, H, W) that a layer's geometry is measured against, of what the network is given.
@@ -265,7 +273,7 @@ class Model:
             return self.layout
         name = self.input_of(layer)
         try:
-            return infer_layout(shape, x if name is None else x[name], grid=grid)
+            return infer_layout(shape, x if name is None else x[name], grid=grid, given_as=self.input_layout)
         except LayerError as error:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None

@@ -30,6 +30,8 @@ class Source(Generic[ModelType]):
     """What is known beside the pictures, a row per frame, as "true_poses"."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Scores that this source does not allow, and what they need: {"loss": "the camera's intrinsics"}."""
+    opened_by: ModelType | None = None
+    """The model that was asked to open it; `Model.open` says so."""
 
     def video(self, backend: str = "auto") -> Video:
         """Open the pictures; see `vidcam.media.open_video`.
