@@ -142,6 +142,24 @@ def test_flags_beat_the_file_in_either_order(cli: Cli, movie: Path, config_first
     assert (found.target_name, found.provenance["method"], found.provenance["when"]) == ("right", "hires_cam", None)
 
 
+def test_typed_targets_stand_for_a_file_s_number_of_classes_and_the_other_way_around(cli: Cli, movie: Path) -> None:
+    kept = {"videos": [str(movie)], "model": "demo"}
+    Path("run.json").write_text(json.dumps({"options": {**kept, "classes": 3}}))
+    assert cli("explain", "--config", "run.json", "--target", "up", "--output", "out")[0] == 0
+    assert len(Explanation.load("out/explanation.npz").explained) == 1
+    assert cli("explain", "--config", "out/run.json", "--output", "again")[0] == 0  # what it wrote repeats it
+    assert Explanation.load("again/explanation.npz").target_name == "up"
+    assert cli("explain", "--config", "out/run.json", "--classes", "2", "--output", "two")[0] == 0
+    assert len(Explanation.load("two/explanation.npz").explained) == 2
+    code, _, err = cli("explain", "--config", "run.json", "--target", "up", "--classes", "2", "--output", "none")
+    assert code == 1 and "give targets or the number of the likeliest classes" in err
+
+
+def test_a_file_that_is_missing_is_named_without_a_number(cli: Cli, movie: Path) -> None:
+    _, _, err = cli("explain", movie, "--model", "demo", "--labels", "nope")
+    assert complaints(err) == ["error: nope: No such file or directory"]
+
+
 def test_another_video_with_the_options_of_a_file(cli: Cli, movie: Path) -> None:
     Path("run.json").write_text(json.dumps({"options": {"videos": ["gone.mp4"], "model": "demo", "target": "up"}}))
     code, out, _ = cli("explain", movie, "--config", "run.json", "--json")

@@ -21,7 +21,9 @@ def say(message: str) -> None:
 
 
 def one_line(message: object) -> str:
-    """Join a message's lines."""
+    """Join a message's lines; the system's own errors say what and of which file, without their number."""
+    if isinstance(message, OSError) and message.strerror and message.filename is not None:
+        message = f"{message.filename}: {message.strerror}"
     return " ".join(str(message).split())
 
 

@@ -1,7 +1,7 @@
 """The commands that explain videos, draw an explanation again, and rank a video's frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -83,11 +83,13 @@ def explain(
         folders = _folders(videos, place.output)
         for folder in folders:
             check_free(folder, NAMES, force=place.force)
+        asked = _typed_first(context, asked)
+        options = _repeatable(context.params | asked.arguments())
         model, failed = network.load(files.arguments()), 0
         for video, folder in zip(videos, folders, strict=True):
             try:
                 explanation = _explain(model, video, camera, asked, choices)
-                facts = _write(explanation, video, folder, options=_repeatable(context.params), force=place.force)
+                facts = _write(explanation, video, folder, options=options, force=place.force)
             except (VidcamError, OSError) as error:
                 if len(videos) == 1:
                     raise
@@ -95,6 +97,14 @@ def explain(
                 facts, failed = {"video": video, "error": one_line(error)}, failed + 1
             show(facts, as_json=place.as_json)
     return 1 if failed else 0
+
+
+def _typed_first(context: typer.Context, asked: AskedScores) -> AskedScores:
+    """Let typed targets stand for a file's number of classes, and the other way around."""
+    typed = [name for name in ("target", "classes") if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if typed == ["target"]:
+        return replace(asked, classes=1)
+    return replace(asked, target=()) if typed == ["classes"] else asked
 
 
 def _explain(model: "Model", video: str, camera: Camera, asked: AskedScores, choices: Choices) -> "Explanation":
