@@ -12,27 +12,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidcam import attribution, media, metrics, models, rendering
-    from vidcam.attribution.methods import cam
-    from vidcam.data.drives.drive import open_drive
-    from vidcam.data.preprocessing import Preprocessing
-    from vidcam.errors import VidcamError
-    from vidcam.explaining.explain import explain
-    from vidcam.explaining.explanation import Explanation
-    from vidcam.explaining.ranking import Ranking, rank
-    from vidcam.media.reader import open_video
-    from vidcam.models.build import load_model
-    from vidcam.models.extra import Extra
-    from vidcam.models.inputs import Input
-    from vidcam.models.model import Model
-    from vidcam.models.source import Source
-    from vidcam.odometry.training.train import train_odometry
-    from vidcam.rendering.chart import timeline
-    from vidcam.rendering.drive import render_drive
-    from vidcam.rendering.sheet import contact_sheet, figure
-    from vidcam.rendering.video import render
-    from vidcam.training.classifier.testing import test
-    from vidcam.training.classifier.train import train
+    from vidcam import (
+        attribution as attribution,
+    )
+    from vidcam import (
+        media as media,
+    )
+    from vidcam import (
+        metrics as metrics,
+    )
+    from vidcam import (
+        models as models,
+    )
+    from vidcam import (
+        rendering as rendering,
+    )
+    from vidcam.attribution.methods import cam as cam
+    from vidcam.data.drives.drive import open_drive as open_drive
+    from vidcam.data.preprocessing import Preprocessing as Preprocessing
+    from vidcam.errors import VidcamError as VidcamError
+    from vidcam.explaining.explain import explain as explain
+    from vidcam.explaining.explanation import Explanation as Explanation
+    from vidcam.explaining.ranking import Ranking as Ranking
+    from vidcam.explaining.ranking import rank as rank
+    from vidcam.media.reader import open_video as open_video
+    from vidcam.models.build import load_model as load_model
+    from vidcam.models.extra import Extra as Extra
+    from vidcam.models.inputs import Input as Input
+    from vidcam.models.model import Model as Model
+    from vidcam.models.source import Source as Source
+    from vidcam.odometry.training.train import train_odometry as train_odometry
+    from vidcam.rendering.chart import timeline as timeline
+    from vidcam.rendering.drive import render_drive as render_drive
+    from vidcam.rendering.sheet import contact_sheet as contact_sheet
+    from vidcam.rendering.sheet import figure as figure
+    from vidcam.rendering.video import render as render
+    from vidcam.training.classifier.testing import test as test
+    from vidcam.training.classifier.train import train as train
 
 __version__ = "0.2.0"
 
@@ -62,36 +78,7 @@ _HOMES = {
 }
 _ROOMS = ("attribution", "media", "metrics", "models", "rendering")
 
-__all__ = [
-    "Explanation",
-    "Extra",
-    "Input",
-    "Model",
-    "Preprocessing",
-    "Ranking",
-    "Source",
-    "VidcamError",
-    "__version__",
-    "attribution",
-    "cam",
-    "contact_sheet",
-    "explain",
-    "figure",
-    "load_model",
-    "media",
-    "metrics",
-    "models",
-    "open_drive",
-    "open_video",
-    "rank",
-    "render",
-    "render_drive",
-    "rendering",
-    "test",
-    "timeline",
-    "train",
-    "train_odometry",
-]
+__all__ = sorted((*_HOMES, *_ROOMS, "__version__"))
 
 
 def __getattr__(name: str) -> Any:

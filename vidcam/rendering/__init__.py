@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidcam.rendering.chart import timeline
-    from vidcam.rendering.deletion import deletion_plot
-    from vidcam.rendering.drive import render_drive
-    from vidcam.rendering.outputs import write_outputs
-    from vidcam.rendering.ranked import rank_sheet
-    from vidcam.rendering.sheet import contact_sheet, figure
-    from vidcam.rendering.video import render
+    from vidcam.rendering.chart import timeline as timeline
+    from vidcam.rendering.deletion import deletion_plot as deletion_plot
+    from vidcam.rendering.drive import render_drive as render_drive
+    from vidcam.rendering.outputs import write_outputs as write_outputs
+    from vidcam.rendering.ranked import rank_sheet as rank_sheet
+    from vidcam.rendering.sheet import contact_sheet as contact_sheet
+    from vidcam.rendering.sheet import figure as figure
+    from vidcam.rendering.video import render as render
 
 _HOMES = {
     "contact_sheet": "vidcam.rendering.sheet",
@@ -23,16 +24,7 @@ _HOMES = {
     "write_outputs": "vidcam.rendering.outputs",
 }
 
-__all__ = [
-    "contact_sheet",
-    "deletion_plot",
-    "figure",
-    "rank_sheet",
-    "render",
-    "render_drive",
-    "timeline",
-    "write_outputs",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
