@@ -9,24 +9,15 @@ from matplotlib.figure import Figure
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError
-from vidcam.rendering.drawing import (
-    DAY,
-    DAY_ATTENTION,
-    DAY_IMPORTANCE,
-    DAY_OTHERS,
-    DAY_TARGET,
-    number,
-    round_step,
-    save_figure,
-)
+from vidcam.rendering.drawing import DAY, DAY_OTHERS, number, round_step, save_figure
 
 DPI = 150
 MARKS = 10  # about so many marks of the driven distance
 STYLES: dict[str, dict[str, Any]] = {
     "true": {"color": DAY["ink"], "linewidth": 2.4, "zorder": 2},
-    "predicted": {"color": DAY_TARGET, "linewidth": 1.6, "zorder": 4},
+    "predicted": {"color": DAY["target"], "linewidth": 1.6, "zorder": 4},
 }
-COLORS = (DAY_IMPORTANCE, DAY_ATTENTION, *DAY_OTHERS)
+COLORS = (DAY["importance"], DAY["attention"], *DAY_OTHERS)
 
 
 def trajectory_plot(

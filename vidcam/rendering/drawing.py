@@ -20,14 +20,19 @@ POINTS_PER_INCH = 72
 PICTURES = ("png", "jpg", "pdf", "svg")
 
 # The strips beside a video are dark, the pictures for paper and screen are light; a thing keeps its hue.
-NIGHT = {"paper": "#15171c", "ink": "#e8eaed", "faint": "#9aa0aa", "grid": "#343842"}
-DAY = {"paper": "#ffffff", "ink": "#22252b", "faint": "#6b7280", "grid": "#dfe2e7"}
-NIGHT_TARGET, NIGHT_IMPORTANCE = "#ff9e4a", "#58b2e8"
-DAY_TARGET, DAY_IMPORTANCE, DAY_ATTENTION = "#e0671b", "#2a84c2", "#7a55a8"
-NIGHT_LOSS, DAY_LOSS = "#86cf8a", "#3a8f4a"
-# Behind the frames whose gradient vanishes, and the type that says so.
-NIGHT_VANISHING, DAY_VANISHING = "#4a2f3c", "#f3dfe6"
-NIGHT_VANISHING_INK, DAY_VANISHING_INK = "#d98aa6", "#a8476a"
+_COLORS = {
+    "paper": ("#15171c", "#ffffff"),
+    "ink": ("#e8eaed", "#22252b"),
+    "faint": ("#9aa0aa", "#6b7280"),
+    "grid": ("#343842", "#dfe2e7"),
+    "target": ("#ff9e4a", "#e0671b"),
+    "importance": ("#58b2e8", "#2a84c2"),
+    "loss": ("#86cf8a", "#3a8f4a"),
+    "vanishing": ("#4a2f3c", "#f3dfe6"),  # behind the frames whose gradient vanishes
+    "vanishing_ink": ("#d98aa6", "#a8476a"),  # of the type that says so
+}
+NIGHT = {thing: dark for thing, (dark, _) in _COLORS.items()}
+DAY = {thing: light for thing, (_, light) in _COLORS.items()} | {"attention": "#7a55a8"}
 DAY_OTHERS = ("#64748b", "#94a3b8", "#b8c2ce", "#d3d9e0")
 
 

@@ -12,8 +12,6 @@ from vidcam.errors import VidcamError
 from vidcam.media import Frame
 from vidcam.rendering.drawing import (
     NIGHT,
-    NIGHT_IMPORTANCE,
-    NIGHT_TARGET,
     axes_at,
     figure_of_pixels,
     number,
@@ -25,7 +23,7 @@ from vidcam.rendering.drawing import (
 )
 from vidcam.types import Floats, Pixels
 
-PREDICTED, TRUE = NIGHT_TARGET, NIGHT_IMPORTANCE
+PREDICTED, TRUE = NIGHT["target"], NIGHT["importance"]
 GRID_LINES = 5
 """About so many lines of the grid along the shorter side."""
 LEADING = 1.45

@@ -15,17 +15,7 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
 from vidcam.rendering.curves import kind
-from vidcam.rendering.drawing import (
-    DAY,
-    DAY_TARGET,
-    axes_at,
-    figure_of_pixels,
-    number,
-    save_figure,
-    shorten,
-    text_width,
-    write,
-)
+from vidcam.rendering.drawing import DAY, axes_at, figure_of_pixels, number, save_figure, shorten, text_width, write
 from vidcam.rendering.heading import HEIGHT as HEAD
 from vidcam.rendering.heading import MARGIN, write_heading
 from vidcam.rendering.look import Color
@@ -177,7 +167,7 @@ def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ra
     """Write rank and time, and below, smaller, the frame's index and score."""
     rank, frame = ranked
     left, top = grid.corner(place)
-    write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY_TARGET)
+    write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY["target"])
     beside = left + text_width(f"#{rank}  ", 10.5, weight="bold")
     write(sheet, beside, top - CAPTION + 3, f"{explanation.seconds[frame]:.2f} s", size=10.5, color=DAY["ink"])
     facts = shorten(" · ".join(_facts(explanation, frame)), grid.tile_width, size=9)

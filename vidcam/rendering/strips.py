@@ -12,11 +12,6 @@ from vidcam.rendering.coloring import colors
 from vidcam.rendering.curves import importance, kind, limits, mean, output, share, span
 from vidcam.rendering.drawing import (
     NIGHT,
-    NIGHT_IMPORTANCE,
-    NIGHT_LOSS,
-    NIGHT_TARGET,
-    NIGHT_VANISHING,
-    NIGHT_VANISHING_INK,
     axes_at,
     clean,
     figure_of_pixels,
@@ -107,7 +102,7 @@ def _captions(explanation: Explanation, width: int, size: int) -> list[_Caption]
     narrow = beside < 14 * size
     ending = _ending(explanation, short=narrow)
     first = shorten(explanation.target_name, (room if narrow else beside) - text_width(ending, size), size=size)
-    captions = [_Caption(shorten(first + ending, room, size=size), top, "left", left, NIGHT_TARGET)]
+    captions = [_Caption(shorten(first + ending, room, size=size), top, "left", left, NIGHT["target"])]
     for i, (text, color) in enumerate(others):
         if narrow:
             captions.append(_Caption(text, top + 1.45 * size * (i + 1), "left", left, color))
@@ -125,12 +120,12 @@ def _ending(explanation: Explanation, *, short: bool) -> str:
 def _asides(explanation: Explanation) -> list[tuple[str, str]]:
     """Return text and color of what is said of all but the target."""
     if explanation.gradient is None:
-        return [("frame importance", NIGHT_IMPORTANCE)]
+        return [("frame importance", NIGHT["importance"])]
     beside, spans = explanation.loss, vanishing_spans(explanation)
     return [
-        *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT_LOSS)]),
-        ("size of the gradient", NIGHT_IMPORTANCE),
-        *([(VANISHES, NIGHT_VANISHING_INK)] if spans else []),
+        *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT["loss"])]),
+        ("size of the gradient", NIGHT["importance"]),
+        *([(VANISHES, NIGHT["vanishing_ink"])] if spans else []),
     ]
 
 
@@ -139,15 +134,15 @@ def _plot(axes: Axes, explanation: Explanation, range_: tuple[float, float], siz
     low, high = range_
     clean(axes, NIGHT, size=size * 0.85)
     for start, end in vanishing_spans(explanation):
-        axes.axvspan(start, end, color=NIGHT_VANISHING, linewidth=0)
+        axes.axvspan(start, end, color=NIGHT["vanishing"], linewidth=0)
     slope, beside = explanation.gradient, explanation.loss
     area = low + (importance(explanation) if slope is None else share(slope)) * (high - low)
-    axes.fill_between(explanation.seconds, low, area, color=NIGHT_IMPORTANCE, alpha=0.45, linewidth=0)
-    axes.plot(explanation.seconds, area, color=NIGHT_IMPORTANCE, linewidth=max(1, size / 12))
+    axes.fill_between(explanation.seconds, low, area, color=NIGHT["importance"], alpha=0.45, linewidth=0)
+    axes.plot(explanation.seconds, area, color=NIGHT["importance"], linewidth=max(1, size / 12))
     if beside is not None:
         across = low + (beside - beside.min()) / (np.ptp(beside) or 1) * (high - low)
-        axes.plot(explanation.seconds, across, color=NIGHT_LOSS, linewidth=max(1, size / 10))
-    axes.plot(*output(explanation), color=NIGHT_TARGET, linewidth=max(1.2, size / 7))
+        axes.plot(explanation.seconds, across, color=NIGHT["loss"], linewidth=max(1, size / 10))
+    axes.plot(*output(explanation), color=NIGHT["target"], linewidth=max(1.2, size / 7))
     axes.set(xlim=span(explanation), ylim=(low, high), yticks=(low, high), yticklabels=(number(low), number(high)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=max(1, round(axes.bbox.width / (6 * size))), min_n_ticks=1))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
