@@ -11,11 +11,10 @@ from vidcam.errors import VidcamError
 from vidcam.media import Frame, open_video
 from vidcam.rendering import contact_sheet, figure, render, timeline
 from vidcam.rendering.chart import _draw
-from vidcam.rendering.curves import are_probabilities, limits, mean, output
+from vidcam.rendering.curves import are_probabilities, directions, limits, mean, output, vanishing_spans
 from vidcam.rendering.drawing import NIGHT
 from vidcam.rendering.look import Look
 from vidcam.rendering.strips import draw_bar, draw_color_scale
-from vidcam.rendering.traits import directions, vanishing_spans
 from vidcam.rendering.video import FLAT, scene
 
 RATE = 30000 / 1001

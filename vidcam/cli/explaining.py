@@ -151,7 +151,7 @@ def rank(
     with warnings_in_one_line(), progress_bar("ranking") as progress:
         from vidcam.explaining.ranking import rank as rank_frames
         from vidcam.media.staging import check_free, staged
-        from vidcam.rendering.ranked import rank_sheet
+        from vidcam.rendering.sheet import rank_sheet
 
         (folder,) = _folders([video], place.output)
         check_free(folder, RANKED, force=place.force)

@@ -8,15 +8,14 @@ if TYPE_CHECKING:
     from vidcam.rendering.deletion import deletion_plot
     from vidcam.rendering.drive import render_drive
     from vidcam.rendering.outputs import write_outputs
-    from vidcam.rendering.ranked import rank_sheet
-    from vidcam.rendering.sheet import contact_sheet, figure
+    from vidcam.rendering.sheet import contact_sheet, figure, rank_sheet
     from vidcam.rendering.video import render
 
 _HOMES = {
     "contact_sheet": "vidcam.rendering.sheet",
     "deletion_plot": "vidcam.rendering.deletion",
     "figure": "vidcam.rendering.sheet",
-    "rank_sheet": "vidcam.rendering.ranked",
+    "rank_sheet": "vidcam.rendering.sheet",
     "render": "vidcam.rendering.video",
     "render_drive": "vidcam.rendering.drive",
     "timeline": "vidcam.rendering.chart",

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from vidcam.errors import OptionError, unknown
 from vidcam.media import replacing
-from vidcam.rendering.coloring import check_choice
 from vidcam.types import Pixels
 
 POINTS_PER_INCH = 72
+DPI = 150  # of files
 PICTURES = ("png", "jpg", "pdf", "svg")
 
 # The strips beside a video are dark, the pictures for paper and screen are light; a thing keeps its hue.
@@ -104,12 +105,13 @@ def round_step(least: float) -> float:
 def check_format(path: Path) -> str:
     """Return the format that a picture's extension names; refuse others."""
     kind = path.suffix.lower().lstrip(".")
-    check_choice("picture format", kind, PICTURES)
+    if kind not in PICTURES:
+        raise OptionError(unknown("picture format", kind, PICTURES))
     return kind
 
 
-def save_figure(figure: Figure, path: str | Path, *, dpi: int, force: bool = False) -> None:
+def save_figure(figure: Figure, path: str | Path, *, force: bool = False) -> None:
     """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
     kind = check_format(Path(path))
     with replacing(path, force=force) as part:
-        figure.savefig(part, format=kind, dpi=dpi)
+        figure.savefig(part, format=kind, dpi=DPI)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,21 +13,19 @@ from matplotlib.patches import Rectangle
 
 from vidcam.errors import OptionError
 from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.ranking import Ranking
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
-from vidcam.rendering.curves import kind
+from vidcam.rendering.curves import VANISHES, directions, kind, with_unit
 from vidcam.rendering.drawing import DAY, axes_at, figure_of_pixels, number, save_figure, shorten, text_width, write
-from vidcam.rendering.heading import HEIGHT as HEAD
-from vidcam.rendering.heading import MARGIN, write_heading
+from vidcam.rendering.labels import HEAD, MARGIN, write_heading
 from vidcam.rendering.look import Color
 from vidcam.rendering.source import open_source
 from vidcam.rendering.strips import color_marks, draw_ramp
-from vidcam.rendering.traits import VANISHES, directions, with_unit
 from vidcam.types import Pixels
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
 TILE_AREA = 260 * 195  # square points
-DPI = 150
 
 
 @takes(Color)
@@ -48,7 +47,13 @@ def contact_sheet(
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
     """
     which = {"source": source, "apart_seconds": apart_seconds, "order": order, "how": how}
-    save_figure(figure(explanation, k, **which, **color.arguments()), path, dpi=DPI, force=force)
+    save_figure(figure(explanation, k, **which, **color.arguments()), path, force=force)
+
+
+def rank_sheet(ranking: Ranking, path: str | Path, *, k: int = 8, **look: Any) -> None:
+    """Write a picture of the first k frames with their heat; the other options are those of `contact_sheet`."""
+    order, how = [frame.index for frame in ranking.frames], f"first frames by {ranking.by}"
+    contact_sheet(ranking.explanation, path, k=k, order=order, how=how, **look)
 
 
 @takes(Color)

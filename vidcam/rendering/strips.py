@@ -9,7 +9,18 @@ from matplotlib.ticker import MaxNLocator
 
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import colors
-from vidcam.rendering.curves import importance, kind, limits, mean, output, share, span
+from vidcam.rendering.curves import (
+    VANISHES,
+    importance,
+    kind,
+    limits,
+    mean,
+    output,
+    share,
+    span,
+    vanishing_spans,
+    with_unit,
+)
 from vidcam.rendering.drawing import (
     NIGHT,
     axes_at,
@@ -21,7 +32,6 @@ from vidcam.rendering.drawing import (
     text_width,
     write,
 )
-from vidcam.rendering.traits import VANISHES, vanishing_spans, with_unit
 from vidcam.types import Pixels
 
 CURSOR = (255, 255, 255)

@@ -1,15 +1,50 @@
-"""Tags: small labels that lie on a picture, with the colors that they explain."""
+"""What is written on pictures: the heading on top, and tags, small labels that lie on them."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import colormap_of, colors, peak
-from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
+from vidcam.rendering.curves import directions, gaps, kind, mean, with_unit
+from vidcam.rendering.drawing import (
+    DAY,
+    NIGHT,
+    axes_at,
+    figure_of_pixels,
+    number,
+    pixels_of,
+    shorten,
+    text_width,
+    write,
+)
 from vidcam.rendering.look import Color
-from vidcam.rendering.traits import directions
 from vidcam.types import Pixels
+
+MARGIN, HEAD = 16, 56  # points
+
+
+def write_heading(figure: Figure, explanation: Explanation, width: float, *, how: str = "") -> None:
+    """Name the target with its probability, and below, smaller, what was explained and how."""
+    ending = " · ".join(
+        [with_unit(explanation, f"mean {kind(explanation)} {number(mean(explanation))}"), *gaps(explanation)]
+    )
+    room = width - 2 * MARGIN
+    name = shorten(explanation.target_name, room - text_width(ending, 12) - 10, size=18, weight="bold")
+    write(figure, MARGIN, MARGIN, name, size=18, weight="bold", color=DAY["ink"])
+    beside = MARGIN + text_width(name, 18, weight="bold") + 10
+    write(figure, beside, MARGIN + 5, ending, size=12, color=DAY["faint"])
+    write(figure, MARGIN, MARGIN + 29, shorten(_origin(explanation, how), room, size=10), size=10, color=DAY["faint"])
+
+
+def _origin(explanation: Explanation, how: str) -> str:
+    """Say what was explained, by which network and how, as far as it is known."""
+    facts = explanation.provenance
+    source = Path(str(facts["source"])).name if facts.get("source") else None
+    parts = [source, *(facts.get(key) for key in ("model", "layer", "method")), how]
+    return " · ".join(part for part in parts if isinstance(part, str) and part)
 
 
 class Ramp(NamedTuple):
