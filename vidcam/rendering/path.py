@@ -90,16 +90,17 @@ class CoursePanel:
     """(H, W, 3) what lies behind the lines."""
     lines: list[Line]
     """The true course, if known, and on top the predicted one."""
-    canvas: Pixels = field(init=False)
+    canvas: Pixels
+    """(H, W, 3) what is drawn so far."""
     _done: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.canvas = self.paper.copy()
 
     def draw(self, frame: Frame, out: Pixels) -> None:
         """Draw the lines until this frame, and a dot where the camera is now."""
         if frame.index < self._done:
-            self._restart()
+            self._done = 0
+            self.canvas[:] = self.paper
+            for line in self.lines:
+                line.cover[:] = 0
         for index in range(self._done, frame.index):
             for line in self.lines:
                 self._mend(stroke(line.cover, line.points[index], line.points[index + 1], line.radius))
@@ -107,12 +108,6 @@ class CoursePanel:
         out[:] = self.canvas
         for line in self.lines:
             _dot(out, line, line.points[frame.index])
-
-    def _restart(self) -> None:
-        self._done = 0
-        self.canvas[:] = self.paper
-        for line in self.lines:
-            line.cover[:] = 0
 
     def _mend(self, box: tuple[slice, slice]) -> None:
         """Paint a part of the canvas again."""
@@ -188,7 +183,8 @@ def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePa
         Line(view.pixels(points), tuple(255 * part for part in to_rgb(color)), radius, np.zeros((height, width), "f4"))
         for points, color in known
     ]
-    return CoursePanel(_paper(view, _legend(way, view.step), width, height, size), lines)
+    paper = _paper(view, _legend(way, view.step), width, height, size)
+    return CoursePanel(paper, lines, paper.copy())
 
 
 def _legend(way: Course, step: float) -> list[tuple[str, str]]:

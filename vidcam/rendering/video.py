@@ -1,6 +1,5 @@
 """Draw an explanation onto its video: what one rendered frame consists of, and all of them written."""
 
-from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,37 +152,16 @@ def film(
     progress: Progress | None,
 ) -> tuple[str, ...]:
     """Draw a scene for every frame of the source; the options are those of `render`, and so is what comes back."""
+    path = Path(path)
     with open_source(explanation, source) as video:
-        _check_apart(video.info.path, Path(path))
+        if path.exists() and path.samefile(video.info.path):  # never, whatever `force` says
+            raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
         sound = video.info.path if audio and video.info.has_audio else None
         height, width, _ = scene.blank.shape
-        with VideoWriter(
-            path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force
-        ) as writer:
-            with closing(_drawn(scene, frames_of(explanation, video))) as ready:
-                _write(ready, writer, len(explanation.heat), progress)
+        writer = VideoWriter(path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force)
+        with writer, closing(prefetch(frames_of(explanation, video), AHEAD)) as frames:
+            for done, frame in enumerate(frames, start=1):
+                writer.write(scene.draw(frame), frame.seconds)
+                if progress is not None:
+                    progress(done, len(explanation.heat))
     return (*writer.notes, *((FLAT,) if peak(explanation) == 0 else ()))
-
-
-def _drawn(scene: Scene, frames: Iterable[Frame]) -> Generator[tuple[Pixels, float], None, None]:
-    """Draw while the next frames are decoded; the encoder has threads of its own."""
-    for frame in prefetch(frames, AHEAD):
-        yield scene.draw(frame), frame.seconds
-
-
-def _write(
-    ready: Iterable[tuple[Pixels, float]],
-    writer: VideoWriter,
-    total: int,
-    progress: Progress | None,
-) -> None:
-    for done, (pixels, seconds) in enumerate(ready, start=1):
-        writer.write(pixels, seconds)
-        if progress is not None:
-            progress(done, total)
-
-
-def _check_apart(source: Path, path: Path) -> None:
-    """Never write over the source, whatever `force` says."""
-    if path.exists() and path.samefile(source):
-        raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
