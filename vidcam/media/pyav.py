@@ -15,8 +15,7 @@ from av.video.stream import VideoStream
 
 from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, orientation
-from vidcam.media.source import Packets, duration, frame_rate, opened, time_base, video_stream
-from vidcam.media.table import PacketTable, read_table
+from vidcam.media.source import Packets, PacketTable, duration, frame_rate, opened, read_table, time_base, video_stream
 from vidcam.media.timeline import Clock
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels

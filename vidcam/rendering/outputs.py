@@ -8,7 +8,7 @@ from typing import Any
 
 from vidcam.errors import MediaError
 from vidcam.explaining.explanation import Explanation
-from vidcam.media.staging import check_free, staged
+from vidcam.media.files import check_free, staged
 from vidcam.rendering.chart import timeline
 from vidcam.rendering.drive import render_drive
 from vidcam.rendering.sheet import contact_sheet
