@@ -117,7 +117,7 @@ def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) 
 @contextmanager
 def leaving_none_empty(folder: Path) -> Iterator[None]:
     """Remove the folders that were made down to `folder` if the body fails and they are empty."""
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    new = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
     try:
         yield
     except BaseException:

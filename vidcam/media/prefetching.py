@@ -4,16 +4,15 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-class _End:
+class _End(NamedTuple):
     """What the producer puts last: why it ended."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+    error: BaseException | None
 
 
 def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:

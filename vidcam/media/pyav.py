@@ -130,19 +130,13 @@ class PyavVideo(Video):
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Packets:
         """Yield the stream's packets and an empty one that makes the decoder give what it still holds."""
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.error.FFmpegError, OSError):
-                self._note("the file breaks off: what follows could not be read")
-                rest: av.Packet[Any] = av.Packet(0)
-                rest.stream = stream
-                yield rest
-                return
-            if packet is None:
-                return
-            yield packet
+        try:
+            yield from container.demux(stream)
+        except (av.error.FFmpegError, OSError):
+            self._note("the file breaks off: what follows could not be read")
+            rest: av.Packet[Any] = av.Packet(0)
+            rest.stream = stream
+            yield rest
 
     @property
     def mirrored(self) -> bool:
