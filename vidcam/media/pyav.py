@@ -26,10 +26,7 @@ class _Damaged(Exception):
 
 
 class PyavVideo(Video):
-    """A video file through PyAV: reads everything that FFmpeg reads.
-
-    Damaged packets are skipped, and counted in `notes`.
-    """
+    """A video file through PyAV, which reads all that FFmpeg reads; damaged packets are skipped, counted in `notes`."""
 
     name: ClassVar[str] = "pyav"
 

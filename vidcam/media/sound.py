@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Sound:
         self._files = ExitStack()
         self._packets: Packets = iter(())
         self._ahead: av.Packet[Any] | None = None
-        self._last: int | None = None
+        self._last = -inf
         self._skipped = 0
         self.video_start = Fraction(0)
         try:
@@ -104,11 +105,7 @@ class Sound:
     def _mux(self, packet: "av.Packet[Any]", shift: Fraction) -> None:
         """Mux one packet; what comes before the beginning or out of order would spoil the file and is left out."""
         moved = round(shift / packet.time_base)
-        if (
-            packet.dts is None
-            or (self._last is not None and packet.dts <= self._last)
-            or (moved and packet.dts + moved < 0)
-        ):
+        if packet.dts is None or packet.dts <= self._last or (moved and packet.dts + moved < 0):
             self._skipped += not moved
             return
         self._last = packet.dts

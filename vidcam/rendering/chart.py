@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import check_finite
 from vidcam.rendering.curves import gaps, importance, kind, limits, output, runners_up, span, vanishing_spans
-from vidcam.rendering.drawing import DAY, DAY_OTHERS, axes_at, clean, figure_of_pixels, number, save_figure, shorten
+from vidcam.rendering.drawing import DAY, DAY_OTHERS, axes_at, clean, empty_figure, number, save_figure, shorten
 from vidcam.rendering.labels import HEAD, write_heading
 from vidcam.types import Floats
 
@@ -41,7 +41,7 @@ def timeline(explanation: Explanation, path: str | Path, *, k: int = 5, others: 
 
 def _draw(explanation: Explanation, k: int, others: int) -> Figure:
     drawings = _drawings(explanation, k, others)
-    figure = figure_of_pixels(WIDTH, HEAD + len(drawings) * (TITLE + PANEL) + FOOT, paper=DAY["paper"])
+    figure = empty_figure(WIDTH, HEAD + len(drawings) * (TITLE + PANEL) + FOOT, DAY)
     write_heading(figure, explanation, WIDTH)
     for i, draw in enumerate(drawings):
         draw(_panel(figure, explanation, i))

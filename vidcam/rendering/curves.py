@@ -4,6 +4,7 @@ import numpy as np
 
 from vidcam.errors import VidcamError
 from vidcam.explaining.explanation import LOSS, Explanation
+from vidcam.rendering.drawing import number
 from vidcam.types import Floats
 
 VANISHES = "gradient vanishes"
@@ -92,6 +93,11 @@ def directions(explanation: Explanation) -> tuple[str, str]:
     The map of a loss is that of minus the loss: what lies above zero keeps the loss low.
     """
     return ("lowers", "raises") if explanation.target_name == LOSS else ("raises", "lowers")
+
+
+def in_words(explanation: Explanation) -> str:
+    """Return the target's mean output with what it is, and in its unit: `mean probability 0.42`."""
+    return with_unit(explanation, f"mean {kind(explanation)} {number(mean(explanation))}")
 
 
 def with_unit(explanation: Explanation, text: str) -> str:

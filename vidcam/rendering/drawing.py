@@ -37,11 +37,11 @@ DAY = {thing: light for thing, (_, light) in _COLORS.items()} | {"attention": "#
 DAY_OTHERS = ("#64748b", "#94a3b8", "#b8c2ce", "#d3d9e0")
 
 
-def figure_of_pixels(width: int, height: int, *, paper: str) -> Figure:
-    """Return an empty figure in which a point is a pixel."""
+def empty_figure(width: int, height: int, theme: dict[str, str]) -> Figure:
+    """Return a figure in which a point is a pixel."""
     # The canvas takes the floor of inches times dots per inch; a hundredth of a pixel keeps it from losing one.
     inches = ((width + 0.01) / POINTS_PER_INCH, (height + 0.01) / POINTS_PER_INCH)
-    return Figure(figsize=inches, dpi=POINTS_PER_INCH, facecolor=paper)
+    return Figure(figsize=inches, dpi=POINTS_PER_INCH, facecolor=theme["paper"])
 
 
 def pixels_of(figure: Figure) -> Pixels:
@@ -57,8 +57,11 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
-def write(figure: Figure, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
-    """Write one line of text at a place given in pixels (points) from the top left corner; no math in dollars."""
+def write(
+    figure: Figure, left: float, top: float, text: str, *, size: float, room: float | None = None, **style: Any
+) -> None:
+    """Write one line of text, cut to fit the room, at a place given in pixels (points) from the top left corner."""
+    text = text if room is None else shorten(text, room, size=size)
     across, down = figure.get_size_inches() * POINTS_PER_INCH
     style = dict[str, Any](va="top", ha="left", parse_math=False) | style
     figure.text(left / across, 1 - top / down, text, fontsize=size, **style)

@@ -9,29 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import colors
-from vidcam.rendering.curves import (
-    VANISHES,
-    importance,
-    kind,
-    limits,
-    mean,
-    output,
-    share,
-    span,
-    vanishing_spans,
-    with_unit,
-)
-from vidcam.rendering.drawing import (
-    NIGHT,
-    axes_at,
-    clean,
-    figure_of_pixels,
-    number,
-    pixels_of,
-    shorten,
-    text_width,
-    write,
-)
+from vidcam.rendering.curves import VANISHES, importance, in_words, limits, mean, output, share, span, vanishing_spans
+from vidcam.rendering.drawing import NIGHT, axes_at, clean, empty_figure, number, pixels_of, shorten, text_width, write
 from vidcam.types import Pixels
 
 CURSOR = (255, 255, 255)
@@ -82,7 +61,7 @@ def draw_bar(explanation: Explanation, width: int, *, size: int | None = None) -
     head = round(size * (0.6 + 1.45 * len({caption.top for caption in captions})))
     plot, foot = round(size * 4.2), round(size * 2)
     height = head + plot + foot + (head + plot + foot) % 2
-    figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
+    figure = empty_figure(width, height, NIGHT)
     for caption in captions:
         write(figure, caption.edge, caption.top, caption.text, size=size, color=caption.color, ha=caption.side)
     low, high = limits(explanation)
@@ -123,8 +102,8 @@ def _captions(explanation: Explanation, width: int, size: int) -> list[_Caption]
 
 def _ending(explanation: Explanation, *, short: bool) -> str:
     if short:
-        return f" {mean(explanation):.2f}" if kind(explanation) != "value" else f" {number(mean(explanation))}"
-    return with_unit(explanation, f" · mean {kind(explanation)} {number(mean(explanation))}")
+        return f" {mean(explanation):.2f}" if explanation.is_class else f" {number(mean(explanation))}"
+    return f" · {in_words(explanation)}"
 
 
 def _asides(explanation: Explanation) -> list[tuple[str, str]]:
@@ -189,7 +168,7 @@ def draw_color_scale(
     lines = [line for mark in marks.values() for line in mark.split("\n")]
     width = 2 * pad + thickness + round(0.4 * size + max(text_width(line, type_) for line in lines))
     width += width % 2
-    figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
+    figure = empty_figure(width, height, NIGHT)
     above = 2.2 * size if roomy else 0.7 * size
     axes = axes_at(figure, pad, above, thickness, max(height - above - 0.8 * size, 1))
     draw_ramp(axes, colormap, marks, inside=ends is not None)
