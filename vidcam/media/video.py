@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -78,11 +79,5 @@ class Video(ABC):
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         """Return those of the ascending `indices` that the video has."""
-        frames: dict[int, Frame] = {}
-        if indices:
-            for frame in self:
-                if frame.index in indices:
-                    frames[frame.index] = frame
-                if frame.index >= indices[-1]:
-                    break
-        return frames
+        frames = islice(self, indices[-1] + 1 if indices else 0)
+        return {frame.index: frame for frame in frames if frame.index in indices}

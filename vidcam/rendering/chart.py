@@ -56,10 +56,8 @@ def _drawings(explanation: Explanation, k: int, others: int) -> list[Callable[[A
     if slope is None:
         drawings.append(lambda axes: _draw_classes(axes, explanation, others))
     else:
-        drawings += [
-            lambda axes: _draw_target(axes, explanation),
-            lambda axes: _draw_gradient(axes, explanation, slope),
-        ]
+        drawings.append(lambda axes: _draw_target(axes, explanation))
+        drawings.append(lambda axes: _draw_gradient(axes, explanation, slope))
     if beside is not None:
         drawings.insert(2, lambda axes: _draw_loss(axes, explanation, beside))
     if attention is not None:
@@ -119,7 +117,6 @@ def _draw_classes(axes: Axes, explanation: Explanation, others: int) -> None:
 
 
 def _draw_attention(axes: Axes, explanation: Explanation, attention: Floats) -> None:
-    """Draw the weight that the network gives to each frame."""
     _entitle(axes, "the network's own attention weight", DAY["attention"])
     axes.fill_between(explanation.seconds, 0, attention, color=DAY["attention"], alpha=0.2, linewidth=0)
     axes.plot(explanation.seconds, attention, color=DAY["attention"], linewidth=1.6)
@@ -151,7 +148,7 @@ def _draw_values(axes: Axes, explanation: Explanation, values: Floats, title: st
 
 
 def _draw_gradient(axes: Axes, explanation: Explanation, size: Floats) -> None:
-    """Draw the size of the target's gradient on a logarithmic axis, and shade where it vanishes."""
+    """Draw the size of the target's gradient on a logarithmic axis, and say how often it vanishes."""
     _entitle(axes, f"size of the gradient of {explanation.target_name} at the layer, logarithmic", DAY["importance"])
     positive = size[size > 0]
     floor, top = (float(positive.min()) / 2, float(positive.max()) * 2) if positive.size else (0.1, 1.0)

@@ -60,7 +60,7 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 def write(
     figure: Figure, left: float, top: float, text: str, *, size: float, room: float | None = None, **style: Any
 ) -> None:
-    """Write one line of text, cut to fit the room, at a place given in pixels (points) from the top left corner."""
+    """Write one line, cut to fit the room, at a place in pixels (points) from the top left corner; no math in `$`."""
     text = text if room is None else shorten(text, room, size=size)
     across, down = figure.get_size_inches() * POINTS_PER_INCH
     style = dict[str, Any](va="top", ha="left", parse_math=False) | style

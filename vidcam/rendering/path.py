@@ -191,8 +191,9 @@ def _view(points: Floats, legend: list[tuple[str, str]], width: int, height: int
     start = np.array((beside, size) if width - beside > height - below else (size, below))
     end = np.maximum((width - size, height - size), start + 1)
     low, high = points.min(axis=0), points.max(axis=0)
-    extent = np.maximum(high - low, 1e-3 * max(float((high - low).max()), 1e-6))
-    return GroundView(start, end, float(((end - start) / extent).min()), (low + high) / 2)
+    across, forward = np.maximum(high - low, 1e-3 * max(float((high - low).max()), 1e-6))
+    wide, tall = (end - start).tolist()
+    return GroundView(start, end, min(wide / across, tall / forward), (low + high) / 2)
 
 
 def _paper(view: GroundView, legend: list[tuple[str, str]], width: int, height: int, size: int) -> Pixels:
