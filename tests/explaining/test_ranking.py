@@ -20,8 +20,7 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import RANKINGS, RankedFrame, Ranking, rank
 from vidcam.models.cnn_rnn import AdditiveAttention, CnnRnn, RecurrentOutput
 from vidcam.models.model import Model
-from vidcam.rendering.ranked import rank_sheet
-from vidcam.rendering.sheet import pick
+from vidcam.rendering.sheet import pick, rank_sheet
 
 FRAMES = 16
 RED, BRIGHT = 3, 10
@@ -255,7 +254,7 @@ def test_it_saves_and_needs_force(ranking: Ranking, tmp_path: Path) -> None:
 
 def test_the_sheet_has_the_first_frames(ranking: Ranking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("vidcam.rendering.ranked.contact_sheet", lambda *given, **look: drawn.append((*given, look)))
+    monkeypatch.setattr("vidcam.rendering.sheet.contact_sheet", lambda *given, **look: drawn.append((*given, look)))
     rank_sheet(ranking, tmp_path / "sheet.png")
     order = [frame.index for frame in ranking.frames]
     ((explanation, _, look),) = drawn

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from vidcam.errors import MediaError
-from vidcam.media.digest import digest
-from vidcam.media.staging import staged
+from vidcam.media.files import digest, staged
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

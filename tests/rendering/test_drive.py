@@ -9,8 +9,7 @@ from matplotlib.colors import to_rgb
 from vidcam.errors import VidcamError
 from vidcam.media import Frame, open_video
 from vidcam.rendering.coloring import colors
-from vidcam.rendering.depth import COLORMAP, depth_panel
-from vidcam.rendering.drive import columns_of, drive_scene, render_drive
+from vidcam.rendering.drive import COLORMAP, columns_of, depth_panel, drive_scene, render_drive
 from vidcam.rendering.path import PREDICTED, Course, course, course_panel, stroke
 from vidcam.rendering.video import scene
 

@@ -11,7 +11,7 @@ import pytest
 from vidcam.errors import MediaError, VidcamError
 from vidcam.explaining.explanation import Explanation
 from vidcam.media import VideoWriter, open_video
-from vidcam.media.staging import check_free
+from vidcam.media.files import check_free
 from vidcam.rendering.outputs import NAMES, describe, write_outputs
 
 

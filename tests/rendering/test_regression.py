@@ -11,11 +11,10 @@ from vidcam.errors import VidcamError
 from vidcam.media import Frame, open_video
 from vidcam.rendering import contact_sheet, figure, render, timeline
 from vidcam.rendering.chart import _draw
-from vidcam.rendering.curves import are_probabilities, limits, mean, output
-from vidcam.rendering.drawing import NIGHT, NIGHT_IMPORTANCE, NIGHT_LOSS, NIGHT_TARGET, NIGHT_VANISHING
+from vidcam.rendering.curves import are_probabilities, directions, limits, mean, output, vanishing_spans
+from vidcam.rendering.drawing import NIGHT
 from vidcam.rendering.look import Look
 from vidcam.rendering.strips import draw_bar, draw_color_scale
-from vidcam.rendering.traits import directions, vanishing_spans
 from vidcam.rendering.video import FLAT, scene
 
 RATE = 30000 / 1001
@@ -97,15 +96,15 @@ def test_the_strip_shows_value_loss_gradient_and_gaps(make_regression):
 
     at = 8.5 / RATE
     value = np.interp(8.5, np.arange(12), np.linspace(-1, 1.2, 12))
-    assert row(NIGHT_TARGET, at) == pytest.approx((1.31 - value) / 2.42, abs=0.04)  # -1.11 to 1.31
+    assert row(NIGHT["target"], at) == pytest.approx((1.31 - value) / 2.42, abs=0.04)  # -1.11 to 1.31
     # The loss falls from the top to the bottom, whatever its values.
-    assert row(NIGHT_LOSS, at) == pytest.approx(8.5 / 11, abs=0.05)
+    assert row(NIGHT["loss"], at) == pytest.approx(8.5 / 11, abs=0.05)
     # The gradient grows from 0.5 to 2 but for the gaps; frame 10 has the largest one.
     slope = np.interp(8.5, np.arange(12), np.linspace(0.5, 2, 12)) / (0.5 + 1.5 * 10 / 11)
-    area = 0.45 * np.array(to_rgb(NIGHT_IMPORTANCE)) + 0.55 * np.array(to_rgb(NIGHT["paper"]))
+    area = 0.45 * np.array(to_rgb(NIGHT["importance"])) + 0.55 * np.array(to_rgb(NIGHT["paper"]))
     blue = near(plot[:, strip.column(at)], area, 20)
     assert np.flatnonzero(blue).min() / height == pytest.approx(1 - slope, abs=0.05)
-    shaded = near(plot, NIGHT_VANISHING, 12).any(axis=0)
+    shaded = near(plot, NIGHT["vanishing"], 12).any(axis=0)
     assert shaded[strip.column(4.5 / RATE)] and shaded[strip.column(11.5 / RATE)]
     assert not shaded[strip.column(3.4 / RATE)] and not shaded[strip.column(7 / RATE)]
 

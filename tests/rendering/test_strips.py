@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from vidcam.rendering.drawing import NIGHT_IMPORTANCE, NIGHT_TARGET, shorten, text_width
+from vidcam.rendering.drawing import NIGHT, shorten, text_width
 from vidcam.rendering.strips import draw_bar, draw_color_scale
 
 LONG = "balancing a very long object on the nose while juggling $5 and $6 notes"
@@ -42,13 +42,13 @@ def test_the_strip_shows_the_probability(make_explanation, value, share):
     )
     strip = draw_bar(explanation, 640)
     column = strip.pixels[strip.top - 2 : strip.bottom + 3, (strip.left + strip.right) // 2]
-    rows = np.flatnonzero(near(column, NIGHT_TARGET, 200)) - 2
+    rows = np.flatnonzero(near(column, NIGHT["target"], 200)) - 2
     assert rows.mean() == pytest.approx(share * (strip.bottom - strip.top), abs=1.5)
 
 
 def test_the_strip_shows_when_the_heat_is(make_explanation):
     strip = draw_bar(make_explanation(probabilities=np.zeros((2, 2))), 640)
-    blue = near(strip.pixels[strip.top : strip.bottom - 4], NIGHT_IMPORTANCE, 90)
+    blue = near(strip.pixels[strip.top : strip.bottom - 4], NIGHT["importance"], 90)
     columns = np.flatnonzero(blue.any(axis=0))
     # The hot frame is 7; the curve is linear to its neighbors, which are cold.
     assert strip.column(6 / 29.97) - 2 <= columns.min() and columns.max() <= strip.column(8 / 29.97) + 2
@@ -65,7 +65,7 @@ def test_a_bar_is_as_wide_as_the_video_and_its_text_fits(make_explanation, width
 
 def test_outputs_that_are_no_probabilities_have_their_own_axis(make_explanation):
     strip = draw_bar(make_explanation(probabilities=np.array([[-3.0, 0], [5.0, 0]])), 640)
-    rows = np.flatnonzero(near(strip.pixels[:, strip.left + 5], NIGHT_TARGET))
+    rows = np.flatnonzero(near(strip.pixels[:, strip.left + 5], NIGHT["target"]))
     # -3 is the lower end but for the margin of 5 %.
     height = strip.bottom - strip.top
     assert rows.mean() == pytest.approx(strip.bottom - height * 0.05 / 1.1, abs=2)

@@ -27,7 +27,7 @@ def demo(
     """Make a clip whose truth is known, explain it, and say how well the heat hits. No download, no GPU."""
     from vidcam import explain, load_model
     from vidcam.data.synthetic import MOTIONS, motion_clip
-    from vidcam.media.staging import check_free, leaving_none_empty, staged
+    from vidcam.media.files import check_free, leaving_none_empty, staged
     from vidcam.metrics.localization import hits
     from vidcam.rendering.outputs import NAMES, describe, write_outputs
 

@@ -77,7 +77,7 @@ def explain(
     if "" in videos:
         raise OptionError("the name of a video is empty")
     with warnings_in_one_line():
-        from vidcam.media.staging import check_free
+        from vidcam.media.files import check_free
         from vidcam.rendering.outputs import NAMES
 
         folders = _folders(videos, place.output)
@@ -160,8 +160,8 @@ def rank(
     """
     with warnings_in_one_line(), progress_bar("ranking") as progress:
         from vidcam.explaining.ranking import rank as rank_frames
-        from vidcam.media.staging import check_free, staged
-        from vidcam.rendering.ranked import rank_sheet
+        from vidcam.media.files import check_free, staged
+        from vidcam.rendering.sheet import rank_sheet
 
         (folder,) = _folders([video], place.output)
         check_free(folder, RANKED, force=place.force)

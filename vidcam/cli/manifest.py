@@ -58,7 +58,7 @@ def _runner(collect: Callable[..., Any]) -> Callable[..., None]:
     reading, writing = ({option.name: option for option in _options(function)} for function in (collect, write))
 
     def run(printing: Printing, **given: Any) -> None:
-        from vidcam.media.staging import check_free
+        from vidcam.media.files import check_free
 
         if output := given["output"]:
             check_free(output.parent, [output.name], force=given["force"])

@@ -11,7 +11,7 @@ from typing import Any
 from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.errors import MediaError, OptionError
-from vidcam.media.digest import digest
+from vidcam.media.files import digest
 from vidcam.media.reader import check_backend
 
 KINDS = {

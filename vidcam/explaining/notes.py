@@ -12,7 +12,7 @@ from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan
 from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
-from vidcam.media.digest import digest
+from vidcam.media.files import digest
 from vidcam.models.model import Model
 
 FEW = 4

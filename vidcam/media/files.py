@@ -1,10 +1,12 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, several of them together, and their fingerprint."""
 
+import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidcam.errors import MediaError
@@ -88,3 +90,81 @@ def _rename(temporary: Path, path: Path, *, force: bool) -> None:
         raise MediaError(f"nothing was written to {str(path)!r}")
     check_replaceable(path, force=force)  # somebody else may have written it meanwhile
     os.replace(temporary, path)
+
+
+@contextmanager
+def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to write files of these names into; move them into `directory` when all went well.
+
+    The directory is made if need be. After an exception, nothing is left of either.
+
+    Raises:
+        MediaError: the directory cannot be written, or one of the files exists and `force` is not set.
+    """
+    directory = Path(directory)
+    check_free(directory, names, force=force)
+    with leaving_none_empty(directory):
+        part = _part_in(directory)
+        try:
+            yield part
+            _move(part, directory, names)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    part.rmdir()
+
+
+@contextmanager
+def leaving_none_empty(folder: Path) -> Iterator[None]:
+    """Remove the folders that were made down to `folder` if the body fails and they are empty."""
+    new = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+    try:
+        yield
+    except BaseException:
+        for place in new:
+            with suppress(OSError):  # it holds something, or was never made
+                place.rmdir()
+        raise
+
+
+def check_free(directory: Path, names: Sequence[str], *, force: bool = False) -> None:
+    """Raise a MediaError, before any work, if a file exists without `force` or the directory cannot be written."""
+    nearest = next(path for path in (directory, *directory.absolute().parents) if os.path.exists(path))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        why = "permission denied" if nearest.is_dir() else f"{nearest} is no directory"
+        raise MediaError(f"cannot write into the directory {directory}: {why}")
+    for path in (directory / name for name in names):
+        if os.path.isdir(path):
+            raise MediaError(f"cannot write {path}: it is a folder")
+        if os.path.lexists(path) and not force:
+            raise MediaError(f"{path} exists already; use force=True to replace it")
+
+
+def _part_in(directory: Path) -> Path:
+    """Make a temporary folder in a directory, and that one if need be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".vidcam.part.", dir=directory))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MediaError(f"cannot write into the directory {directory}: {reason}") from None
+
+
+def _move(part: Path, directory: Path, names: Sequence[str]) -> None:
+    """Move all files, or none if one is missing or cannot be put in its place."""
+    missing = [name for name in names if not (part / name).is_file()]
+    if missing:
+        raise MediaError(f"nothing was written to {directory / missing[0]}")
+    check_free(directory, names, force=True)
+    for name in names:
+        os.replace(part / name, directory / name)
+
+
+def digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files with their names in sorted order."""
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    parts = [f"{file.name} {digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -16,50 +16,57 @@ from vidcam.media.source import Packets
 from vidcam.types import Pixels
 
 
-class YuvPicture:
-    """Encode to YUV 4:2:0 with BT.709 colors in limited range, and tagged as such; odd sizes are padded."""
+class _Picture:
+    """The stream of one encoder."""
 
     def __init__(
         self, output: OutputContainer, codec: Codec, *, width: int, height: int, rate: Fraction, time_base: Fraction
     ) -> None:
-        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
-        size = {"width": width + width % 2, "height": height + height % 2}
-        self.stream = _video(output, codec, rate=rate, **size)
-        self.stream.pix_fmt = codec.pixel_format
-        context = self.stream.codec_context
-        context.time_base = time_base
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        self._time_base = time_base
+        os.environ.setdefault("SVT_LOG", "0")  # the only way to keep the AV1 encoder from writing to the terminal
+        stream = output.add_stream(codec.encoder, rate=rate, options=codec.options, width=width, height=height)
+        assert isinstance(stream, VideoStream)
+        stream.pix_fmt = codec.pixel_format
+        stream.codec_context.time_base = time_base
+        self.stream, self._time_base = stream, time_base
 
     def encode(self, pixels: Pixels, timestamp: int) -> Packets:
         """Encode one frame (H, W, 3), shown at that timestamp, and yield the packets that are ready."""
-        if any(after for _, after in self._padding):
-            pixels = np.pad(pixels, self._padding, mode="edge")
-        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame = rgb.reformat(
-            format=self.stream.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
-        frame.pts, frame.time_base = timestamp, self._time_base
-        yield from self.stream.encode(frame)
+        yield from self.stream.encode(self._frame(pixels, timestamp))
 
     def flush(self) -> Packets:
         """Yield the packets that the encoder still holds."""
         yield from self.stream.encode(None)
 
+    def _frame(self, pixels: Pixels, timestamp: int) -> VideoFrame:
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame.pts, frame.time_base = timestamp, self._time_base
+        return frame
 
-class GifPicture:
+
+class YuvPicture(_Picture):
+    """Encode to YUV 4:2:0 with BT.709 colors in limited range, and tagged as such; odd sizes are padded."""
+
+    def __init__(self, output: OutputContainer, codec: Codec, *, width: int, height: int, **timing: Fraction) -> None:
+        super().__init__(output, codec, width=width + width % 2, height=height + height % 2, **timing)
+        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+        context = self.stream.codec_context
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+    def _frame(self, pixels: Pixels, timestamp: int) -> VideoFrame:
+        if any(after for _, after in self._padding):
+            pixels = np.pad(pixels, self._padding, mode="edge")
+        colors = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+        return super()._frame(pixels, timestamp).reformat(format=self.stream.pix_fmt, **colors)
+
+
+class GifPicture(_Picture):
     """Encode to a GIF with a palette of its own for every frame, so that no frame waits for a later one."""
 
     FILTERS = (("palettegen", "stats_mode=single"), ("paletteuse", "new=1:dither=bayer:bayer_scale=4"))
 
-    def __init__(
-        self, output: OutputContainer, codec: Codec, *, width: int, height: int, rate: Fraction, time_base: Fraction
-    ) -> None:
-        self.stream = _video(output, codec, rate=rate, width=width, height=height)
-        self.stream.pix_fmt = codec.pixel_format
-        self.stream.codec_context.time_base = time_base
-        self._time_base = time_base
+    def __init__(self, output: OutputContainer, codec: Codec, *, width: int, height: int, **timing: Fraction) -> None:
+        super().__init__(output, codec, width=width, height=height, **timing)
         self._graph = self._build(width, height)
 
     def _build(self, width: int, height: int) -> av.filter.Graph:
@@ -77,17 +84,13 @@ class GifPicture:
         return graph
 
     def encode(self, pixels: Pixels, timestamp: int) -> Packets:
-        """Encode one frame (H, W, 3), shown at that timestamp, and yield the packets that are ready."""
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-        frame.pts, frame.time_base = timestamp, self._time_base
-        self._graph.vpush(frame)
+        self._graph.vpush(self._frame(pixels, timestamp))
         yield from self._pull()
 
     def flush(self) -> Packets:
-        """Yield the packets that the encoder still holds."""
         self._graph.vpush(None)
         yield from self._pull()
-        yield from self.stream.encode(None)
+        yield from super().flush()
 
     def _pull(self) -> Packets:
         while True:
@@ -97,10 +100,3 @@ class GifPicture:
                 return
             frame.time_base = self._time_base
             yield from self.stream.encode(frame)
-
-
-def _video(output: OutputContainer, codec: Codec, *, rate: Fraction, width: int, height: int) -> VideoStream:
-    os.environ.setdefault("SVT_LOG", "0")  # the only way to keep the AV1 encoder from writing to the terminal
-    stream = output.add_stream(codec.encoder, rate=rate, options=codec.options, width=width, height=height)
-    assert isinstance(stream, VideoStream)
-    return stream

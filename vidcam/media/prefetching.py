@@ -1,22 +1,21 @@
 """Work ahead of the consumer in a background thread."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-class _End:
+class _End(NamedTuple):
     """What the producer puts last: why it ended."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+    error: BaseException | None
 
 
-def prefetch(iterable: Iterable[T], depth: int = 8) -> Iterator[T]:
+def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Yield the items of `iterable`, produced up to `depth` items ahead in a background thread.
 
     An exception of the producer is raised here, after the items that came before it. The thread starts with the

@@ -15,8 +15,7 @@ from av.video.stream import VideoStream
 
 from vidcam.errors import MediaError
 from vidcam.media.orientation import UPRIGHT, orientation
-from vidcam.media.source import Packets, duration, frame_rate, opened, time_base, video_stream
-from vidcam.media.table import PacketTable, read_table
+from vidcam.media.source import Packets, PacketTable, duration, frame_rate, opened, read_table, time_base, video_stream
 from vidcam.media.timeline import Clock
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels
@@ -27,10 +26,7 @@ class _Damaged(Exception):
 
 
 class PyavVideo(Video):
-    """A video file through PyAV: reads everything that FFmpeg reads.
-
-    Damaged packets are skipped, and counted in `notes`.
-    """
+    """A video file through PyAV, which reads all that FFmpeg reads; damaged packets are skipped, counted in `notes`."""
 
     name: ClassVar[str] = "pyav"
 
@@ -131,19 +127,13 @@ class PyavVideo(Video):
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Packets:
         """Yield the stream's packets and an empty one that makes the decoder give what it still holds."""
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except (av.error.FFmpegError, OSError):
-                self._note("the file breaks off: what follows could not be read")
-                rest: av.Packet[Any] = av.Packet(0)
-                rest.stream = stream
-                yield rest
-                return
-            if packet is None:
-                return
-            yield packet
+        try:
+            yield from container.demux(stream)
+        except (av.error.FFmpegError, OSError):
+            self._note("the file breaks off: what follows could not be read")
+            rest: av.Packet[Any] = av.Packet(0)
+            rest.stream = stream
+            yield rest
 
     @property
     def mirrored(self) -> bool:

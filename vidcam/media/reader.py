@@ -9,11 +9,8 @@ from vidcam.media.indexed import DecordVideo, IndexedVideo, TorchcodecVideo
 from vidcam.media.pyav import PyavVideo
 from vidcam.media.video import Video
 
-BACKENDS: dict[str, type[PyavVideo] | type[IndexedVideo]] = {
-    "pyav": PyavVideo,
-    "torchcodec": TorchcodecVideo,
-    "decord": DecordVideo,
-}
+_READERS: tuple[type[PyavVideo] | type[IndexedVideo], ...] = (PyavVideo, TorchcodecVideo, DecordVideo)
+BACKENDS = {reader.name: reader for reader in _READERS}
 FASTEST = "pyav"  # all frames in a row and single frames alike, see experiments/readers; it also reads the most
 
 

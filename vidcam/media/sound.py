@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,7 @@ class Sound:
         self._files = ExitStack()
         self._packets: Packets = iter(())
         self._ahead: av.Packet[Any] | None = None
-        self._stream: AudioStream | None = None
-        self._last: int | None = None
+        self._last = -inf
         self._skipped = 0
         self.video_start = Fraction(0)
         try:
@@ -52,12 +52,10 @@ class Sound:
         self.video_start = _video_start(source)
         codec, name = stream.codec_context.codec.canonical_name, container.sound.removeprefix("lib")
         if codec in container.sound_copied:
-            self._stream = self._output.add_stream_from_template(stream)
-            self._packets = self._copied(source, stream)
+            self._packets = _copied(source, stream, self._output.add_stream_from_template(stream))
         else:
-            self._stream = self._encoder(stream, container.sound)
+            self._packets = self._encoded(source, stream, self._encoder(stream, container.sound))
             self.notes.append(f"the sound was encoded anew, from {codec} to {name}")
-            self._packets = self._encoded(source, stream)
 
     def write(self, until: Fraction | None, *, shift: Fraction = Fraction(0)) -> None:
         """Write what is heard before `until` seconds, all that is left if None; `shift` is added to its times."""
@@ -85,24 +83,16 @@ class Sound:
         assert isinstance(added, AudioStream)
         return added
 
-    def _copied(self, source: InputContainer, stream: AudioStream) -> Packets:
-        for packet in source.demux(stream):
-            if packet.size and packet.dts is not None:
-                assert self._stream is not None
-                packet.stream = self._stream
-                yield packet
-
-    def _encoded(self, source: InputContainer, stream: AudioStream) -> Packets:
-        assert self._stream is not None
-        encoder = self._stream.codec_context
+    def _encoded(self, source: InputContainer, stream: AudioStream, added: AudioStream) -> Packets:
+        encoder = added.codec_context
         resampler = av.AudioResampler(encoder.format, encoder.layout, encoder.sample_rate, encoder.frame_size or None)
         for packet in source.demux(stream):
             for frame in self._decode(packet):
                 for piece in resampler.resample(frame):
-                    yield from self._stream.encode(piece)
+                    yield from added.encode(piece)
         for piece in resampler.resample(None):
-            yield from self._stream.encode(piece)
-        yield from self._stream.encode(None)
+            yield from added.encode(piece)
+        yield from added.encode(None)
 
     def _decode(self, packet: "av.Packet[Any]") -> list[AudioFrame]:
         try:
@@ -115,11 +105,7 @@ class Sound:
     def _mux(self, packet: "av.Packet[Any]", shift: Fraction) -> None:
         """Mux one packet; what comes before the beginning or out of order would spoil the file and is left out."""
         moved = round(shift / packet.time_base)
-        if (
-            packet.dts is None
-            or (self._last is not None and packet.dts <= self._last)
-            or (moved and packet.dts + moved < 0)
-        ):
+        if packet.dts is None or packet.dts <= self._last or (moved and packet.dts + moved < 0):
             self._skipped += not moved
             return
         self._last = packet.dts
@@ -130,6 +116,13 @@ class Sound:
     def _fail(self, error: Exception) -> None:
         self.notes.append(f"the sound could not be carried over: {reason(error)}")
         self._packets, self._ahead = iter(()), None
+
+
+def _copied(source: InputContainer, stream: AudioStream, added: AudioStream) -> Packets:
+    for packet in source.demux(stream):
+        if packet.size and packet.dts is not None:
+            packet.stream = added
+            yield packet
 
 
 def _video_start(source: InputContainer) -> Fraction:

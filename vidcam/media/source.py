@@ -1,11 +1,12 @@
-"""Open a video file's container and find out what it holds."""
+"""Open a video file's container and find out what it holds, down to when each frame is shown, without decoding."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer
@@ -16,6 +17,7 @@ from vidcam.errors import MediaError
 
 # An AVI stores no timestamps: FFmpeg counts packets instead, which goes wrong where a packet holds two frames.
 WITHOUT_TIMESTAMPS = frozenset({"avi"})
+HIDDEN_FRAMES = frozenset({"vp8"})  # it keeps frames that are never shown in packets of their own
 DEFAULT_RATE = Fraction(25)
 Packets = Iterator["av.Packet[Any]"]
 LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
@@ -92,3 +94,37 @@ def duration(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
+
+
+class PacketTable(NamedTuple):
+    """Ascending timestamps of all frames that are shown, and of all key frames, in units of the time base."""
+
+    timestamps: list[int]
+    keys: list[int]
+
+    def key_before(self, timestamp: int) -> int:
+        """Return the last key frame at or before a timestamp, else the first one."""
+        return self.keys[max(bisect_right(self.keys, timestamp) - 1, 0)]
+
+
+def read_table(path: Path) -> PacketTable | None:
+    """Read the table; None where packets do not tell which frames will be shown and in which order."""
+    shown: list[int] = []
+    keys: list[int] = []
+    try:
+        with opened(path) as container:
+            stream = video_stream(container, path)
+            counted = time_base(container, stream) is None
+            if stream.codec_context.name in HIDDEN_FRAMES or (counted and stream.codec_context.has_b_frames):
+                return None
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                if packet.pts is None or packet.is_corrupt:
+                    return None
+                keys += [packet.pts] if packet.is_keyframe else []
+                shown += [] if packet.is_discard else [packet.pts]
+    except (av.error.FFmpegError, OSError):
+        return None
+    trusted = bool(shown) and bool(keys) and len(set(shown)) == len(shown)
+    return PacketTable(sorted(shown), sorted(keys)) if trusted else None

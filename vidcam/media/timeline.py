@@ -39,9 +39,8 @@ class Timeline:
     def __init__(self, rate: Fraction, *, time_base: Fraction | None = None, from_zero: bool = False) -> None:
         self._rate = rate
         self._from_zero = from_zero
-        self.time_base = time_base or 1 / (
-            rate.numerator * Fraction(max(1, ceil(1 / (rate.numerator * FINEST_SECONDS))))
-        )
+        finer = max(1, ceil(1 / (rate.numerator * FINEST_SECONDS)))
+        self.time_base = time_base or Fraction(1, rate.numerator * finer)
         self._first: Fraction | None = None
         self._last: int | None = None
 

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from vidcam.errors import MediaError
@@ -70,7 +70,7 @@ class Video(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def times(self) -> list[float]:
@@ -79,11 +79,5 @@ class Video(ABC):
 
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         """Return those of the ascending `indices` that the video has."""
-        frames: dict[int, Frame] = {}
-        if indices:
-            for frame in self:
-                if frame.index in indices:
-                    frames[frame.index] = frame
-                if frame.index >= indices[-1]:
-                    break
-        return frames
+        frames = islice(self, indices[-1] + 1 if indices else 0)
+        return {frame.index: frame for frame in frames if frame.index in indices}

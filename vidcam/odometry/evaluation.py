@@ -12,8 +12,7 @@ import numpy as np
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, read_trajectory, write_kitti
 from vidcam.errors import MediaError, OptionError
-from vidcam.media.files import check_replaceable
-from vidcam.media.staging import check_free, staged
+from vidcam.media.files import check_free, check_replaceable, staged
 from vidcam.odometry.alignment import align
 from vidcam.odometry.baselines import baseline_paths
 from vidcam.odometry.errors import SNIPPET, OdometryReport, evaluate

@@ -9,24 +9,14 @@ from matplotlib.figure import Figure
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError
-from vidcam.rendering.drawing import (
-    DAY,
-    DAY_ATTENTION,
-    DAY_IMPORTANCE,
-    DAY_OTHERS,
-    DAY_TARGET,
-    number,
-    round_step,
-    save_figure,
-)
+from vidcam.rendering.drawing import DAY, DAY_OTHERS, number, round_step, save_figure
 
-DPI = 150
 MARKS = 10  # about so many marks of the driven distance
 STYLES: dict[str, dict[str, Any]] = {
     "true": {"color": DAY["ink"], "linewidth": 2.4, "zorder": 2},
-    "predicted": {"color": DAY_TARGET, "linewidth": 1.6, "zorder": 4},
+    "predicted": {"color": DAY["target"], "linewidth": 1.6, "zorder": 4},
 }
-COLORS = (DAY_IMPORTANCE, DAY_ATTENTION, *DAY_OTHERS)
+COLORS = (DAY["importance"], DAY["attention"], *DAY_OTHERS)
 
 
 def trajectory_plot(
@@ -53,7 +43,7 @@ def trajectory_plot(
         OptionError: there is nothing to draw, or no such picture format.
         MediaError: the file exists and `force` is not set, or it cannot be written.
     """
-    save_figure(figure(true, others, title=title, unit=unit), path, dpi=DPI, force=force)
+    save_figure(figure(true, others, title=title, unit=unit), path, force=force)
 
 
 def figure(true: Trajectory | None, others: Mapping[str, Trajectory], *, title: str = "", unit: str = "m") -> Figure:

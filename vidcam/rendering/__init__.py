@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from vidcam.rendering.deletion import deletion_plot as deletion_plot
     from vidcam.rendering.drive import render_drive as render_drive
     from vidcam.rendering.outputs import write_outputs as write_outputs
-    from vidcam.rendering.ranked import rank_sheet as rank_sheet
     from vidcam.rendering.sheet import contact_sheet as contact_sheet
     from vidcam.rendering.sheet import figure as figure
+    from vidcam.rendering.sheet import rank_sheet as rank_sheet
     from vidcam.rendering.video import render as render
 
 _HOMES = {
     "contact_sheet": "vidcam.rendering.sheet",
     "deletion_plot": "vidcam.rendering.deletion",
     "figure": "vidcam.rendering.sheet",
-    "rank_sheet": "vidcam.rendering.ranked",
+    "rank_sheet": "vidcam.rendering.sheet",
     "render": "vidcam.rendering.video",
     "render_drive": "vidcam.rendering.drive",
     "timeline": "vidcam.rendering.chart",

@@ -1,6 +1,5 @@
 """Heat to color and opacity, and both onto a picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +79,6 @@ def relative(explanation: Explanation, scale: str = "video") -> Floats:
     highest = size.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
     share: Floats = np.divide(explanation.heat, highest, out=np.zeros_like(size), where=highest > 0)
     return share
-
-
-def check_choice(kind: str, given: str, possible: Sequence[str]) -> None:
-    """Raise an OptionError unless the given one is possible."""
-    if given not in possible:
-        raise OptionError(unknown(kind, given, possible))
 
 
 def check_finite(explanation: Explanation) -> None:

@@ -1,10 +1,13 @@
-"""What is plotted over time: frame importance and what the network says, per window or per frame."""
+"""What a viewer is told of a target: curves over time, and in words its sign, its unit, and where nothing is known."""
 
 import numpy as np
 
 from vidcam.errors import VidcamError
-from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.explanation import LOSS, Explanation
+from vidcam.rendering.drawing import number
 from vidcam.types import Floats
+
+VANISHES = "gradient vanishes"
 
 
 def share(values: Floats) -> Floats:
@@ -82,3 +85,34 @@ def runners_up(explanation: Explanation, n: int) -> list[int]:
     """Return the `n` other classes with the highest mean probability, the highest first."""
     means = explanation.probabilities[:, : explanation.classes].mean(axis=0)
     return [int(k) for k in np.argsort(-means, kind="stable") if k != explanation.target][:n]
+
+
+def directions(explanation: Explanation) -> tuple[str, str]:
+    """Say what cells with heat above and below zero do to the target.
+
+    The map of a loss is that of minus the loss: what lies above zero keeps the loss low.
+    """
+    return ("lowers", "raises") if explanation.target_name == LOSS else ("raises", "lowers")
+
+
+def in_words(explanation: Explanation) -> str:
+    """Return the target's mean output with what it is, and in its unit: `mean probability 0.42`."""
+    return with_unit(explanation, f"mean {kind(explanation)} {number(mean(explanation))}")
+
+
+def with_unit(explanation: Explanation, text: str) -> str:
+    """Return a number and the unit of the target behind it."""
+    return f"{text} {explanation.unit}".rstrip()
+
+
+def vanishing_spans(explanation: Explanation) -> list[tuple[float, float]]:
+    """Return start and end in seconds of every run of frames at which the gradient vanishes."""
+    edges = np.flatnonzero(np.diff(explanation.is_vanishing.astype(int), prepend=0, append=0))
+    seconds = np.append(explanation.seconds, span(explanation)[1])[edges]
+    return [(float(first), float(last)) for first, last in seconds.reshape(-1, 2)]
+
+
+def gaps(explanation: Explanation) -> list[str]:
+    """Say at how many frames the gradient vanishes, if it does."""
+    vanishing = explanation.is_vanishing
+    return [f"{VANISHES} at {vanishing.sum()} of {vanishing.size} frames"] if vanishing.any() else []

@@ -6,11 +6,10 @@ from matplotlib.figure import Figure
 
 from vidcam.errors import OptionError, unknown
 from vidcam.metrics.deletion_report import DeletionReport
-from vidcam.rendering.drawing import DAY, DAY_ATTENTION, DAY_IMPORTANCE, DAY_TARGET, clean, save_figure
+from vidcam.rendering.drawing import DAY, clean, save_figure
 
-COLORS = {"hottest": DAY_TARGET, "coldest": DAY_IMPORTANCE, "random": DAY["ink"], "blocks": DAY_ATTENTION}
+COLORS = {"hottest": DAY["target"], "coldest": DAY["importance"], "random": DAY["ink"], "blocks": DAY["attention"]}
 DASHES = {"even": (4, 2), "center": (1, 1.5), "fixed": (6, 2, 1, 2)}
-DPI = 150
 
 
 def deletion_plot(report: DeletionReport, path: str | Path, *, measure: str | None = None, force: bool = False) -> None:
@@ -23,7 +22,7 @@ def deletion_plot(report: DeletionReport, path: str | Path, *, measure: str | No
     measure = report.measures[0] if measure is None else measure
     if measure not in report.measures:
         raise OptionError(unknown("measure", measure, report.measures))
-    save_figure(_draw(report, measure), path, dpi=DPI, force=force)
+    save_figure(_draw(report, measure), path, force=force)
 
 
 def _draw(report: DeletionReport, measure: str) -> Figure:

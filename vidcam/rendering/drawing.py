@@ -12,30 +12,36 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from vidcam.errors import OptionError, unknown
 from vidcam.media import replacing
-from vidcam.rendering.coloring import check_choice
 from vidcam.types import Pixels
 
 POINTS_PER_INCH = 72
+DPI = 150  # of files
 PICTURES = ("png", "jpg", "pdf", "svg")
 
 # The strips beside a video are dark, the pictures for paper and screen are light; a thing keeps its hue.
-NIGHT = {"paper": "#15171c", "ink": "#e8eaed", "faint": "#9aa0aa", "grid": "#343842"}
-DAY = {"paper": "#ffffff", "ink": "#22252b", "faint": "#6b7280", "grid": "#dfe2e7"}
-NIGHT_TARGET, NIGHT_IMPORTANCE = "#ff9e4a", "#58b2e8"
-DAY_TARGET, DAY_IMPORTANCE, DAY_ATTENTION = "#e0671b", "#2a84c2", "#7a55a8"
-NIGHT_LOSS, DAY_LOSS = "#86cf8a", "#3a8f4a"
-# Behind the frames whose gradient vanishes, and the type that says so.
-NIGHT_VANISHING, DAY_VANISHING = "#4a2f3c", "#f3dfe6"
-NIGHT_VANISHING_INK, DAY_VANISHING_INK = "#d98aa6", "#a8476a"
+_COLORS = {
+    "paper": ("#15171c", "#ffffff"),
+    "ink": ("#e8eaed", "#22252b"),
+    "faint": ("#9aa0aa", "#6b7280"),
+    "grid": ("#343842", "#dfe2e7"),
+    "target": ("#ff9e4a", "#e0671b"),
+    "importance": ("#58b2e8", "#2a84c2"),
+    "loss": ("#86cf8a", "#3a8f4a"),
+    "vanishing": ("#4a2f3c", "#f3dfe6"),  # behind the frames whose gradient vanishes
+    "vanishing_ink": ("#d98aa6", "#a8476a"),  # of the type that says so
+}
+NIGHT = {thing: dark for thing, (dark, _) in _COLORS.items()}
+DAY = {thing: light for thing, (_, light) in _COLORS.items()} | {"attention": "#7a55a8"}
 DAY_OTHERS = ("#64748b", "#94a3b8", "#b8c2ce", "#d3d9e0")
 
 
-def figure_of_pixels(width: int, height: int, *, paper: str) -> Figure:
-    """Return an empty figure in which a point is a pixel."""
+def empty_figure(width: int, height: int, theme: dict[str, str]) -> Figure:
+    """Return a figure in which a point is a pixel."""
     # The canvas takes the floor of inches times dots per inch; a hundredth of a pixel keeps it from losing one.
     inches = ((width + 0.01) / POINTS_PER_INCH, (height + 0.01) / POINTS_PER_INCH)
-    return Figure(figsize=inches, dpi=POINTS_PER_INCH, facecolor=paper)
+    return Figure(figsize=inches, dpi=POINTS_PER_INCH, facecolor=theme["paper"])
 
 
 def pixels_of(figure: Figure) -> Pixels:
@@ -51,8 +57,11 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
-def write(figure: Figure, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
-    """Write one line of text at a place given in pixels (points) from the top left corner; no math in dollars."""
+def write(
+    figure: Figure, left: float, top: float, text: str, *, size: float, room: float | None = None, **style: Any
+) -> None:
+    """Write one line, cut to fit the room, at a place in pixels (points) from the top left corner; no math in `$`."""
+    text = text if room is None else shorten(text, room, size=size)
     across, down = figure.get_size_inches() * POINTS_PER_INCH
     style = dict[str, Any](va="top", ha="left", parse_math=False) | style
     figure.text(left / across, 1 - top / down, text, fontsize=size, **style)
@@ -99,12 +108,13 @@ def round_step(least: float) -> float:
 def check_format(path: Path) -> str:
     """Return the format that a picture's extension names; refuse others."""
     kind = path.suffix.lower().lstrip(".")
-    check_choice("picture format", kind, PICTURES)
+    if kind not in PICTURES:
+        raise OptionError(unknown("picture format", kind, PICTURES))
     return kind
 
 
-def save_figure(figure: Figure, path: str | Path, *, dpi: int, force: bool = False) -> None:
+def save_figure(figure: Figure, path: str | Path, *, force: bool = False) -> None:
     """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
     kind = check_format(Path(path))
     with replacing(path, force=force) as part:
-        figure.savefig(part, format=kind, dpi=dpi)
+        figure.savefig(part, format=kind, dpi=DPI)

@@ -1,24 +1,31 @@
 """The driving video: frame, heat, depth and the course so far, side by side."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vidcam.attribution.geometry import interpolation_matrix
 from vidcam.explaining.explanation import Explanation
+from vidcam.media import Frame
 from vidcam.options import takes
-from vidcam.rendering.coloring import overlay
-from vidcam.rendering.depth import depth_panel
+from vidcam.rendering.coloring import LEVELS, Spread, colors, overlay
+from vidcam.rendering.curves import VANISHES
+from vidcam.rendering.labels import Ramp, draw_tag, heat_ramp, stamp
 from vidcam.rendering.look import PLAIN, Audio, Color
 from vidcam.rendering.path import course, course_panel
-from vidcam.rendering.scene import FramePanel, HeatPanel, Panel, Scene, room
 from vidcam.rendering.strips import draw_bar, type_size
-from vidcam.rendering.tag import draw_tag, heat_ramp
-from vidcam.rendering.traits import VANISHES
-from vidcam.rendering.video import film
-from vidcam.types import Progress
+from vidcam.rendering.video import FramePanel, HeatPanel, Panel, Scene, film, room
+from vidcam.types import Floats, Pixels, Progress
 
 BAR_TYPE = 1.25
 """Height of the type in the strip below, in heights of that in the panels."""
+COLORMAP = "magma"
+NEAREST = 0.005
+"""Share of the pixels of all frames that are nearer than what is drawn brightest: single pixels never set the scale."""
+SAMPLED = 200
+"""Frames that are looked at for the scale."""
+TABLE = np.rint(colors(COLORMAP, np.linspace(0, 1, LEVELS)) * 255).astype(np.uint8)
 
 
 @takes(Color, Audio)
@@ -95,3 +102,45 @@ def columns_of(panels: int, shape: float) -> int:
         return abs(float(np.log(columns * shape / rows / SHAPE))) + 0.5 * (columns * rows - panels)
 
     return min(range(panels, 0, -1), key=misfit)
+
+
+@dataclass(frozen=True)
+class DepthPanel:
+    """Inverse depth in color, on one scale for all frames."""
+
+    depth: Floats
+    """(F, h, w)."""
+    nearest: float
+    """The depth that is drawn in the last color."""
+    rows: Spread
+    columns: Spread
+    tag: Pixels
+
+    def draw(self, frame: Frame, out: Pixels) -> None:
+        """Color one frame's depth."""
+        nearness = inverse(self.depth[frame.index]) * self.nearest
+        levels = self.columns.across(self.rows.down(nearness.clip(max=1) * (LEVELS - 1)))
+        levels += 0.5
+        np.take(TABLE, levels.astype(np.uint8), axis=0, out=out, mode="clip")
+        stamp(out, self.tag)
+
+
+def depth_panel(depth: Floats, *, width: int, height: int, size: int) -> DepthPanel:
+    """Prepare depth, (F, h, w), for pictures of that size and type of `size` pixels."""
+    sample = inverse(depth[:: max(1, len(depth) // SAMPLED)])
+    top = float(np.quantile(sample, 1 - NEAREST))
+    rows, columns = (_spread(n, length) for n, length in zip(depth.shape[1:], (height, width), strict=True))
+    tag = draw_tag("depth", size, width, ramp=Ramp(COLORMAP, "far", "near"))
+    return DepthPanel(depth, 1 / top if top > 0 else 1.0, rows, columns, tag)
+
+
+def inverse(depth: Floats) -> Floats:
+    """Return one over depth; zero, as if it were infinitely far, where depth is no positive number."""
+    known = np.isfinite(depth) & (depth > 0)
+    inverted: Floats = np.divide(1, depth, out=np.zeros(depth.shape, np.float32), where=known)
+    return inverted
+
+
+def _spread(cells: int, length: int) -> Spread:
+    """Spread cells that share the length equally over its pixels."""
+    return Spread(interpolation_matrix((np.arange(cells) + 0.5) * length / cells - 0.5, length))

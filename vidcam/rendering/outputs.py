@@ -8,7 +8,7 @@ from typing import Any
 
 from vidcam.errors import MediaError
 from vidcam.explaining.explanation import Explanation
-from vidcam.media.staging import check_free, staged
+from vidcam.media.files import check_free, staged
 from vidcam.rendering.chart import timeline
 from vidcam.rendering.drive import render_drive
 from vidcam.rendering.sheet import contact_sheet
@@ -17,6 +17,7 @@ from vidcam.types import Progress
 
 APART_SECONDS = 0.25
 """Between the frames of the sheet: neighbors look alike and would fill it."""
+MOTION = frozenset({"poses", "depth"})
 
 
 @dataclass
@@ -33,11 +34,6 @@ class RunFiles:
     """What a viewer must know of the files so far."""
 
 
-def _always(explanation: Explanation) -> bool:
-    """Whatever there is."""
-    return True
-
-
 @dataclass(frozen=True)
 class Output:
     """A file that a run writes."""
@@ -46,8 +42,8 @@ class Output:
     about: str
     write: Callable[[RunFiles, Path], Sequence[str] | None]
     """Writes it to a path, and returns what a viewer must know."""
-    wanted: Callable[[Explanation], bool] = _always
-    """Whether there is anything to write."""
+    extras: frozenset[str] = frozenset()
+    """One of these the explanation must hold, if there are any."""
 
 
 def _npz(run: RunFiles, path: Path) -> None:
@@ -76,16 +72,12 @@ def _json(run: RunFiles, path: Path) -> None:
     path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def _tells_motion(explanation: Explanation) -> bool:
-    return explanation.poses is not None or explanation.depth is not None
-
-
 OUTPUTS: tuple[Output, ...] = (
     Output("explanation.npz", "the heat, raw, and all that is needed to draw it again", _npz),
     Output("overlay.mp4", "the source with its heat, at its own size, frame rate and sound", _overlay),
     Output("frames.png", "the hottest frames", _frames),
     Output("timeline.png", "frame importance and what the network says, over time", _timeline),
-    Output("drive.mp4", "frame, heat, depth and the way so far, of networks that tell them", _drive, _tells_motion),
+    Output("drive.mp4", "frame, heat, depth and the way so far, of networks that tell them", _drive, MOTION),
     Output("run.json", "how to repeat the run, and what a reader must know", _json),
 )
 """Every file of a run, in the order in which they are written. To add one, write its function and its row."""
@@ -114,7 +106,7 @@ def write_outputs(
     _check_apart(explanation.provenance.get("source"), directory)
     run = RunFiles(explanation, options, look or {}, progress)
     check_free(directory, NAMES, force=force)
-    chosen = [output for output in OUTPUTS if output.wanted(explanation)]
+    chosen = [output for output in OUTPUTS if not output.extras or output.extras & explanation.extras.keys()]
     with staged(directory, [output.name for output in chosen], force=force) as part:
         for output in chosen:
             run.said += output.write(run, part / output.name) or ()

@@ -10,22 +10,10 @@ from matplotlib.colors import to_rgb
 
 from vidcam.errors import VidcamError
 from vidcam.media import Frame
-from vidcam.rendering.drawing import (
-    NIGHT,
-    NIGHT_IMPORTANCE,
-    NIGHT_TARGET,
-    axes_at,
-    figure_of_pixels,
-    number,
-    pixels_of,
-    round_step,
-    shorten,
-    text_width,
-    write,
-)
+from vidcam.rendering.drawing import NIGHT, axes_at, empty_figure, number, pixels_of, round_step, text_width, write
 from vidcam.types import Floats, Pixels
 
-PREDICTED, TRUE = NIGHT_TARGET, NIGHT_IMPORTANCE
+PREDICTED, TRUE = NIGHT["target"], NIGHT["importance"]
 GRID_LINES = 5
 """About so many lines of the grid along the shorter side."""
 LEADING = 1.45
@@ -92,16 +80,17 @@ class CoursePanel:
     """(H, W, 3) what lies behind the lines."""
     lines: list[Line]
     """The true course, if known, and on top the predicted one."""
-    canvas: Pixels = field(init=False)
+    canvas: Pixels
+    """(H, W, 3) what is drawn so far."""
     _done: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.canvas = self.paper.copy()
 
     def draw(self, frame: Frame, out: Pixels) -> None:
         """Draw the lines until this frame, and a dot where the camera is now."""
         if frame.index < self._done:
-            self._restart()
+            self._done = 0
+            self.canvas[:] = self.paper
+            for line in self.lines:
+                line.cover[:] = 0
         for index in range(self._done, frame.index):
             for line in self.lines:
                 self._mend(stroke(line.cover, line.points[index], line.points[index + 1], line.radius))
@@ -109,12 +98,6 @@ class CoursePanel:
         out[:] = self.canvas
         for line in self.lines:
             _dot(out, line, line.points[frame.index])
-
-    def _restart(self) -> None:
-        self._done = 0
-        self.canvas[:] = self.paper
-        for line in self.lines:
-            line.cover[:] = 0
 
     def _mend(self, box: tuple[slice, slice]) -> None:
         """Paint a part of the canvas again."""
@@ -155,11 +138,9 @@ def stroke(cover: npt.NDArray[np.float32], start: Floats, end: Floats, radius: f
 class GroundView:
     """Where positions lie in a picture; the axes are equal."""
 
-    left: float
-    top: float
-    right: float
-    bottom: float
-    """Edges of the plot, in pixels from the top left corner of the picture."""
+    start: Floats
+    end: Floats
+    """(2,) top left and bottom right corner of the plot, in pixels from the left and the top of the picture."""
     per_unit: float
     """Pixels."""
     center: Floats
@@ -167,15 +148,13 @@ class GroundView:
 
     def pixels(self, points: Floats) -> Floats:
         """(F, 2) right and forward -> (F, 2) column and row, counted from the middle of the top left pixel."""
-        middle = np.array([self.left + self.right, self.top + self.bottom]) / 2 - 0.5
-        placed: Floats = middle + (points - self.center) * self.per_unit * np.array([1, -1])
+        placed: Floats = (self.start + self.end) / 2 - 0.5 + (points - self.center) * self.per_unit * np.array([1, -1])
         return placed
 
     @property
     def step(self) -> float:
         """Distance between lines of the grid: 1, 2 or 5 times a power of ten."""
-        wanted = min(self.right - self.left, self.bottom - self.top) / self.per_unit / GRID_LINES
-        return round_step(wanted)
+        return round_step(float((self.end - self.start).min()) / self.per_unit / GRID_LINES)
 
 
 def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePanel:
@@ -190,7 +169,8 @@ def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePa
         Line(view.pixels(points), tuple(255 * part for part in to_rgb(color)), radius, np.zeros((height, width), "f4"))
         for points, color in known
     ]
-    return CoursePanel(_paper(view, _legend(way, view.step), width, height, size), lines)
+    paper = _paper(view, _legend(way, view.step), width, height, size)
+    return CoursePanel(paper, lines, paper.copy())
 
 
 def _legend(way: Course, step: float) -> list[tuple[str, str]]:
@@ -208,30 +188,28 @@ def _view(points: Floats, legend: list[tuple[str, str]], width: int, height: int
     """Find room beside the legend, or below it in a picture that is not wide, and the scale that fills it."""
     beside = 1.6 * size + max(text_width(text, size) for text, _ in legend)
     below = LEADING * size * len(legend) + size
-    wide = width - beside > height - below
-    left, top = (beside, size) if wide else (size, below)
-    right, bottom = max(width - size, left + 1), max(height - size, top + 1)
+    start = np.array((beside, size) if width - beside > height - below else (size, below))
+    end = np.maximum((width - size, height - size), start + 1)
     low, high = points.min(axis=0), points.max(axis=0)
     across, forward = np.maximum(high - low, 1e-3 * max(float((high - low).max()), 1e-6))
-    return GroundView(
-        left, top, right, bottom, min((right - left) / across, (bottom - top) / forward), (low + high) / 2
-    )
+    wide, tall = (end - start).tolist()
+    return GroundView(start, end, min(wide / across, tall / forward), (low + high) / 2)
 
 
 def _paper(view: GroundView, legend: list[tuple[str, str]], width: int, height: int, size: int) -> Pixels:
     """Draw the grid, whose lines go through the first camera, and the legend."""
-    figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
-    axes = axes_at(figure, view.left, view.top, view.right - view.left, view.bottom - view.top)
+    figure = empty_figure(width, height, NIGHT)
+    axes = axes_at(figure, *view.start, *(view.end - view.start))
     axes.set_axis_off()
-    half = np.array([view.right - view.left, view.bottom - view.top]) / view.per_unit / 2
+    half = (view.end - view.start) / view.per_unit / 2
     (west, south), (east, north) = view.center - half, view.center + half
     axes.set(xlim=(west, east), ylim=(south, north))
     style: dict[str, Any] = {"color": NIGHT["grid"], "linewidth": max(1, size / 20)}
     axes.vlines(_multiples(view.step, west, east), south, north, **style)
     axes.hlines(_multiples(view.step, south, north), west, east, **style)
     for i, (text, color) in enumerate(legend):
-        line = shorten(text, width - 1.6 * size, size=size)
-        write(figure, 0.8 * size, (0.45 + LEADING * i) * size, line, size=size, color=color)
+        top, room = (0.45 + LEADING * i) * size, width - 1.6 * size
+        write(figure, 0.8 * size, top, text, size=size, room=room, color=color)
     return pixels_of(figure)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,31 +13,19 @@ from matplotlib.patches import Rectangle
 
 from vidcam.errors import OptionError
 from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.ranking import Ranking
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
-from vidcam.rendering.curves import kind
-from vidcam.rendering.drawing import (
-    DAY,
-    DAY_TARGET,
-    axes_at,
-    figure_of_pixels,
-    number,
-    save_figure,
-    shorten,
-    text_width,
-    write,
-)
-from vidcam.rendering.heading import HEIGHT as HEAD
-from vidcam.rendering.heading import MARGIN, write_heading
+from vidcam.rendering.curves import VANISHES, directions, with_unit
+from vidcam.rendering.drawing import DAY, axes_at, empty_figure, number, save_figure, text_width, write
+from vidcam.rendering.labels import HEAD, MARGIN, write_heading
 from vidcam.rendering.look import Color
-from vidcam.rendering.source import open_source
 from vidcam.rendering.strips import color_marks, draw_ramp
-from vidcam.rendering.traits import VANISHES, directions, with_unit
+from vidcam.rendering.video import open_source
 from vidcam.types import Pixels
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
 TILE_AREA = 260 * 195  # square points
-DPI = 150
 
 
 @takes(Color)
@@ -58,7 +47,13 @@ def contact_sheet(
         MediaError: the source is gone or has changed, or the file exists or cannot be written.
     """
     which = {"source": source, "apart_seconds": apart_seconds, "order": order, "how": how}
-    save_figure(figure(explanation, k, **which, **color.arguments()), path, dpi=DPI, force=force)
+    save_figure(figure(explanation, k, **which, **color.arguments()), path, force=force)
+
+
+def rank_sheet(ranking: Ranking, path: str | Path, *, k: int = 8, **look: Any) -> None:
+    """Write a picture of the first k frames with their heat; the other options are those of `contact_sheet`."""
+    order, how = [frame.index for frame in ranking.frames], f"first frames by {ranking.by}"
+    contact_sheet(ranking.explanation, path, k=k, order=order, how=how, **look)
 
 
 @takes(Color)
@@ -91,7 +86,7 @@ def figure(
     with open_source(explanation, source) as video:
         frames = video.frames_at(sorted(ranks))
     grid = _grid(explanation, len(frames))
-    sheet = figure_of_pixels(grid.width, grid.height, paper=DAY["paper"])
+    sheet = empty_figure(grid.width, grid.height, DAY)
     write_heading(sheet, explanation, grid.width, how=how)
     for place, frame in enumerate(frames):
         axes = axes_at(sheet, *grid.corner(place), grid.tile_width, grid.tile_height)
@@ -177,18 +172,18 @@ def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ra
     """Write rank and time, and below, smaller, the frame's index and score."""
     rank, frame = ranked
     left, top = grid.corner(place)
-    write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY_TARGET)
+    write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY["target"])
     beside = left + text_width(f"#{rank}  ", 10.5, weight="bold")
     write(sheet, beside, top - CAPTION + 3, f"{explanation.seconds[frame]:.2f} s", size=10.5, color=DAY["ink"])
-    facts = shorten(" · ".join(_facts(explanation, frame)), grid.tile_width, size=9)
-    write(sheet, left, top - CAPTION + 17, facts, size=9, color=DAY["faint"])
+    facts = " · ".join(_facts(explanation, frame))
+    write(sheet, left, top - CAPTION + 17, facts, size=9, room=grid.tile_width, color=DAY["faint"])
 
 
 def _facts(explanation: Explanation, frame: int) -> list[str]:
     """Say which frame it is and how hot, or that nothing is known of it, and what a regression says there."""
     blind = explanation.is_vanishing[frame]
     facts = [f"frame {frame}", VANISHES if blind else f"heat {number(explanation.frame_scores[frame])}"]
-    if kind(explanation) == "value":
+    if not explanation.is_class:
         value = number(float(explanation.values[frame]))
         facts.append(with_unit(explanation, f"{explanation.target_name} {value}"))
     return facts

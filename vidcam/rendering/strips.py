@@ -9,24 +9,8 @@ from matplotlib.ticker import MaxNLocator
 
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import colors
-from vidcam.rendering.curves import importance, kind, limits, mean, output, share, span
-from vidcam.rendering.drawing import (
-    NIGHT,
-    NIGHT_IMPORTANCE,
-    NIGHT_LOSS,
-    NIGHT_TARGET,
-    NIGHT_VANISHING,
-    NIGHT_VANISHING_INK,
-    axes_at,
-    clean,
-    figure_of_pixels,
-    number,
-    pixels_of,
-    shorten,
-    text_width,
-    write,
-)
-from vidcam.rendering.traits import VANISHES, vanishing_spans, with_unit
+from vidcam.rendering.curves import VANISHES, importance, in_words, limits, mean, output, share, span, vanishing_spans
+from vidcam.rendering.drawing import NIGHT, axes_at, clean, empty_figure, number, pixels_of, shorten, text_width, write
 from vidcam.types import Pixels
 
 CURSOR = (255, 255, 255)
@@ -77,7 +61,7 @@ def draw_bar(explanation: Explanation, width: int, *, size: int | None = None) -
     head = round(size * (0.6 + 1.45 * len({caption.top for caption in captions})))
     plot, foot = round(size * 4.2), round(size * 2)
     height = head + plot + foot + (head + plot + foot) % 2
-    figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
+    figure = empty_figure(width, height, NIGHT)
     for caption in captions:
         write(figure, caption.edge, caption.top, caption.text, size=size, color=caption.color, ha=caption.side)
     low, high = limits(explanation)
@@ -107,7 +91,7 @@ def _captions(explanation: Explanation, width: int, size: int) -> list[_Caption]
     narrow = beside < 14 * size
     ending = _ending(explanation, short=narrow)
     first = shorten(explanation.target_name, (room if narrow else beside) - text_width(ending, size), size=size)
-    captions = [_Caption(shorten(first + ending, room, size=size), top, "left", left, NIGHT_TARGET)]
+    captions = [_Caption(shorten(first + ending, room, size=size), top, "left", left, NIGHT["target"])]
     for i, (text, color) in enumerate(others):
         if narrow:
             captions.append(_Caption(text, top + 1.45 * size * (i + 1), "left", left, color))
@@ -118,19 +102,19 @@ def _captions(explanation: Explanation, width: int, size: int) -> list[_Caption]
 
 def _ending(explanation: Explanation, *, short: bool) -> str:
     if short:
-        return f" {mean(explanation):.2f}" if kind(explanation) != "value" else f" {number(mean(explanation))}"
-    return with_unit(explanation, f" · mean {kind(explanation)} {number(mean(explanation))}")
+        return f" {mean(explanation):.2f}" if explanation.is_class else f" {number(mean(explanation))}"
+    return f" · {in_words(explanation)}"
 
 
 def _asides(explanation: Explanation) -> list[tuple[str, str]]:
     """Return text and color of what is said of all but the target."""
     if explanation.gradient is None:
-        return [("frame importance", NIGHT_IMPORTANCE)]
+        return [("frame importance", NIGHT["importance"])]
     beside, spans = explanation.loss, vanishing_spans(explanation)
     return [
-        *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT_LOSS)]),
-        ("size of the gradient", NIGHT_IMPORTANCE),
-        *([(VANISHES, NIGHT_VANISHING_INK)] if spans else []),
+        *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT["loss"])]),
+        ("size of the gradient", NIGHT["importance"]),
+        *([(VANISHES, NIGHT["vanishing_ink"])] if spans else []),
     ]
 
 
@@ -139,15 +123,15 @@ def _plot(axes: Axes, explanation: Explanation, range_: tuple[float, float], siz
     low, high = range_
     clean(axes, NIGHT, size=size * 0.85)
     for start, end in vanishing_spans(explanation):
-        axes.axvspan(start, end, color=NIGHT_VANISHING, linewidth=0)
+        axes.axvspan(start, end, color=NIGHT["vanishing"], linewidth=0)
     slope, beside = explanation.gradient, explanation.loss
     area = low + (importance(explanation) if slope is None else share(slope)) * (high - low)
-    axes.fill_between(explanation.seconds, low, area, color=NIGHT_IMPORTANCE, alpha=0.45, linewidth=0)
-    axes.plot(explanation.seconds, area, color=NIGHT_IMPORTANCE, linewidth=max(1, size / 12))
+    axes.fill_between(explanation.seconds, low, area, color=NIGHT["importance"], alpha=0.45, linewidth=0)
+    axes.plot(explanation.seconds, area, color=NIGHT["importance"], linewidth=max(1, size / 12))
     if beside is not None:
         across = low + (beside - beside.min()) / (np.ptp(beside) or 1) * (high - low)
-        axes.plot(explanation.seconds, across, color=NIGHT_LOSS, linewidth=max(1, size / 10))
-    axes.plot(*output(explanation), color=NIGHT_TARGET, linewidth=max(1.2, size / 7))
+        axes.plot(explanation.seconds, across, color=NIGHT["loss"], linewidth=max(1, size / 10))
+    axes.plot(*output(explanation), color=NIGHT["target"], linewidth=max(1.2, size / 7))
     axes.set(xlim=span(explanation), ylim=(low, high), yticks=(low, high), yticklabels=(number(low), number(high)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=max(1, round(axes.bbox.width / (6 * size))), min_n_ticks=1))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
@@ -184,7 +168,7 @@ def draw_color_scale(
     lines = [line for mark in marks.values() for line in mark.split("\n")]
     width = 2 * pad + thickness + round(0.4 * size + max(text_width(line, type_) for line in lines))
     width += width % 2
-    figure = figure_of_pixels(width, height, paper=NIGHT["paper"])
+    figure = empty_figure(width, height, NIGHT)
     above = 2.2 * size if roomy else 0.7 * size
     axes = axes_at(figure, pad, above, thickness, max(height - above - 0.8 * size, 1))
     draw_ramp(axes, colormap, marks, inside=ends is not None)

@@ -1,25 +1,94 @@
-"""Draw an explanation onto its video."""
+"""Draw an explanation onto its video: what one rendered frame consists of, and all of them written."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from vidcam.errors import MediaError
+from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.explanation import Explanation
-from vidcam.media import Frame, VideoWriter, prefetch
+from vidcam.media import Frame, Video, VideoWriter, open_video, prefetch
 from vidcam.options import takes
-from vidcam.rendering.coloring import colormap_of, overlay, peak
+from vidcam.rendering.coloring import Overlay, colormap_of, overlay, peak
+from vidcam.rendering.curves import VANISHES, directions
+from vidcam.rendering.drawing import NIGHT
+from vidcam.rendering.labels import draw_tag, stamp
 from vidcam.rendering.look import PLAIN, Audio, Look
-from vidcam.rendering.scene import FramePanel, Scene, heat_panel, room
-from vidcam.rendering.source import frames_of, open_source
-from vidcam.rendering.strips import draw_bar, draw_color_scale, type_size
-from vidcam.rendering.traits import directions
+from vidcam.rendering.strips import Bar, draw_bar, draw_color_scale, type_size
 from vidcam.types import Pixels, Progress
 
 AHEAD = 4  # frames that are decoded before they are drawn
 FLAT = "no frame has any positive heat: the video is drawn without color"
+
+
+class Panel(Protocol):
+    """A picture of the source's size that changes from frame to frame."""
+
+    def draw(self, frame: Frame, out: Pixels) -> None:
+        """Fill `out`, (H, W, 3)."""
+
+
+class FramePanel:
+    """The source's own frame."""
+
+    def draw(self, frame: Frame, out: Pixels) -> None:
+        """Copy the frame."""
+        out[:] = frame.pixels
+
+
+@dataclass(frozen=True)
+class HeatPanel:
+    """The frame with its heat, and with a mark where the gradient vanishes."""
+
+    overlay: Overlay
+    vanishing: npt.NDArray[np.bool_]
+    """(F,)."""
+    mark: Pixels
+    """The tag of a frame whose gradient vanishes."""
+    title: Pixels | None = None
+    """The tag of all other frames."""
+
+    def draw(self, frame: Frame, out: Pixels) -> None:
+        """Lay the heat on the frame, and the tag on top."""
+        self.overlay.draw(frame.index, frame.pixels, out=out)
+        tag = self.mark if self.vanishing[frame.index] else self.title
+        if tag is not None:
+            stamp(out, tag)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Panels and strips in their places; all but the panels and the cursor is drawn already."""
+
+    panels: tuple[Panel, ...]
+    columns: int
+    """Panels in a row."""
+    blank: Pixels
+    """(H', W', 3) the strips in their places and room for the panels."""
+    bar: Bar | None
+
+    def draw(self, frame: Frame) -> Pixels:
+        """Return the rendered frame, (H', W', 3), in memory of its own."""
+        height, width, _ = frame.pixels.shape
+        canvas = self.blank.copy()
+        for place, panel in enumerate(self.panels):
+            row, column = divmod(place, self.columns)
+            left, top = column * width, row * height
+            panel.draw(frame, canvas[top : top + height, left : left + width])
+        if self.bar is not None:
+            self.bar.mark(canvas[len(canvas) - len(self.bar.pixels) :], frame.seconds)
+        return canvas
+
+
+def room(explanation: Explanation, panels: int, columns: int) -> Pixels:
+    """Return a canvas for so many panels of the source's size, (H', W', 3)."""
+    rows = -(-panels // columns)
+    paper = tuple(bytes.fromhex(NIGHT["paper"][1:]))
+    return np.full((rows * explanation.height, columns * explanation.width, 3), paper, np.uint8)
 
 
 def scene(explanation: Explanation, look: Look = PLAIN) -> Scene:
@@ -36,7 +105,7 @@ def scene(explanation: Explanation, look: Look = PLAIN) -> Scene:
     strip = draw_bar(explanation, blank.shape[1]) if look.bar else None
     if strip is not None:
         blank = np.concatenate([blank, strip.pixels])
-    heat = heat_panel(explanation, layer, size)
+    heat = HeatPanel(layer, explanation.is_vanishing, draw_tag(VANISHES, size, explanation.width))
     return Scene((FramePanel(), heat) if copies == 2 else (heat,), copies, blank, strip)
 
 
@@ -83,37 +152,53 @@ def film(
     progress: Progress | None,
 ) -> tuple[str, ...]:
     """Draw a scene for every frame of the source; the options are those of `render`, and so is what comes back."""
+    path = Path(path)
     with open_source(explanation, source) as video:
-        _check_apart(video.info.path, Path(path))
+        if path.exists() and path.samefile(video.info.path):  # never, whatever `force` says
+            raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
         sound = video.info.path if audio and video.info.has_audio else None
         height, width, _ = scene.blank.shape
-        with VideoWriter(
-            path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force
-        ) as writer:
-            with closing(_drawn(scene, frames_of(explanation, video))) as ready:
-                _write(ready, writer, len(explanation.heat), progress)
+        writer = VideoWriter(path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force)
+        with writer, closing(prefetch(frames_of(explanation, video), AHEAD)) as frames:
+            for done, frame in enumerate(frames, start=1):
+                writer.write(scene.draw(frame), frame.seconds)
+                if progress is not None:
+                    progress(done, len(explanation.heat))
     return (*writer.notes, *((FLAT,) if peak(explanation) == 0 else ()))
 
 
-def _drawn(scene: Scene, frames: Iterable[Frame]) -> Generator[tuple[Pixels, float], None, None]:
-    """Draw while the next frames are decoded; the encoder has threads of its own."""
-    for frame in prefetch(frames, AHEAD):
-        yield scene.draw(frame), frame.seconds
+def open_source(explanation: Explanation, source: str | Path | None = None) -> Video:
+    """Open the video that was explained, or the one given instead, and check that it has the same size.
+
+    Raises:
+        OptionError: the explanation does not name its source and none is given.
+        MediaError: the source is gone or has another size.
+    """
+    path = source if source is not None else explanation.provenance.get("source")
+    if path is None:
+        raise OptionError("the explanation does not say which video it is about; give source=")
+    if not Path(path).exists():
+        raise MediaError(f"the source {str(path)!r} does not exist; give source= if it has moved")
+    # A folder of pictures has no frame rate of its own.
+    video = open_video(path, rate=explanation.rate if Path(path).is_dir() else None)
+    if (video.info.width, video.info.height) != (explanation.width, explanation.height):
+        video.close()
+        raise MediaError(
+            f"{str(path)!r} is {video.info.width}x{video.info.height}, but what was explained was "
+            f"{explanation.width}x{explanation.height}; it is another video or has changed since"
+        )
+    return video
 
 
-def _write(
-    ready: Iterable[tuple[Pixels, float]],
-    writer: VideoWriter,
-    total: int,
-    progress: Progress | None,
-) -> None:
-    for done, (pixels, seconds) in enumerate(ready, start=1):
-        writer.write(pixels, seconds)
-        if progress is not None:
-            progress(done, total)
-
-
-def _check_apart(source: Path, path: Path) -> None:
-    """Never write over the source, whatever `force` says."""
-    if path.exists() and path.samefile(source):
-        raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
+def frames_of(explanation: Explanation, video: Video) -> Iterator[Frame]:
+    """Yield the frames of the source; raise a MediaError if there are more or fewer than were explained."""
+    expected, count = len(explanation.heat), 0
+    for count, frame in enumerate(video, start=1):
+        if count > expected:
+            break
+        yield frame
+    if count != expected:
+        more = "more than" if count > expected else f"{count} frames instead of"
+        raise MediaError(
+            f"{str(video.info.path)!r} has {more} the {expected} that were explained; it has changed since"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcam.errors import OptionError
-from vidcam.media.staging import leaving_none_empty
+from vidcam.media.files import leaving_none_empty
 from vidcam.training.lightning import Callback, LightningModule, Trainer, rank_zero_only
 from vidcam.training.loading import TrainingData
 from vidcam.training.saving import LAST, Saving, read_settings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vidcam.data.clips import collate
 from vidcam.data.manifest import Manifest, read_manifest
-from vidcam.media.staging import check_free
+from vidcam.media.files import check_free
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.options import takes

@@ -1,15 +1,38 @@
-"""Tags: small labels that lie on a picture, with the colors that they explain."""
+"""What is written on pictures: the heading on top, and tags, small labels that lie on them."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import colormap_of, colors, peak
-from vidcam.rendering.drawing import NIGHT, axes_at, figure_of_pixels, number, pixels_of, shorten, text_width, write
+from vidcam.rendering.curves import directions, gaps, in_words
+from vidcam.rendering.drawing import DAY, NIGHT, axes_at, empty_figure, number, pixels_of, shorten, text_width, write
 from vidcam.rendering.look import Color
-from vidcam.rendering.traits import directions
 from vidcam.types import Pixels
+
+MARGIN, HEAD = 16, 56  # points
+
+
+def write_heading(figure: Figure, explanation: Explanation, width: float, *, how: str = "") -> None:
+    """Name the target with its probability, and below, smaller, what was explained and how."""
+    ending = " · ".join([in_words(explanation), *gaps(explanation)])
+    room = width - 2 * MARGIN
+    name = shorten(explanation.target_name, room - text_width(ending, 12) - 10, size=18, weight="bold")
+    write(figure, MARGIN, MARGIN, name, size=18, weight="bold", color=DAY["ink"])
+    beside = MARGIN + text_width(name, 18, weight="bold") + 10
+    write(figure, beside, MARGIN + 5, ending, size=12, color=DAY["faint"])
+    write(figure, MARGIN, MARGIN + 29, _origin(explanation, how), size=10, room=room, color=DAY["faint"])
+
+
+def _origin(explanation: Explanation, how: str) -> str:
+    """Say what was explained, by which network and how, as far as it is known."""
+    facts = explanation.provenance
+    source = Path(str(facts["source"])).name if facts.get("source") else None
+    parts = [source, *(facts.get(key) for key in ("model", "layer", "method")), how]
+    return " · ".join(part for part in parts if isinstance(part, str) and part)
 
 
 class Ramp(NamedTuple):
@@ -27,7 +50,7 @@ def draw_tag(text: str, size: int, room: int, *, ramp: Ramp | None = None) -> Pi
     if ramp is not None and _width(text, size, ramp) > room:
         ramp = None
     text = shorten(text, room - size, size=size)
-    figure = figure_of_pixels(min(round(_width(text, size, ramp)), room), round(1.9 * size), paper=NIGHT["paper"])
+    figure = empty_figure(min(round(_width(text, size, ramp)), room), round(1.9 * size), NIGHT)
     top, right = 0.4 * size, 0.5 * size + text_width(text, size)
     write(figure, 0.5 * size, top, text, size=size, color=NIGHT["ink"])
     if ramp is not None:
