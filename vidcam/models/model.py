@@ -91,7 +91,6 @@ class Model:
     attention: Callable[[Any], Tensor] | None = None
     name: str = "custom"
     weights: str = "custom"
-    _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict, repr=False)
     options: dict[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Score] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +99,7 @@ class Model:
     opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:
