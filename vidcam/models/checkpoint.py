@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, VidcamError
+from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import replacing
+from vidcam.models.inputs import Input
 from vidcam.models.model import Model
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
 """Keys under which training code keeps the state dict."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """Prefixes that wrappers put before every key."""
+SHARED = {"classes", "frames", "frame_rate", "size", "seed"}
+"""Options that mean the same for all networks; none of them says which frames an input takes."""
 KEY = "vidcam"
 """The key of a safetensors file's metadata under which vidcam keeps what rebuilds the model, as JSON."""
 
@@ -71,11 +74,14 @@ class Checkpoint:
         return dict(description)
 
     def restore(self, model: Model, *, but: Collection[str] = ()) -> None:
-        """Give a model the labels, preprocessing, frames and rate that the description holds.
+        """Give a model the labels, preprocessing of each input, frames and rate that the description holds.
 
         Args:
             model: of the same name, with the same options.
             but: options that the user has chosen anew, which stay as they are.
+
+        Raises:
+            ModelError: the description is damaged, or its inputs or what they are made by are not the model's.
         """
         if not (told := self.description):
             return
@@ -87,12 +93,27 @@ class Checkpoint:
                 model.frames = int(told["frames"])
             if "frame_rate" not in but:
                 model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
-            if not {"size", "backbone_input"} & set(but):
-                stored = told["preprocessing"].items()  # JSON has made lists of tuples
-                fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in stored}
-                model.preprocessing = Preprocessing(**fields)
-        except (KeyError, TypeError, ValueError, VidcamError) as error:
+            self._restore_pixels(model, told, set(but))
+        except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
             raise self._damaged(error) from None
+
+    def _restore_pixels(self, model: Model, told: Mapping[str, Any], but: set[str]) -> None:
+        """Restore how frames become what the network takes, for each of several inputs; what makes one is code."""
+        kept = told.get("inputs", {})
+        if (makes := {name: one["make"] for name, one in kept.items()}) != (
+            here := {name: _made_by(given) for name, given in model.inputs.items()}
+        ):
+            raise ModelError(f"checkpoint {self.path} is of {_listed(makes)}, but {model.name} has {_listed(here)}")
+        if set(but) <= SHARED:  # an option of the network's own may have chosen another pace
+            model.inputs = {
+                name: replace(given, every=int(kept[name]["every"])) for name, given in model.inputs.items()
+            }
+        if not {"size", "backbone_input"} & but:
+            model.preprocessing = _preprocessing(told["preprocessing"])
+            model.inputs = {
+                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"]))
+                for name, given in model.inputs.items()
+            }
 
     def _damaged(self, error: Exception) -> ModelError:
         return ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})")
@@ -102,6 +123,8 @@ def write_checkpoint(
     model: Model, path: str | Path, *, facts: Mapping[str, Any] | None = None, force: bool = False
 ) -> Path:
     """Write a model to one safetensors file that `load_model(None, checkpoint=path)` rebuilds, bit for bit.
+
+    Functions are no part of it: those that inputs are made by (`Input.make`) are kept by name, and compared.
 
     Args:
         model: from `load_model`, trained since.
@@ -138,6 +161,10 @@ def describe(model: Model) -> dict[str, Any]:
         "frames": model.frames,
         "frame_rate": model.frame_rate,
         "preprocessing": asdict(model.preprocessing),
+        "inputs": {
+            name: {"preprocessing": asdict(given.preprocessing), "every": given.every, "make": _made_by(given)}
+            for name, given in model.inputs.items()
+        },
         "vidcam": version("vidcam"),
     }
 
@@ -184,6 +211,24 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
         say = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in differences.items() if keys)
         raise ModelError(f"checkpoint {checkpoint.path} does not fit {name}; {say}")
     net.load_state_dict(given)
+
+
+def _made_by(given: Input) -> str | None:
+    """Name the function that an input is made by: code, which a checkpoint does not keep."""
+    make: Any = given.make
+    return None if make is None else str(getattr(make, "__qualname__", type(make).__qualname__))
+
+
+def _listed(makes: Mapping[str, str | None]) -> str:
+    """List inputs by name, with what they are made by."""
+    names = (name + (f" (made by {make})" if make else "") for name, make in makes.items())
+    return f"inputs {' and '.join(names)}" if makes else "no named inputs"
+
+
+def _preprocessing(told: Mapping[str, Any]) -> Preprocessing:
+    """Undo `asdict`; JSON has made lists of tuples."""
+    fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in told.items()}
+    return Preprocessing(**fields)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
