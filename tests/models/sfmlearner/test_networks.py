@@ -12,9 +12,8 @@ from vidcam.attribution.formulas import cam
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.losses import sfm_losses
-from vidcam.models.sfmlearner.network import Motion, SfMLearner, next_reference
+from vidcam.models.sfmlearner.network import Motion, SfMLearner, motion_scores, next_reference
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
-from vidcam.models.sfmlearner.scores import motion_scores
 
 CAMERA = torch.tensor([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]])
 State = dict[str, Tensor]

@@ -21,7 +21,6 @@ class DispNetS(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Build the network with random weights."""
         super().__init__()
         channels = (3, *PLANES)
         for k, kernel in enumerate(KERNELS, 1):

@@ -15,8 +15,8 @@ from vidcam.data.drives.trajectory import chained
 from vidcam.errors import OptionError
 from vidcam.models.extra import Extra
 from vidcam.models.model import Model
+from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.network import Motion
-from vidcam.models.sfmlearner.rotation import pose_matrix
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats
 
