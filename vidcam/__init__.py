@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from vidcam.explaining.ranking import Ranking, rank
     from vidcam.media.reader import open_video
     from vidcam.models.build import load_model
-    from vidcam.models.extra import Extra
     from vidcam.models.inputs import Input
-    from vidcam.models.model import Model
+    from vidcam.models.model import Extra, Model
     from vidcam.models.source import Source
     from vidcam.odometry.training.train import train_odometry
     from vidcam.rendering.chart import timeline
@@ -38,7 +37,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "Explanation": "vidcam.explaining.explanation",
-    "Extra": "vidcam.models.extra",
+    "Extra": "vidcam.models.model",
     "Input": "vidcam.models.inputs",
     "Model": "vidcam.models.model",
     "Preprocessing": "vidcam.data.preprocessing",

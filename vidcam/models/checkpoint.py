@@ -99,11 +99,9 @@ class Checkpoint:
 
     def _restore_pixels(self, model: Model, told: Mapping[str, Any], but: set[str]) -> None:
         """Restore how frames become what the network takes, for each of several inputs; what makes one is code."""
-        kept = told.get("inputs", {})
-        if (makes := {name: one["make"] for name, one in kept.items()}) != (
-            here := {name: _made_by(given) for name, given in model.inputs.items()}
-        ):
-            raise ModelError(f"checkpoint {self.path} is of {_listed(makes)}, but {model.name} has {_listed(here)}")
+        kept, here = told.get("inputs", {}), {name: _described(given) for name, given in model.inputs.items()}
+        if _listed(kept) != _listed(here):
+            raise ModelError(f"checkpoint {self.path} is of {_listed(kept)}, but {model.name} has {_listed(here)}")
         if set(but) <= SHARED:  # an option of the network's own may have chosen another pace
             model.inputs = {
                 name: replace(given, every=int(kept[name]["every"])) for name, given in model.inputs.items()
@@ -161,10 +159,7 @@ def describe(model: Model) -> dict[str, Any]:
         "frames": model.frames,
         "frame_rate": model.frame_rate,
         "preprocessing": asdict(model.preprocessing),
-        "inputs": {
-            name: {"preprocessing": asdict(given.preprocessing), "every": given.every, "make": _made_by(given)}
-            for name, given in model.inputs.items()
-        },
+        "inputs": {name: _described(given) for name, given in model.inputs.items()},
         "vidcam": version("vidcam"),
     }
 
@@ -195,34 +190,33 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     Raises:
         ModelError: keys or shapes differ; it lists them.
     """
-    wanted = net.state_dict()
-    given = checkpoint.state
-    shapes = [
-        f"{key} has shape {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted.keys() & given.keys()
-        if given[key].shape != wanted[key].shape
-    ]
+    wanted, given = net.state_dict(), checkpoint.state
     differences = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - wanted.keys()),
-        "of another shape": sorted(shapes),
+        "missing": wanted.keys() - given.keys(),
+        "unexpected": given.keys() - wanted.keys(),
+        "of another shape": {
+            f"{key} has shape {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in wanted.keys() & given.keys()
+            if given[key].shape != wanted[key].shape
+        },
     }
     if any(differences.values()):
-        say = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in differences.items() if keys)
+        say = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in differences.items() if keys)
         raise ModelError(f"checkpoint {checkpoint.path} does not fit {name}; {say}")
     net.load_state_dict(given)
 
 
-def _made_by(given: Input) -> str | None:
-    """Name the function that an input is made by: code, which a checkpoint does not keep."""
+def _described(given: Input) -> dict[str, Any]:
+    """Return all of an input but its function: code, of which a checkpoint keeps the name."""
     make: Any = given.make
-    return None if make is None else str(getattr(make, "__qualname__", type(make).__qualname__))
+    named = None if make is None else getattr(make, "__qualname__", type(make).__qualname__)
+    return asdict(replace(given, make=None)) | {"make": named}
 
 
-def _listed(makes: Mapping[str, str | None]) -> str:
+def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
     """List inputs by name, with what they are made by."""
-    names = (name + (f" (made by {make})" if make else "") for name, make in makes.items())
-    return f"inputs {' and '.join(names)}" if makes else "no named inputs"
+    names = (name + (f" (made by {one['make']})" if one["make"] else "") for name, one in inputs.items())
+    return f"inputs {' and '.join(names)}" if inputs else "no named inputs"
 
 
 def _preprocessing(told: Mapping[str, Any]) -> Preprocessing:
@@ -248,7 +242,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _why(error: Exception) -> str:
-    """Say in few words why a file is no checkpoint."""
     if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
         return "it holds pickled code, which is never run; save net.state_dict() instead"
     if isinstance(error, OSError) and error.strerror:
@@ -266,6 +259,5 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _some(items: list[str], most: int = 4) -> str:
-    """List the first few items, and say how many more there are."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:4]) + (f" and {len(items) - 4} more" if len(items) > 4 else "")

@@ -20,13 +20,25 @@ from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
-from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_clips
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats, Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a network tells beside its answer."""
+
+    read: Callable[[Any], Tensor | None]
+    """The network's output -> (B, ...), one per window, or (B, T, ...), one per frame; None where it tells none."""
+    per_frame: bool = False
+    """Whether `read` gives one per frame of the window."""
+    join: Callable[[Floats], Floats] | None = None
+    """(N, ...) of all windows, where each begins one frame after the one before, to (F, ...) of the source's frames;
+    None lays each window's on its frames and averages what overlaps."""
 
 
 @dataclass

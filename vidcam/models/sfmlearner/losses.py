@@ -71,9 +71,10 @@ def sfm_losses(
         raise OptionError(f"masks need as many scales as disparities; given {len(masks)} and {len(disparities)}")
     depths = [1 / disparity[:, 0] for disparity in disparities]
     matrices = pose_matrix(pose, rotation)
+    weighing: Sequence[Tensor | None] = masks or [None] * len(depths)
     compared = [
         photometric_loss(target, references, intrinsics, depth, matrices, mask)
-        for depth, mask in zip(depths, masks or [None] * len(depths), strict=True)
+        for depth, mask in zip(depths, weighing, strict=True)
     ]
     photometric = sum((loss for loss, _ in compared), torch.zeros_like(pose[:, 0, 0]))
     smoothness = smoothness_loss(depths)

@@ -83,7 +83,6 @@ def _extents(convolutions: int) -> list[float]:
 
 
 def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
-    """Fill in what the files tell."""
     if not files:
         references = 2 if chosen["references"] is None else int(chosen["references"])
         return {**chosen, "references": references, "explainability": bool(chosen["explainability"]), "disp": True}, {}
@@ -132,8 +131,9 @@ MODELS: dict[str, Recipe] = {
         about="SfMLearner (Zhou et al. 2017): camera motion and depth, 3 or 5 frames of 416x128",
         network=_network,
         model=_model,
-        options={"references": None, "explainability": None, "size": (128, 416), "rotation": "euler"}
-        | {"loss_weights": None, "seed": 0},
+        options=dict(
+            references=None, explainability=None, size=(128, 416), rotation="euler", loss_weights=None, seed=0
+        ),
         files={"pose": "weights of the pose network", "disp": "weights of the depth network, which the loss needs"},
         fit=_fit,
         trained_by="train_odometry",
