@@ -96,11 +96,10 @@ def _device(name: str) -> torch.device:
 
 def _name(name: str | None, checkpoint: Checkpoint | None) -> str:
     """Return the model's name, after a check that the checkpoint tells the same one."""
-    told = {} if checkpoint is None else checkpoint.description
-    if name is None and not told:
-        raise ModelError("no model is named" + (f", and {checkpoint.path} does not name one" if checkpoint else ""))
-    if checkpoint is None or not told:
-        return str(name)
+    if checkpoint is None or not (told := checkpoint.description):
+        if name is None:
+            raise ModelError("no model is named" + (f", and {checkpoint.path} does not name one" if checkpoint else ""))
+        return name
     if name not in (None, told["model"]):
         raise ModelError(f"checkpoint {checkpoint.path} is of {told['model']}, not of {name}")
     if told["model"] not in MODELS:

@@ -31,12 +31,10 @@ KEY = "vidcam"
 
 @dataclass(frozen=True)
 class Kind:
-    """A network that files are of."""
+    """A network that files are of: what it is called, and names of weights that no other has together."""
 
     what: str
-    """What it is called."""
     keys: tuple[str, ...]
-    """Some of its weights' names, which together no other has."""
 
 
 @dataclass(frozen=True)

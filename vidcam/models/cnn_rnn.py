@@ -94,11 +94,9 @@ class CnnRnn(nn.Module):
         maps = self.backbone(rearrange(x, "b c t h w -> (b t) c h w"))
         states, _ = self.rnn(rearrange(maps.mean((2, 3)), "(b t) c -> b t c", b=len(x)))
         last = self._last(states)
-        if self.attention is None:
-            logits: Tensor = self.head(self.dropout(last))
-            return logits
-        context, weights = self.attention(states, last)
-        return RecurrentOutput(self.head(self.dropout(context)), weights)
+        context, weights = (last, None) if self.attention is None else self.attention(states, last)
+        logits: Tensor = self.head(self.dropout(context))
+        return logits if weights is None else RecurrentOutput(logits, weights)
 
     def train(self, mode: bool = True) -> "CnnRnn":
         """Set the mode; a frozen backbone stays in eval mode, so that its batch norm statistics do not drift."""

@@ -189,17 +189,16 @@ class Model:
             OptionError: the model does not know a choice.
         """
         chosen = {name: value for name, value in choices.items() if value is not None}
-        known: list[str] = []
-        if self.opener is not None and not isinstance(source, Source):
-            kinds = inspect.signature(self.opener).parameters.items()
-            known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
+        opener = None if isinstance(source, Source) else self.opener
+        kinds = inspect.signature(opener).parameters.values() if opener else ()
+        known = [kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
             if name not in known:
                 takes = f"takes {', '.join(known)}" if known else "takes videos as they are"
                 raise OptionError(f"{name}= is no choice of {self.name}, which {takes}")
         if isinstance(source, Source):
             return source
-        return video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
+        return opener(self, source, **chosen) if opener else video_source(self, source)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:
         """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name."""

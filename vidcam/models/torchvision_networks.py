@@ -4,6 +4,7 @@ import sys
 from collections import OrderedDict
 from contextlib import redirect_stdout
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -101,11 +102,7 @@ def count_channels(backbone: nn.Module) -> int:
 
 
 def _without_head(net: nn.Module) -> nn.Sequential:
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, part in net.named_children():
-        if name in HEAD:
-            break
-        parts[name] = part
+    parts = OrderedDict(takewhile(lambda child: child[0] not in HEAD, net.named_children()))
     if isinstance(net, torchvision.models.DenseNet):
         parts["relu"] = nn.ReLU()  # in the classifier this is a function call
     return nn.Sequential(parts)

@@ -30,16 +30,13 @@ def _network(
     *, references: int, explainability: bool, rotation: str, loss_weights: Mapping[str, float] | None, disp: bool
 ) -> SfMLearner:
     pose = PoseExpNet(references, explainability)
-    return SfMLearner(pose, DispNetS() if disp else None, weights=_loss_weights(loss_weights), rotation=rotation)
-
-
-def _loss_weights(given: Mapping[str, float] | None) -> LossWeights:
     try:
-        return LossWeights(**(given or {}))
+        weights = LossWeights(**(loss_weights or {}))
     except TypeError:
         raise OptionError(
-            f"loss_weights are numbers for photometric, smoothness and explainability; given {given}"
+            f"loss_weights are numbers for photometric, smoothness and explainability; given {loss_weights}"
         ) from None
+    return SfMLearner(pose, DispNetS() if disp else None, weights=weights, rotation=rotation)
 
 
 def _model(net: SfMLearner, chosen: Chosen) -> Model:
