@@ -34,8 +34,8 @@ class Published:
     """A tag -> the network with these weights."""
     labels: Sequence[str]
     """Names of their classes."""
-    owns: Callable[[Path], bool] = lambda _: True
-    """Whether the classes of a checkpoint of that path, if as many, are these."""
+    owns: Callable[[Path], bool] | None = None
+    """Whether the classes of a checkpoint of that path, if as many, are these; None: always."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,11 @@ class Recipe:
 
     def _labels(self, chosen: Chosen, files: Files) -> Sequence[str]:
         """Return the names of the published weights' classes, if the network's are these."""
-        if self.published is None or len(self.published.labels) != chosen["classes"]:
+        published = self.published
+        if published is None or len(published.labels) != chosen["classes"]:
             return ()
-        return self.published.labels if all(self.published.owns(file.path) for file in files.values()) else ()
+        owns = published.owns
+        return published.labels if owns is None or all(owns(file.path) for file in files.values()) else ()
 
 
 def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:

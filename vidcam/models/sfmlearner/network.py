@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score
 from vidcam.errors import ModelError, OptionError, unknown
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.geometry import ROTATIONS, pose_matrix
 from vidcam.models.sfmlearner.losses import LossWeights, sfm_losses
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 
 
 class Motion(NamedTuple):

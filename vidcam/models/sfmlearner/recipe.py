@@ -10,12 +10,10 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Files, Recipe
-from vidcam.models.sfmlearner.blocks import KERNELS
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.losses import LossWeights
 from vidcam.models.sfmlearner.network import SfMLearner, motion_scores
 from vidcam.models.sfmlearner.opening import motion_extras, open_for_motion
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import KERNELS, DispNetS, PoseExpNet
 
 NAME = "sfmlearner"
 KINDS = {
