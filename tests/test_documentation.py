@@ -26,7 +26,7 @@ from vidcam.cli import COMMANDS
 from vidcam.data.synthetic import drive, motion_clip, write_drives
 from vidcam.media import VideoWriter
 from vidcam.models.build import MODELS
-from vidcam.models.sfmlearner import disparity_net
+from vidcam.models.sfmlearner import pose_and_depth
 from vidcam.types import Pixels
 
 ROOT = Path(__file__).parents[1]
@@ -116,8 +116,8 @@ def here(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None, **more: get_model(name, **more))
-    monkeypatch.setattr(disparity_net, "PLANES", (8, 16, 16, 16, 16, 16, 16))
-    monkeypatch.setattr(disparity_net, "DECODED", (8, 8, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DEPTH_PLANES", (8, 16, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DECODED", (8, 8, 16, 16, 16, 16, 16))
 
 
 @pytest.fixture

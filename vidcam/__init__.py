@@ -12,21 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vidcam import (
-        attribution as attribution,
-    )
-    from vidcam import (
-        media as media,
-    )
-    from vidcam import (
-        metrics as metrics,
-    )
-    from vidcam import (
-        models as models,
-    )
-    from vidcam import (
-        rendering as rendering,
-    )
+    from vidcam import attribution as attribution
+    from vidcam import media as media
+    from vidcam import metrics as metrics
+    from vidcam import models as models
+    from vidcam import rendering as rendering
     from vidcam.attribution.methods import cam as cam
     from vidcam.data.drives.drive import open_drive as open_drive
     from vidcam.data.preprocessing import Preprocessing as Preprocessing
@@ -37,8 +27,8 @@ if TYPE_CHECKING:
     from vidcam.explaining.ranking import rank as rank
     from vidcam.media.reader import open_video as open_video
     from vidcam.models.build import load_model as load_model
-    from vidcam.models.extra import Extra as Extra
     from vidcam.models.inputs import Input as Input
+    from vidcam.models.model import Extra as Extra
     from vidcam.models.model import Model as Model
     from vidcam.models.source import Source as Source
     from vidcam.odometry.training.train import train_odometry as train_odometry
@@ -54,7 +44,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "Explanation": "vidcam.explaining.explanation",
-    "Extra": "vidcam.models.extra",
+    "Extra": "vidcam.models.model",
     "Input": "vidcam.models.inputs",
     "Model": "vidcam.models.model",
     "Preprocessing": "vidcam.data.preprocessing",

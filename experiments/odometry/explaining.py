@@ -22,7 +22,7 @@ from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.regions import heat_shares
 from vidcam.models.model import Model
-from vidcam.models.sfmlearner.rotation import pose_matrix
+from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.odometry.alignment import best_scale
 from vidcam.odometry.prediction import predict
 from vidcam.rendering import contact_sheet, render, render_drive

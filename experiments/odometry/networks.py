@@ -14,9 +14,8 @@ from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import Motion, SfMLearner
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 from vidcam.odometry.training.train import train_odometry
 
 SIZE = (64, 208)

@@ -12,8 +12,7 @@ from PIL import Image
 
 from vidcam.__main__ import main
 from vidcam.data.drives.trajectory import Trajectory, chained, read_trajectory, write_kitti, write_rows
-from vidcam.models.sfmlearner.disparity_net import DispNetS
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 from vidcam.odometry.errors import evaluate
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from vidcam.cli import app
 from vidcam.data.synthetic.driving import drive
 from vidcam.data.synthetic.writing import write_drives
-from vidcam.models.sfmlearner import disparity_net
+from vidcam.models.sfmlearner import pose_and_depth
 
 pytest.importorskip("lightning")
 
@@ -18,8 +18,8 @@ FLAGS = ["--size", "32", "104", "--accelerator", "cpu", "--logger", "none", "--n
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(disparity_net, "PLANES", (8, 16, 16, 16, 16, 16, 16))
-    monkeypatch.setattr(disparity_net, "DECODED", (8, 8, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DEPTH_PLANES", (8, 16, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DECODED", (8, 8, 16, 16, 16, 16, 16))
     write_drives(tmp_path / "road", {str(i): drive(i, frames=12, size=(32, 104)) for i in (1, 2)})
     return tmp_path / "road"
 

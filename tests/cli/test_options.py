@@ -22,7 +22,7 @@ from vidcam.errors import LayerError, OptionError
 from vidcam.explaining.choices import Choices
 from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import rank
-from vidcam.models.sfmlearner.rotation import ROTATIONS
+from vidcam.models.sfmlearner.geometry import ROTATIONS
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.options import Options, declared, option
 

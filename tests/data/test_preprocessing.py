@@ -7,7 +7,7 @@ import torchvision
 
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import OptionError
-from vidcam.models.torchvision_weights import preset_preprocessing
+from vidcam.models.torchvision_networks import preset_preprocessing
 
 BUILT_IN = torchvision.models.list_models(torchvision.models.video)
 SIZES = [(240, 320), (97, 171), (171, 97), (33, 300), (128, 171), (1, 1), (607, 340)]

@@ -14,7 +14,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.synthetic import drive, write_drives
 from vidcam.errors import LayerError, MediaError, OptionError, TargetError
 from vidcam.media import VideoWriter
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import PoseExpNet
 
 SIZE, CELL = 64, 8
 FRAMES = 9

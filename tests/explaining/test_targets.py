@@ -19,9 +19,8 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
 from vidcam.media import VideoWriter
-from vidcam.models.extra import Extra
 from vidcam.models.inputs import Input
-from vidcam.models.model import Model
+from vidcam.models.model import Extra, Model
 
 SIZE = Preprocessing((32, 48))
 LABELS = ("up", "down", "left", "right")

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 
 from vidcam.errors import ModelError, OptionError, TargetError
 from vidcam.models import mini
-from vidcam.models.build import MODELS, load_model
-from vidcam.models.labels import read_labels
+from vidcam.models.build import MODELS, load_model, read_labels
 from vidcam.models.recipe import UntrainedWarning
 
 

@@ -22,9 +22,9 @@ from vidcam.explaining.explain import explain
 from vidcam.media import VideoWriter
 from vidcam.models.build import load_model
 from vidcam.models.cnn_rnn import CnnRnn, RecurrentOutput
-from vidcam.models.image_backbone import image_backbone
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
+from vidcam.models.torchvision_networks import image_backbone
 
 LAYER = "backbone.layer4"
 LAYOUT = "(b t) c h w"

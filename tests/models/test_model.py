@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -83,6 +83,17 @@ def test_axes_are_measured_once() -> None:
     assert axes == (Axis(2, 0, 3),) * 3
     model.net = nn.Sequential()  # nothing left to measure
     assert model.axes_of("0", (3, 8, 16, 16), "b c t h w") == axes
+
+
+def test_a_model_with_another_network_is_measured_anew() -> None:
+    """And neither learns from the other, whichever is measured first."""
+    model, shape = Model(net(), layer="0"), (3, 8, 16, 16)
+    assert model.axes_of("0", shape, "b c t h w") == (Axis(2, 0, 3),) * 3
+    other = replace(model, net=nn.Sequential(nn.Conv3d(3, 4, 5, (1, 4, 4), 2)))
+    assert other.axes_of("0", shape, "b c t h w") == (Axis(1, 0, 5), *(Axis(4, 0, 5),) * 2)
+    assert model.axes_of("0", shape, "b c t h w") == (Axis(2, 0, 3),) * 3
+    first_frame = replace(model, input_layout="b c h w", frames=1, net=nn.Sequential(nn.Conv2d(3, 4, 3, 3)))
+    assert first_frame.axes_of("0", (3, 1, 16, 16), "b c h w") == (Axis(3, 1, 3),) * 2
 
 
 def test_axes_that_are_told_are_believed() -> None:

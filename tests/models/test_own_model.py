@@ -1,17 +1,21 @@
 """A network of one's own, with its declaration: what stands between the two lines is all that it costs."""
 
+import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.build import MODELS, load_model
-from vidcam.models.checkpoint import write_checkpoint
+from vidcam.models.checkpoint import read_checkpoint, write_checkpoint
 from vidcam.models.inputs import Input
 from vidcam.models.inspection import list_layers
 from vidcam.models.model import Model
@@ -55,16 +59,16 @@ class Pathways(nn.Module):
         return self.fc(torch.cat(means, 1))
 
 
-def pathways(net: Pathways, _: Any) -> Model:
+def pathways(net: Pathways, chosen: Any) -> Model:
     small = Preprocessing((16, 16))
-    inputs = {"slow": Input(small, every=4), "fast": Input(small)}
+    inputs = {"slow": Input(small, every=chosen["pace"]), "fast": Input(small)}
     return Model(net, "slow", "b c t h w", inputs=inputs, sees={"fast": "fast"})
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "own", MINE["own"])
-    options = {"classes": 3, "frames": 16, "size": None}
+    options = {"classes": 3, "frames": 16, "size": None, "pace": 4}
     files = {"near": "weights of the first part", "far": "of the second"}
     monkeypatch.setitem(MODELS, "pathways", Recipe("slow and fast", Pathways, pathways, options, head="fc"))
     monkeypatch.setitem(MODELS, "parts", Recipe("in parts", Own, MINE["own"].model, MINE["own"].options, files=files))
@@ -137,3 +141,85 @@ def test_slow_and_fast_pathways(tmp_path: Path) -> None:
     rows = {row["layer"]: row for row in list_layers(model)}
     assert rows["slow (default)"]["grid"] == [4, 4, 6] and rows["slow (default)"]["sees"] == ["3", "3", "3"]
     assert rows["fast"]["stride"] == ["1", "4", "4"] and rows["fast"]["sees"] == ["5", "3", "3"]
+
+
+def brighter(frames: Tensor) -> Tensor:
+    return frames + 1
+
+
+def other_pathways(net: Pathways, chosen: Any) -> Model:
+    """What a user may have changed since: each input its own pixels, pace and function."""
+    model = pathways(net, chosen)
+    far, near = Preprocessing((8, 12), mean=(0.1,) * 3), Preprocessing(20, crop=(16, 16), std=(0.5,) * 3)
+    return replace(
+        model, preprocessing=far, inputs={"slow": Input(far, every=8), "fast": Input(near, every=2, make=brighter)}
+    )
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> tuple[Model, Path]:
+    """A model whose inputs are not those of its recipe, but for what the fast one is made by."""
+    model = other_pathways(Pathways(3), {"pace": 4})
+    model = replace(model, name="pathways", options={"classes": 3, "frames": 16, "size": None, "pace": 4})
+    return model, write_checkpoint(model, tmp_path / "changed.safetensors")
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, **fast: Any) -> None:
+    """Let the recipe declare the fast input otherwise."""
+
+    def declared(net: Pathways, chosen: Any) -> Model:
+        model = pathways(net, chosen)
+        return replace(model, inputs={**model.inputs, "fast": replace(model.inputs["fast"], **fast)})
+
+    monkeypatch.setitem(MODELS, "pathways", replace(MODELS["pathways"], model=declared))
+
+
+def test_a_checkpoint_keeps_every_input(changed: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = changed
+    declare(monkeypatch, make=brighter)
+    again = load_model(None, checkpoint=path)
+    assert again.inputs == model.inputs and again.inputs["fast"].preprocessing.crop == (16, 16)
+    assert again.preprocessing == model.preprocessing == again.inputs["slow"].preprocessing
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+    x, same = (each.batch([[each.prepare(pixels)] * 16]) for each in (model, again))
+    assert x.keys() == same.keys() and all(torch.equal(x[name], same[name]) for name in x)
+
+
+def test_inputs_that_are_chosen_anew_are_not_the_checkpoint_s(
+    changed: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = changed
+    declare(monkeypatch, make=brighter)
+    resized = load_model(None, checkpoint=path, options={"size": 24}).inputs.values()
+    assert [(given.preprocessing.resize, given.every) for given in resized] == [((24, 24), 8), ((24, 24), 2)]
+    paced = load_model(None, checkpoint=path, options={"pace": 2}).inputs.values()
+    assert [(given.preprocessing.resize, given.every) for given in paced] == [((8, 12), 2), (20, 1)]
+
+
+def test_what_an_input_is_made_by_is_not_kept_but_compared(
+    changed: tuple[Model, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = changed
+    kept = r"changed\.safetensors is of inputs slow and fast \(made by brighter\), but pathways has"
+    with pytest.raises(ModelError, match=rf"{kept} inputs slow and fast$"):
+        load_model(None, checkpoint=path)
+    declare(monkeypatch, make=nn.Identity())
+    with pytest.raises(ModelError, match=rf"{kept} inputs slow and fast \(made by Identity\)$"):
+        load_model(None, checkpoint=path)
+    alone = replace(MODELS["pathways"], model=lambda net, _: Model(net, "slow"))
+    monkeypatch.setitem(MODELS, "pathways", alone)
+    with pytest.raises(ModelError, match=rf"{kept} no named inputs$"):
+        load_model(None, checkpoint=path)
+
+
+@pytest.mark.parametrize("inputs", [3, [], {"slow": 3}, {"slow": {"make": None}}])
+def test_damaged_inputs(changed: tuple[Model, Path], inputs: Any) -> None:
+    model, path = changed
+    declared = {"slow": {"make": None, "every": 1}, "fast": {"make": None, "every": "two"}}
+    for damaged in (inputs, declared):
+        write_checkpoint(model, path, force=True)
+        checkpoint = read_checkpoint(path)
+        text = json.dumps(checkpoint.description | {"inputs": damaged})
+        save_file(checkpoint.state, path, metadata={"vidcam": text})
+        with pytest.raises(ModelError, match=r"damaged description|but pathways has"):
+            load_model(None, checkpoint=path)

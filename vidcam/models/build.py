@@ -1,5 +1,6 @@
-"""One table of names, and a model by its name."""
+"""One table of names, and a model by its name, with the names of its classes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import torch
 from vidcam.errors import ModelError, unknown
 from vidcam.models import cnn_rnn, mini, torchvision_video
 from vidcam.models.checkpoint import Checkpoint, read_checkpoint
-from vidcam.models.labels import checked, read_labels
 from vidcam.models.model import Model
 from vidcam.models.recipe import Recipe
 from vidcam.models.sfmlearner import recipe as sfmlearner
@@ -61,8 +61,24 @@ def load_model(
     if own is not None:
         own.restore(model, but=options or {})
     if labels is not None:
-        model.labels = checked(read_labels(labels) if isinstance(labels, str | Path) else tuple(labels))
+        model.labels = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels)
+        if (distinct := len(set(model.labels))) != len(model.labels) or not model.labels:
+            raise ModelError(
+                f"class names must differ and there must be some; given {len(model.labels)}, {distinct} distinct"
+            )
     return model.to(place)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Read class names from a text file with one per line, or from a JSON list, {index: name} or {name: index}."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
+        if path.suffix.lower() == ".json":
+            return _from_json(text)
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    except ValueError as error:  # no UTF-8 or no JSON either
+        raise ModelError(f"labels file {path} cannot be read: {error}") from None
 
 
 def _device(name: str) -> torch.device:
@@ -80,11 +96,10 @@ def _device(name: str) -> torch.device:
 
 def _name(name: str | None, checkpoint: Checkpoint | None) -> str:
     """Return the model's name, after a check that the checkpoint tells the same one."""
-    told = {} if checkpoint is None else checkpoint.description
-    if name is None and not told:
-        raise ModelError("no model is named" + (f", and {checkpoint.path} does not name one" if checkpoint else ""))
-    if checkpoint is None or not told:
-        return str(name)
+    if checkpoint is None or not (told := checkpoint.description):
+        if name is None:
+            raise ModelError("no model is named" + (f", and {checkpoint.path} does not name one" if checkpoint else ""))
+        return name
     if name not in (None, told["model"]):
         raise ModelError(f"checkpoint {checkpoint.path} is of {told['model']}, not of {name}")
     if told["model"] not in MODELS:
@@ -102,3 +117,16 @@ def _checked_files(name: str, files: Mapping[str, str | Path | None]) -> dict[st
             listed = " or ".join(f"{part}=" for part in MODELS[owner].files)
             raise ModelError(f"{name} takes no {listed}, which are files of {owner}; give checkpoint=")
     return {part: path for part in MODELS[name].files if (path := files.get(part)) is not None}
+
+
+def _from_json(text: str) -> tuple[str, ...]:
+    loaded = json.loads(text)
+    if isinstance(loaded, dict):
+        named = {name: index for name, index in loaded.items() if isinstance(index, int)}
+        by_index = {index: name for name, index in named.items()} if named else {int(k): v for k, v in loaded.items()}
+        if sorted(by_index) != list(range(len(loaded))):
+            raise ValueError(f"its {len(loaded)} classes need the indices 0 to {len(loaded) - 1}")
+        loaded = [by_index[index] for index in range(len(loaded))]
+    if not isinstance(loaded, list) or not all(isinstance(label, str | int) for label in loaded):
+        raise ValueError("it needs a list of names, {index: name} or {name: index}")
+    return tuple(str(label) for label in loaded)

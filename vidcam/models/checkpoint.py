@@ -3,7 +3,7 @@
 import json
 import pickle
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,27 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, VidcamError
+from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import replacing
+from vidcam.models.inputs import Input
 from vidcam.models.model import Model
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
 """Keys under which training code keeps the state dict."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """Prefixes that wrappers put before every key."""
+SHARED = {"classes", "frames", "frame_rate", "size", "seed"}
+"""Options that mean the same for all networks; none of them says which frames an input takes."""
 KEY = "vidcam"
 """The key of a safetensors file's metadata under which vidcam keeps what rebuilds the model, as JSON."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A network that files are of."""
+    """A network that files are of: what it is called, and names of weights that no other has together."""
 
     what: str
-    """What it is called."""
     keys: tuple[str, ...]
-    """Some of its weights' names, which together no other has."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,14 @@ class Checkpoint:
         return dict(description)
 
     def restore(self, model: Model, *, but: Collection[str] = ()) -> None:
-        """Give a model the labels, preprocessing, frames and rate that the description holds.
+        """Give a model the labels, preprocessing of each input, frames and rate that the description holds.
 
         Args:
             model: of the same name, with the same options.
             but: options that the user has chosen anew, which stay as they are.
+
+        Raises:
+            ModelError: the description is damaged, or its inputs or what they are made by are not the model's.
         """
         if not (told := self.description):
             return
@@ -87,12 +91,25 @@ class Checkpoint:
                 model.frames = int(told["frames"])
             if "frame_rate" not in but:
                 model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
-            if not {"size", "backbone_input"} & set(but):
-                stored = told["preprocessing"].items()  # JSON has made lists of tuples
-                fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in stored}
-                model.preprocessing = Preprocessing(**fields)
-        except (KeyError, TypeError, ValueError, VidcamError) as error:
+            self._restore_pixels(model, told, set(but))
+        except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
             raise self._damaged(error) from None
+
+    def _restore_pixels(self, model: Model, told: Mapping[str, Any], but: set[str]) -> None:
+        """Restore how frames become what the network takes, for each of several inputs; what makes one is code."""
+        kept, here = told.get("inputs", {}), {name: _described(given) for name, given in model.inputs.items()}
+        if _listed(kept) != _listed(here):
+            raise ModelError(f"checkpoint {self.path} is of {_listed(kept)}, but {model.name} has {_listed(here)}")
+        if set(but) <= SHARED:  # an option of the network's own may have chosen another pace
+            model.inputs = {
+                name: replace(given, every=int(kept[name]["every"])) for name, given in model.inputs.items()
+            }
+        if not {"size", "backbone_input"} & but:
+            model.preprocessing = _preprocessing(told["preprocessing"])
+            model.inputs = {
+                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"]))
+                for name, given in model.inputs.items()
+            }
 
     def _damaged(self, error: Exception) -> ModelError:
         return ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})")
@@ -102,6 +119,8 @@ def write_checkpoint(
     model: Model, path: str | Path, *, facts: Mapping[str, Any] | None = None, force: bool = False
 ) -> Path:
     """Write a model to one safetensors file that `load_model(None, checkpoint=path)` rebuilds, bit for bit.
+
+    Functions are no part of it: those that inputs are made by (`Input.make`) are kept by name, and compared.
 
     Args:
         model: from `load_model`, trained since.
@@ -138,6 +157,7 @@ def describe(model: Model) -> dict[str, Any]:
         "frames": model.frames,
         "frame_rate": model.frame_rate,
         "preprocessing": asdict(model.preprocessing),
+        "inputs": {name: _described(given) for name, given in model.inputs.items()},
         "vidcam": version("vidcam"),
     }
 
@@ -168,22 +188,39 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     Raises:
         ModelError: keys or shapes differ; it lists them.
     """
-    wanted = net.state_dict()
-    given = checkpoint.state
-    shapes = [
-        f"{key} has shape {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted.keys() & given.keys()
-        if given[key].shape != wanted[key].shape
-    ]
+    wanted, given = net.state_dict(), checkpoint.state
     differences = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - wanted.keys()),
-        "of another shape": sorted(shapes),
+        "missing": wanted.keys() - given.keys(),
+        "unexpected": given.keys() - wanted.keys(),
+        "of another shape": {
+            f"{key} has shape {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in wanted.keys() & given.keys()
+            if given[key].shape != wanted[key].shape
+        },
     }
     if any(differences.values()):
-        say = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in differences.items() if keys)
+        say = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in differences.items() if keys)
         raise ModelError(f"checkpoint {checkpoint.path} does not fit {name}; {say}")
     net.load_state_dict(given)
+
+
+def _described(given: Input) -> dict[str, Any]:
+    """Return all of an input but its function: code, of which a checkpoint keeps the name."""
+    make: Any = given.make
+    named = None if make is None else getattr(make, "__qualname__", type(make).__qualname__)
+    return asdict(replace(given, make=None)) | {"make": named}
+
+
+def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
+    """List inputs by name, with what they are made by."""
+    names = (name + (f" (made by {one['make']})" if one["make"] else "") for name, one in inputs.items())
+    return f"inputs {' and '.join(names)}" if inputs else "no named inputs"
+
+
+def _preprocessing(told: Mapping[str, Any]) -> Preprocessing:
+    """Undo `asdict`; JSON has made lists of tuples."""
+    fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in told.items()}
+    return Preprocessing(**fields)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -203,7 +240,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _why(error: Exception) -> str:
-    """Say in few words why a file is no checkpoint."""
     if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
         return "it holds pickled code, which is never run; save net.state_dict() instead"
     if isinstance(error, OSError) and error.strerror:
@@ -221,6 +257,5 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _some(items: list[str], most: int = 4) -> str:
-    """List the first few items, and say how many more there are."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:4]) + (f" and {len(items) - 4} more" if len(items) > 4 else "")

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, unknown
-from vidcam.models.image_backbone import count_channels, image_backbone, image_weights
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Recipe
-from vidcam.models.torchvision_weights import preset_preprocessing
+from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights, preset_preprocessing
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -95,11 +94,9 @@ class CnnRnn(nn.Module):
         maps = self.backbone(rearrange(x, "b c t h w -> (b t) c h w"))
         states, _ = self.rnn(rearrange(maps.mean((2, 3)), "(b t) c -> b t c", b=len(x)))
         last = self._last(states)
-        if self.attention is None:
-            logits: Tensor = self.head(self.dropout(last))
-            return logits
-        context, weights = self.attention(states, last)
-        return RecurrentOutput(self.head(self.dropout(context)), weights)
+        context, weights = (last, None) if self.attention is None else self.attention(states, last)
+        logits: Tensor = self.head(self.dropout(context))
+        return logits if weights is None else RecurrentOutput(logits, weights)
 
     def train(self, mode: bool = True) -> "CnnRnn":
         """Set the mode; a frozen backbone stays in eval mode, so that its batch norm statistics do not drift."""
@@ -139,8 +136,6 @@ OPTIONS = {**NETWORK, "backbone_input": "imagenet", "frames": 16, "frame_rate": 
 `backbone_input` is "imagenet", "minus_128" for (x - 128) / 128 of x in 0..255, or {"mean": 3 numbers, "std": 3 numbers}
 of pixels in 0..1.
 """
-INPUTS: dict[str, tuple[float, float] | None] = {"imagenet": None, "minus_128": (128 / 255, 128 / 255)}
-"""Mean and deviation of pixels in 0..1 that a backbone expects; None takes those of torchvision's preset."""
 
 
 def _network(attention: bool, *, replaced: bool, **options: Any) -> CnnRnn:
@@ -171,10 +166,10 @@ def _preprocessing(chosen: Chosen) -> Preprocessing:
         if given.keys() != {"mean", "std"}:
             raise OptionError(f"backbone_input needs 'mean' and 'std'; given {', '.join(map(repr, given)) or 'none'}")
         how = replace(how, mean=tuple(given["mean"]), std=tuple(given["std"]))
-    elif given not in INPUTS:
-        raise OptionError(unknown("backbone_input", given, INPUTS))
-    elif (numbers := INPUTS[given]) is not None:
-        how = replace(how, mean=numbers[:1] * 3, std=numbers[1:] * 3)
+    elif given == "minus_128":
+        how = replace(how, mean=(128 / 255,) * 3, std=(128 / 255,) * 3)
+    elif given != "imagenet":
+        raise OptionError(unknown("backbone_input", given, ("imagenet", "minus_128")))
     return how
 
 

@@ -1,7 +1,6 @@
 """What there is to choose: models by name, and the layers of a network that can be explained."""
 
 import warnings
-from math import isinf
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,7 @@ def _describe(model: Model, x: Any, name: str, shape: Any, grid: Any) -> dict[st
         return None
     axes = model.axes_of(name, model.clip_shape(x), layout, grid)
     whole = dict(zip("thw", model.seen_by(name, x).shape[2:], strict=True))
-    seen = [
-        whole[axis] if isinf(geometry.extent) else min(geometry.extent, whole[axis])
-        for axis, geometry in zip(grid_axes(layout).split(), axes, strict=True)
-    ]
+    seen = [min(geometry.extent, whole[axis]) for axis, geometry in zip(grid_axes(layout).split(), axes, strict=True)]
     mark = " (default)" if name == model.layer else " (when)" if name == model.when else ""
     return {
         "layer": name + mark,

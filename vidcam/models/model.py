@@ -20,13 +20,25 @@ from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
-from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_clips
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats, Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a network tells beside its answer."""
+
+    read: Callable[[Any], Tensor | None]
+    """The network's output -> (B, ...), one per window, or (B, T, ...), one per frame; None where it tells none."""
+    per_frame: bool = False
+    """Whether `read` gives one per frame of the window."""
+    join: Callable[[Floats], Floats] | None = None
+    """(N, ...) of all windows, where each begins one frame after the one before, to (F, ...) of the source's frames;
+    None lays each window's on its frames and averages what overlaps."""
 
 
 @dataclass
@@ -91,7 +103,6 @@ class Model:
     attention: Callable[[Any], Tensor] | None = None
     name: str = "custom"
     weights: str = "custom"
-    _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(default_factory=dict, repr=False)
     options: dict[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Score] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +111,7 @@ class Model:
     opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:
@@ -177,10 +189,9 @@ class Model:
             OptionError: the model does not know a choice, or the source was opened by another one.
         """
         chosen = {name: value for name, value in choices.items() if value is not None}
-        known: list[str] = []
-        if self.opener is not None and not isinstance(source, Source):
-            kinds = inspect.signature(self.opener).parameters.items()
-            known = [name for name, kind in kinds if kind.kind is kind.KEYWORD_ONLY]
+        opener = None if isinstance(source, Source) else self.opener
+        kinds = inspect.signature(opener).parameters.values() if opener else ()
+        known = [kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
             if name not in known:
                 takes = f"takes {', '.join(known)}" if known else "takes videos as they are"
@@ -189,7 +200,7 @@ class Model:
             if self is not source.model and self is not source.opened_by:
                 raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
-        opened = video_source(self, source) if self.opener is None else self.opener(self, source, **chosen)
+        opened = opener(self, source, **chosen) if opener else video_source(self, source)
         return replace(opened, opened_by=self)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:

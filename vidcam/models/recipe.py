@@ -99,9 +99,14 @@ class Recipe:
             net, origin = self._own(name, parts, chosen)
         else:
             net, origin = self._published(name, weights, chosen)
-        model = _resized(self.model(net.eval(), chosen), chosen.get("size"))
+        model, size = self.model(net.eval(), chosen), chosen.get("size")
         return replace(
             model,
+            preprocessing=whole_frame(model.preprocessing, size),
+            inputs={
+                part: replace(given, preprocessing=whole_frame(given.preprocessing, size))
+                for part, given in model.inputs.items()
+            },
             name=name,
             weights=origin,
             options={option: chosen[option] for option in self.options},
@@ -168,15 +173,6 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
-
-
-def _resized(model: Model, size: int | Sequence[int] | None) -> Model:
-    """Return the model with the whole frame resized for each of its inputs."""
-    inputs = {
-        name: replace(given, preprocessing=whole_frame(given.preprocessing, size))
-        for name, given in model.inputs.items()
-    }
-    return replace(model, inputs=inputs, preprocessing=whole_frame(model.preprocessing, size))
 
 
 def _warn(message: str) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from vidcam.attribution.geometry import Axis
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Published, Recipe
-from vidcam.models.torchvision_weights import preset_preprocessing, trained
+from vidcam.models.torchvision_networks import preset_preprocessing, trained
 
 Axes = tuple[Axis, Axis, Axis]
 
@@ -68,17 +68,13 @@ def _recipe(
     """Declare one of torchvision's networks; tokens are made for one size of clip, convolutions take any."""
     tags = torchvision.models.get_model_weights(name)
 
-    def network(classes: int) -> nn.Module:
-        net: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=classes)
-        return net
-
     def model(net: nn.Module, _: Chosen) -> Model:
         how = preset_preprocessing(tags.DEFAULT.transforms())
         return Model(net, frames=frames, frame_rate=frame_rate, preprocessing=how, axes={**axes}, **slots)
 
     return Recipe(
         about=f"{paper}: {frames} frames at {frame_rate:g} per second, Kinetics-400",
-        network=network,
+        network=lambda classes: torchvision.models.get_model(name, weights=None, num_classes=classes),
         model=model,
         options={"classes": None, "frame_rate": frame_rate, "seed": 0}
         | ({"frames": frames, "size": None} if slots["layout"] == "b c t h w" else {}),

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from vidcam.errors import ModelError, OptionError
+from vidcam.models.sfmlearner.geometry import euler_matrix, inverse_warp, pose_matrix, quaternion_matrix
 from vidcam.models.sfmlearner.losses import (
     LossWeights,
     explainability_loss,
@@ -16,8 +17,6 @@ from vidcam.models.sfmlearner.losses import (
     sfm_losses,
     smoothness_loss,
 )
-from vidcam.models.sfmlearner.rotation import euler_matrix, pose_matrix, quaternion_matrix
-from vidcam.models.sfmlearner.warping import inverse_warp
 
 QUARTER = math.pi / 2
 SIZE = (64, 96)

@@ -10,11 +10,9 @@ from torch.nn import functional as F
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.formulas import cam
 from vidcam.errors import ModelError, OptionError
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.losses import sfm_losses
-from vidcam.models.sfmlearner.network import Motion, SfMLearner, next_reference
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
-from vidcam.models.sfmlearner.scores import motion_scores
+from vidcam.models.sfmlearner.network import Motion, SfMLearner, motion_scores, next_reference
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 
 CAMERA = torch.tensor([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]])
 State = dict[str, Tensor]

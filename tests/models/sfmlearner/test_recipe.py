@@ -13,8 +13,7 @@ from vidcam.models.build import load_model
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
-from vidcam.models.sfmlearner.disparity_net import DispNetS
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 
 CAMERA = torch.tensor([[60.0, 0, 48], [0, 60, 32], [0, 0, 1]])
 SMALL = {"size": (64, 96)}

@@ -7,7 +7,7 @@ import pytest
 
 from vidcam.data.synthetic.driving import drive
 from vidcam.data.synthetic.writing import write_drives
-from vidcam.models.sfmlearner import disparity_net
+from vidcam.models.sfmlearner import pose_and_depth
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,8 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driving(road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Arguments of `train_odometry` for a run of a second, with a depth network of few planes."""
-    monkeypatch.setattr(disparity_net, "PLANES", (8, 16, 16, 16, 16, 16, 16))
-    monkeypatch.setattr(disparity_net, "DECODED", (8, 8, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DEPTH_PLANES", (8, 16, 16, 16, 16, 16, 16))
+    monkeypatch.setattr(pose_and_depth, "DECODED", (8, 8, 16, 16, 16, 16, 16))
     return {
         "data": road,
         "output": tmp_path / "run",

@@ -174,11 +174,11 @@ SCRIPT = """
 import json, sys
 import torch
 torch.set_num_threads(1)
-from vidcam.models.sfmlearner import disparity_net
+from vidcam.models.sfmlearner import pose_and_depth
 from vidcam.odometry.training.train import train_odometry
 
 if __name__ == "__main__":
-    disparity_net.PLANES, disparity_net.DECODED = (8, *[16] * 6), (8, 8, *[16] * 5)
+    pose_and_depth.DEPTH_PLANES, pose_and_depth.DECODED = (8, *[16] * 6), (8, 8, *[16] * 5)
     train_odometry(**json.loads(sys.argv[1]))
 """
 

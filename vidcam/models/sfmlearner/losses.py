@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vidcam.errors import ModelError, OptionError
-from vidcam.models.sfmlearner.rotation import pose_matrix
-from vidcam.models.sfmlearner.warping import inverse_warp
+from vidcam.models.sfmlearner.geometry import inverse_warp, pose_matrix
 
 FADING = 2.3
 """What the weight of smoothness is divided by from each scale to the next; the original in TensorFlow divides by 2."""
@@ -72,17 +71,17 @@ def sfm_losses(
         raise OptionError(f"masks need as many scales as disparities; given {len(masks)} and {len(disparities)}")
     depths = [1 / disparity[:, 0] for disparity in disparities]
     matrices = pose_matrix(pose, rotation)
-    photometric, warped = torch.zeros_like(pose[:, 0, 0]), []
-    for scale, depth in enumerate(depths):
-        mask = None if masks is None else masks[scale]
-        loss, seen = photometric_loss(target, references, intrinsics, depth, matrices, mask)
-        photometric = photometric + loss
-        warped.append(seen)
+    weighing: Sequence[Tensor | None] = masks or [None] * len(depths)
+    compared = [
+        photometric_loss(target, references, intrinsics, depth, matrices, mask)
+        for depth, mask in zip(depths, weighing, strict=True)
+    ]
+    photometric = sum((loss for loss, _ in compared), torch.zeros_like(pose[:, 0, 0]))
     smoothness = smoothness_loss(depths)
     explainability = torch.zeros_like(photometric) if masks is None else explainability_loss(masks)
     total = weights.photometric * photometric + weights.smoothness * smoothness
     total = total + weights.explainability * explainability
-    return Losses(total, photometric, smoothness, explainability, tuple(warped))
+    return Losses(total, photometric, smoothness, explainability, tuple(warped for _, warped in compared))
 
 
 def photometric_loss(

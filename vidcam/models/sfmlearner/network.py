@@ -1,15 +1,17 @@
-"""SfMLearner as one network: a clip in, and the motion, depth and loss of its middle frame out."""
+"""SfMLearner as one network: a clip in, motion, depth and loss of its middle frame out, and scores of these."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution.capturing import Score
 from vidcam.errors import ModelError, OptionError, unknown
-from vidcam.models.sfmlearner.disparity_net import DispNetS
+from vidcam.models.sfmlearner.geometry import ROTATIONS, pose_matrix
 from vidcam.models.sfmlearner.losses import LossWeights, sfm_losses
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
-from vidcam.models.sfmlearner.rotation import ROTATIONS
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 
 
 class Motion(NamedTuple):
@@ -26,7 +28,19 @@ class Motion(NamedTuple):
 
 
 class SfMLearner(nn.Module):
-    """Pose and depth network side by side, and the loss that trains both (Zhou et al. 2017; 1704.07813)."""
+    """Pose and depth network side by side, and the loss that trains both (Zhou et al. 2017; 1704.07813).
+
+    Args:
+        pose: the pose network.
+        disp: the depth network, which the loss needs.
+        intrinsics: (3, 3), or (B, 3, 3), in the pixels of the clips; the loss needs them. They are no part of the
+            weights, but go to other devices with them.
+        weights: of the parts of the loss.
+        rotation: how pose vectors are read, "euler" or "quat".
+
+    Raises:
+        OptionError: no such rotation, or intrinsics that are no camera's.
+    """
 
     intrinsics: Tensor | None
 
@@ -39,19 +53,6 @@ class SfMLearner(nn.Module):
         weights: LossWeights | None = None,
         rotation: str = "euler",
     ) -> None:
-        """Join the two networks.
-
-        Args:
-            pose: the pose network.
-            disp: the depth network, which the loss needs.
-            intrinsics: (3, 3), or (B, 3, 3), in the pixels of the clips; the loss needs them. They are no part of the
-                weights, but go to other devices with them.
-            weights: of the parts of the loss.
-            rotation: how pose vectors are read, "euler" or "quat".
-
-        Raises:
-            OptionError: no such rotation, or intrinsics that are no camera's.
-        """
         super().__init__()
         if rotation not in ROTATIONS:
             raise OptionError(unknown("rotation", rotation, ROTATIONS))
@@ -83,11 +84,8 @@ class SfMLearner(nn.Module):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of its scores must know."""
-        other = "the frame before" if self.pose.references == 1 else "the next frame"
-        forward = "above" if self.pose.references == 1 else "below"
-        return (
-            f"tx to rz take points from a frame's camera to that of {other}: driving forward, tz is {forward} zero",
-        )
+        other, side = ("the frame before", "above") if self.pose.references == 1 else ("the next frame", "below")
+        return (f"tx to rz take points from a frame's camera to that of {other}: driving forward, tz is {side} zero",)
 
     def seeing(self, intrinsics: Tensor) -> "SfMLearner":
         """Return the same networks, shared, behind another camera: (3, 3) or (B, 3, 3) in the clips' pixels."""
@@ -99,6 +97,50 @@ class SfMLearner(nn.Module):
 def next_reference(references: int) -> int:
     """Return which of n references is the frame after the target; the only one where there is one."""
     return min((references + 1) // 2, references - 1)
+
+
+def motion_scores(references: int, *, rotation: str = "euler") -> dict[str, Score]:
+    """Return the scores by name, each `Motion -> (B,)`; all but the loss are of the motion to the next frame.
+
+    With one reference there is no next frame: the components are towards the frame before.
+
+    "loss" is minus the loss; "tx" to "rz" are the components of the pose vector; "speed" is the distance between the
+    two cameras, in the network's unit; "turn" is the change of heading in radians, positive to the right.
+    """
+    chosen, components = next_reference(references), ("tx", "ty", "tz", "rx", "ry", "rz")
+
+    def of_pose(measure: Callable[[Tensor], Tensor]) -> Score:
+        return lambda motion: measure(motion.pose[:, chosen])
+
+    return {
+        "loss": minus_loss,
+        **{name: of_pose(partial(torch.select, dim=1, index=index)) for index, name in enumerate(components)},
+        "speed": of_pose(lambda pose: torch.linalg.vector_norm(pose[:, :3], dim=1)),
+        "turn": of_pose(lambda pose: turn(pose, rotation=rotation, backwards=references == 1)),
+    }
+
+
+def minus_loss(motion: Motion) -> Tensor:
+    """Return minus the loss, (B,).
+
+    Raises:
+        OptionError: there is none, for lack of a depth network or of intrinsics.
+    """
+    if motion.loss is None:
+        lacks = "intrinsics" if motion.disparity is not None else "a depth network (disp=) and intrinsics"
+        raise OptionError(f"the score 'loss' needs {lacks}; the other scores do not")
+    return -motion.loss
+
+
+def turn(pose: Tensor, *, rotation: str = "euler", backwards: bool = False) -> Tensor:
+    """Return the change of heading, of pose vectors (B, 6) -> (B,) in radians, positive to the right.
+
+    The last row of a matrix that takes points to the other camera is that camera's forward axis. Where the other frame
+    is the one before, `backwards`, it is the change from there to here.
+    """
+    matrix = pose_matrix(pose, rotation)
+    matrix = matrix[:, :, :3].transpose(1, 2) if backwards else matrix
+    return torch.atan2(matrix[:, 2, 0], matrix[:, 2, 2])
 
 
 def _camera(intrinsics: Tensor, net: nn.Module) -> Tensor:

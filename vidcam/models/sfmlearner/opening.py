@@ -13,14 +13,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.data.drives.trajectory import chained
 from vidcam.errors import OptionError
-from vidcam.models.extra import Extra
-from vidcam.models.model import Model
+from vidcam.models.model import Extra, Model
+from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.network import Motion
-from vidcam.models.sfmlearner.rotation import pose_matrix
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats
 
-LOSS = "loss"
 DEPTH_WIDTH = 104
 """Columns of the depth that is kept per frame, at most."""
 
@@ -42,16 +40,13 @@ def open_for_motion(
         MediaError: the drive cannot be read.
         OptionError: a camera or intrinsics that are none, or for a drive that is open already.
     """
-    if isinstance(source, Drive):
-        if camera is not None or intrinsics is not None:
-            raise OptionError("the drive is open already; give camera= and intrinsics= to open_drive")
-        drive = source
-    else:
-        drive = open_drive(source, camera=camera, intrinsics=intrinsics)
+    if isinstance(source, Drive) and (camera is not None or intrinsics is not None):
+        raise OptionError("the drive is open already; give camera= and intrinsics= to open_drive")
+    drive = source if isinstance(source, Drive) else open_drive(source, camera=camera, intrinsics=intrinsics)
     net: Any = model.net
     if net.disp is None or drive.intrinsics is None:
-        scores = {name: score for name, score in model.scores.items() if name != LOSS}
-        lacks = {LOSS: "disp=" if net.disp is None else "the camera's intrinsics"}
+        scores = {name: score for name, score in model.scores.items() if name != "loss"}
+        lacks = {"loss": "disp=" if net.disp is None else "the camera's intrinsics"}
         return replace(video_source(replace(model, scores=scores), drive), lacks=lacks)
     height, width = model.preprocessing.resized(drive.height, drive.width)
     return video_source(replace(model, net=net.seeing(drive.intrinsics_at(height, width))), drive)

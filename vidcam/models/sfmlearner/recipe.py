@@ -10,16 +10,12 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Files, Recipe
-from vidcam.models.sfmlearner.blocks import KERNELS
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.losses import LossWeights
-from vidcam.models.sfmlearner.network import SfMLearner
+from vidcam.models.sfmlearner.network import SfMLearner, motion_scores
 from vidcam.models.sfmlearner.opening import motion_extras, open_for_motion
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
-from vidcam.models.sfmlearner.scores import UNITS, motion_scores
+from vidcam.models.sfmlearner.pose_and_depth import KERNELS, DispNetS, PoseExpNet
 
 NAME = "sfmlearner"
-SIZE = (128, 416)
 KINDS = {
     "disp": Kind("a depth network (DispNetS)", ("conv1.0.weight", "predict_disp1.0.weight")),
     "pose": Kind("a pose network (PoseExpNet)", ("conv1.0.weight", "pose_pred.weight")),
@@ -32,16 +28,13 @@ def _network(
     *, references: int, explainability: bool, rotation: str, loss_weights: Mapping[str, float] | None, disp: bool
 ) -> SfMLearner:
     pose = PoseExpNet(references, explainability)
-    return SfMLearner(pose, DispNetS() if disp else None, weights=_loss_weights(loss_weights), rotation=rotation)
-
-
-def _loss_weights(given: Mapping[str, float] | None) -> LossWeights:
     try:
-        return LossWeights(**(given or {}))
+        weights = LossWeights(**(loss_weights or {}))
     except TypeError:
         raise OptionError(
-            f"loss_weights are numbers for photometric, smoothness and explainability; given {given}"
+            f"loss_weights are numbers for photometric, smoothness and explainability; given {loss_weights}"
         ) from None
+    return SfMLearner(pose, DispNetS() if disp else None, weights=weights, rotation=rotation)
 
 
 def _model(net: SfMLearner, chosen: Chosen) -> Model:
@@ -53,7 +46,7 @@ def _model(net: SfMLearner, chosen: Chosen) -> Model:
         preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, antialias=True),
         axes=_layer_axes(net),
         scores=motion_scores(net.pose.references, rotation=net.rotation),
-        units=UNITS if net.rotation == "euler" else {},
+        units=dict.fromkeys(("rx", "ry", "rz", "turn"), "rad") if net.rotation == "euler" else {},
         opener=open_for_motion,
         extras=motion_extras(net.rotation),
         notes=net.notes,
@@ -67,10 +60,9 @@ def _layer_axes(net: SfMLearner) -> dict[str, tuple[Axis, ...]]:
     can see more than any usual picture.
     """
     axes: dict[str, tuple[Axis, ...]] = {}
-    for part, convolutions in (("pose", 1), ("disp", 2)):
-        blocks = [] if getattr(net, part) is None else dict(net.get_submodule(part).named_children())
-        extents = _extents(convolutions)
-        for block in blocks:
+    for part, network in net.named_children():
+        extents = _extents(2 if part == "disp" else 1)
+        for block, _ in network.named_children():
             if not block[-1].isdecimal():  # pose_pred emits no map, but is averaged
                 continue
             k, encodes = int(block[-1]), block.startswith("conv")
@@ -86,7 +78,6 @@ def _extents(convolutions: int) -> list[float]:
 
 
 def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
-    """Fill in what the files tell."""
     if not files:
         references = 2 if chosen["references"] is None else int(chosen["references"])
         return {**chosen, "references": references, "explainability": bool(chosen["explainability"]), "disp": True}, {}
@@ -135,14 +126,9 @@ MODELS: dict[str, Recipe] = {
         about="SfMLearner (Zhou et al. 2017): camera motion and depth, 3 or 5 frames of 416x128",
         network=_network,
         model=_model,
-        options={
-            "references": None,
-            "explainability": None,
-            "size": SIZE,
-            "rotation": "euler",
-            "loss_weights": None,
-            "seed": 0,
-        },
+        options=dict(
+            references=None, explainability=None, size=(128, 416), rotation="euler", loss_weights=None, seed=0
+        ),
         files={"pose": "weights of the pose network", "disp": "weights of the depth network, which the loss needs"},
         fit=_fit,
         trained_by="train_odometry",

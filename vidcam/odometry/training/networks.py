@@ -10,9 +10,8 @@ from torch import Tensor
 
 from vidcam.errors import ModelError
 from vidcam.models.checkpoint import Checkpoint, load_into, read_checkpoint, write_weights
-from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import SfMLearner
-from vidcam.models.sfmlearner.pose_net import PoseExpNet
+from vidcam.models.sfmlearner.pose_and_depth import DispNetS, PoseExpNet
 from vidcam.models.sfmlearner.recipe import KINDS
 from vidcam.odometry.training.settings import OdometrySettings
 

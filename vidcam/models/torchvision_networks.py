@@ -1,17 +1,21 @@
-"""Image classifiers of torchvision as backbones: all of them that comes before the pooling, frame by frame."""
+"""Torchvision's networks: published weights, how to feed them, and image classifiers as backbones, frame by frame."""
 
+import sys
 from collections import OrderedDict
+from contextlib import redirect_stdout
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, unknown
 from vidcam.models.checkpoint import load_into, read_checkpoint
-from vidcam.models.torchvision_weights import trained
 
 FAMILIES = (
     *("alexnet", "convnext", "densenet", "efficientnet", "mnasnet", "mobilenetv2", "mobilenetv3"),
@@ -20,6 +24,35 @@ FAMILIES = (
 """Torchvision's modules whose classifiers are a chain of parts up to the pooling."""
 HEAD = ("avgpool", "flatten", "classifier", "fc", "head")
 """What torchvision calls the parts from the pooling on."""
+
+
+def trained(name: str, tag: str, tags: Any) -> nn.Module:
+    """Build with torchvision's weights, from its cache or from the network.
+
+    Raises:
+        ModelError: no network connection.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # torch says there that it downloads
+            net: nn.Module = torchvision.models.get_model(name, weights=tags[tag])
+    except (URLError, OSError, RuntimeError) as error:
+        why = getattr(error, "reason", error)
+        raise ModelError(
+            f"cannot download the weights {tag} of {name} ({why}); give a checkpoint file or weights 'none'"
+        ) from None
+    return net
+
+
+def preset_preprocessing(preset: Any) -> Preprocessing:
+    """Read torchvision's own preset; one number is the length of the shorter side."""
+    resize, crop = list(preset.resize_size), list(preset.crop_size)
+    return Preprocessing(
+        resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
+        crop=(crop[0], crop[-1]),
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        antialias=bool(getattr(preset, "antialias", False)),  # presets for videos have no such choice
+    )
 
 
 def image_backbone(name: str, *, weights: str | Path | None = None) -> nn.Sequential:
@@ -37,8 +70,12 @@ def image_backbone(name: str, *, weights: str | Path | None = None) -> nn.Sequen
             is missing or does not fit.
     """
     tags = image_weights(name)
-    if is_tag(name, weights):
-        return _without_head(trained(name, str(weights), tags))
+    if isinstance(weights, str):
+        if weights in tags.__members__:
+            return _without_head(trained(name, weights, tags))
+        if not Path(weights).suffix and not Path(weights).exists():
+            say = unknown(f"weights tag of {name}", weights, tags.__members__)
+            raise ModelError(f"{say} (or give a state dict's path)")
     backbone = _without_head(torchvision.models.get_model(name, weights=None))
     if weights is not None:
         checkpoint = read_checkpoint(weights)
@@ -58,32 +95,14 @@ def image_weights(name: str) -> Any:
     return torchvision.models.get_model_weights(name)
 
 
-def is_tag(name: str, weights: str | Path | None) -> bool:
-    """Tell a tag from the path of a file; a ModelError names near matches of what is neither."""
-    tags = image_weights(name).__members__
-    if not isinstance(weights, str) or weights in tags:
-        return isinstance(weights, str)
-    if not Path(weights).suffix and not Path(weights).exists():
-        raise ModelError(unknown(f"weights tag of {name}", weights, tags) + " (or give a state dict's path)")
-    return False
-
-
 def count_channels(backbone: nn.Module) -> int:
-    """Return C of the feature map by running a small picture through a backbone in eval mode."""
-    flags = [(module, module.training) for module in backbone.modules()]
+    """Return C of the feature map of a small picture; the backbone is in eval mode from then on."""
     with torch.no_grad():
-        features: Tensor = backbone.eval()(torch.zeros(1, 3, 64, 64))
-    for module, flag in flags:
-        module.training = flag
-    return int(features.shape[1])
+        return int(backbone.eval()(torch.zeros(1, 3, 64, 64)).shape[1])
 
 
 def _without_head(net: nn.Module) -> nn.Sequential:
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, part in net.named_children():
-        if name in HEAD:
-            break
-        parts[name] = part
+    parts = OrderedDict(takewhile(lambda child: child[0] not in HEAD, net.named_children()))
     if isinstance(net, torchvision.models.DenseNet):
         parts["relu"] = nn.ReLU()  # in the classifier this is a function call
     return nn.Sequential(parts)
