@@ -1,19 +1,125 @@
-"""The colors of what a camera's rays meet."""
+"""A camera: which surface each of its rays meets first, how far away, and in which color."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.casting import GROUND, SKY, PinholeCamera, RayHits
 from vidcam.data.synthetic.road import PAVED, RoadMap
 from vidcam.data.synthetic.scenery import Solids
-from vidcam.data.synthetic.texture import Textures
-from vidcam.data.synthetic.tiles import MATERIALS, METERS
+from vidcam.data.synthetic.tiles import MATERIALS, METERS, Textures
 from vidcam.types import Floats
 
+SKY, GROUND = -2, -1
+_NEAR = 0.05  # nothing is seen nearer than this, in metres
 _AMBIENT = 0.62
+_EDGES = [(i, i ^ bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A pinhole camera: pixel (u, v) has its middle at whole numbers and looks along `inv(K) (u, v, 1)`."""
+
+    pose: Floats  # (4, 4) camera to world: x right, y down, z forward; the ground is at y = 0
+    intrinsics: Floats
+    size: tuple[int, int]
+    fold: int = 1  # rays per pixel and axis
+
+    def rays(self) -> tuple[Floats, Floats, Floats]:
+        """Give x, y, z in the world of every ray, `(H fold, W fold)` each, one metre deep along the optical axis."""
+        across, down = ((np.arange(count * self.fold) + 0.5) / self.fold - 0.5 for count in self.size[::-1])
+        inverse = self.pose[:3, :3] @ np.linalg.inv(self.intrinsics)
+        kind = np.float64 if self.fold == 1 else np.float32
+        x, y, z = (((a * across)[None, :] + (b * down)[:, None] + c).astype(kind, copy=False) for a, b, c in inverse)
+        return x, y, z
+
+
+@dataclass(frozen=True)
+class RayHits:
+    """The first surface on each ray of a camera, `(H, W)` each."""
+
+    depth: Floats  # metres along the optical axis, infinite in the sky
+    surface: NDArray[np.int32]  # index of the solid, `GROUND` or `SKY`
+
+
+def cast(camera: PinholeCamera, solids: Solids) -> RayHits:
+    """Find what each ray of the camera meets first."""
+    x, y, z = camera.rays()
+    with np.errstate(divide="ignore"):
+        depth = np.where(y > 0, -camera.pose[1, 3] / y, np.inf).astype(x.dtype)
+    surface = np.where(np.isfinite(depth), GROUND, SKY).astype(np.int32)
+    for index, window in _framed(camera, solids):
+        near = _meet(camera, solids, index, (x[window], y[window], z[window]))
+        nearer = near < depth[window]
+        depth[window][nearer] = near[nearer]
+        surface[window][nearer] = index
+    return RayHits(depth, surface)
+
+
+def _meet(camera: PinholeCamera, solids: Solids, index: int, rays: tuple[Floats, ...]) -> Floats:
+    """Give the depth at which rays enter one solid, infinite where they pass by."""
+    sine, cosine = float(np.sin(solids.heading[index])), float(np.cos(solids.heading[index]))
+    place = camera.pose[:3, 3] - solids.center[index]
+    origin, own = ((x * cosine - z * sine, y, x * sine + z * cosine) for x, y, z in (place, rays))  # in its own axes
+    meet = _meet_ellipsoid if solids.round[index] else _meet_box
+    return meet(np.array(origin), own, solids.half[index])
+
+
+def _meet_box(origin: Floats, rays: tuple[Floats, ...], half: Floats) -> Floats:
+    """Intersect the three pairs of planes."""
+    enter, leave = np.full_like(rays[0], _NEAR), np.full_like(rays[0], np.inf)
+    for start, ray, extent in zip(origin.tolist(), rays, half.tolist(), strict=True):
+        inverse = 1 / np.where(np.abs(ray) < 1e-9, ray.dtype.type(1e-9), ray)
+        one, other = (-extent - start) * inverse, (extent - start) * inverse
+        np.maximum(enter, np.minimum(one, other), out=enter)
+        np.minimum(leave, np.maximum(one, other), out=leave)
+    return np.where(enter < leave, enter, np.inf)
+
+
+def _meet_ellipsoid(origin: Floats, rays: tuple[Floats, ...], half: Floats) -> Floats:
+    """Solve the quadratic equation of the unit sphere in stretched axes."""
+    starts = (origin / half).tolist()
+    scaled = [ray * (1 / extent) for ray, extent in zip(rays, half.tolist(), strict=True)]
+    square = sum(ray * ray for ray in scaled)
+    mixed = sum(ray * start for ray, start in zip(scaled, starts, strict=True))
+    under = mixed * mixed - square * (sum(start * start for start in starts) - 1)
+    near = (-mixed - np.sqrt(np.maximum(under, 0))) / square
+    return np.where((under > 0) & (near > _NEAR), near, np.inf)
+
+
+def _framed(camera: PinholeCamera, solids: Solids) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """Give the solids in view with the rows and columns of rays that may meet them."""
+    limits = np.array(camera.size[::-1]) * camera.fold
+    for index, box in enumerate(_corners(camera, solids)):
+        points = _in_front(box)
+        if len(points):
+            places = (points[:, :2] / points[:, 2:] + 0.5) * camera.fold - 0.5
+            low = np.clip(np.ceil(places.min(axis=0) - 1e-6), 0, limits).astype(int)
+            high = np.clip(np.floor(places.max(axis=0) + 1e-6) + 1, 0, limits).astype(int)
+            if (low < high).all():
+                yield index, (slice(low[1], high[1]), slice(low[0], high[0]))
+
+
+def _corners(camera: PinholeCamera, solids: Solids) -> Floats:
+    """Give `(N, 8, 3)` corners projected by the intrinsics, not yet divided by their depth."""
+    signs = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    own = signs * solids.half[:, None]
+    turned = _turned(own, -np.sin(solids.heading)[:, None], np.cos(solids.heading)[:, None])
+    seen = (turned + solids.center[:, None] - camera.pose[:3, 3]) @ camera.pose[:3, :3]
+    return np.asarray(seen @ camera.intrinsics.T)
+
+
+def _in_front(box: Floats) -> Floats:
+    """Cut a box `(8, 3)` at the plane just before the camera: the corners in front and where edges pass through."""
+    front = box[:, 2] > _NEAR
+    if front.all() or not front.any():
+        return box[front]
+    cut = [(i, j) for i, j in _EDGES if front[i] != front[j]]
+    one, other = box[[i for i, _ in cut]], box[[j for _, j in cut]]
+    share = (_NEAR - one[:, 2:]) / (other[:, 2:] - one[:, 2:])
+    return np.concatenate([box[front], one + share * (other - one)])
 
 
 @dataclass(frozen=True)
@@ -95,8 +201,8 @@ def _footprint(wide: Floats, slant: Floats) -> Floats:
 
 
 def _turned(vectors: Floats, sine: Floats, cosine: Floats) -> Floats:
-    x, y, z = vectors.T
-    return np.stack([x * cosine - z * sine, y, x * sine + z * cosine], axis=1)
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    return np.stack([x * cosine - z * sine, y, x * sine + z * cosine], axis=-1)
 
 
 def _face(
