@@ -1,4 +1,4 @@
-"""Random changes of a training clip, the same for all of its frames."""
+"""Random changes of what is learned from, the same for all frames of a clip or of a drive's snippet."""
 
 import math
 from collections.abc import Callable
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from vidcam.data.drives.intrinsics import cropped, mirrored, stretched
 from vidcam.data.preprocessing import Preprocessing, Size
 from vidcam.options import Options, option
+from vidcam.types import Floats
 
 Box = tuple[int, int, int, int]  # top, left, height, width
+SCALE = (1.0, 1.15)  # as Zhou et al. 2017 and its PyTorch port, of a snippet's axes each on its own
 
 
 def _no_range(ends: tuple[float, float]) -> str | None:
@@ -82,3 +85,32 @@ class Augmentation(Options):
         if self.hue:
             clip = F.adjust_hue(clip, rng.uniform(-self.hue, self.hue))
         return F.rgb_to_grayscale(clip, 3) if rng.random() < self.gray else clip
+
+
+@dataclass(frozen=True)
+class SnippetChange:
+    """Enlarge, cut out as much as there was, mirror: the same for all frames of a snippet."""
+
+    enlarged: Size
+    """(H, W) of which the size before is cut out."""
+    top: int
+    left: int
+    mirror: bool
+
+    def __call__(self, frames: Tensor, intrinsics: Floats) -> tuple[Tensor, Floats]:
+        """Change frames (T, 3, H, W) uint8 and intrinsics (3, 3) at their pixels; both keep their shape."""
+        height, width = frames.shape[-2:]
+        frames = F.resize(frames, list(self.enlarged), antialias=True)
+        frames = frames[..., self.top : self.top + height, self.left : self.left + width]
+        intrinsics = stretched(intrinsics, self.enlarged[1] / width, self.enlarged[0] / height)
+        intrinsics = cropped(intrinsics, left=self.left, top=self.top)
+        if self.mirror:
+            frames, intrinsics = frames.flip(-1), mirrored(intrinsics, width)
+        return frames, intrinsics
+
+
+def draw_change(size: Size, rng: np.random.Generator) -> SnippetChange:
+    """Draw a change of frames of that (H, W): each side 1 to 1.15 times as long, a mirror image every other time."""
+    height, width = (round(side * rng.uniform(*SCALE)) for side in size)
+    top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
+    return SnippetChange((height, width), top, left, bool(rng.random() < 0.5))

@@ -59,10 +59,15 @@ class Trajectory:
         return np.linalg.inv(self.poses[:-1]) @ self.poses[1:]
 
     @property
+    def step_meters(self) -> Floats:
+        """(F-1,) meters from each frame to the next."""
+        moved: Floats = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return moved
+
+    @property
     def distances(self) -> Floats:
         """(F,) meters driven until each frame."""
-        lengths = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
-        return np.concatenate([[0.0], np.cumsum(lengths)])
+        return np.concatenate([[0.0], np.cumsum(self.step_meters)])
 
     def rebased(self) -> "Trajectory":
         """Take the first frame's camera for the world."""
