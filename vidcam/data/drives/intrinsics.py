@@ -33,6 +33,17 @@ def read_calibration(path: Path) -> dict[str, Floats]:
     return matrices
 
 
+def calibrated(path: Path, camera: str) -> Floats:
+    """Read the intrinsics of a camera such as image_2 from KITTI's calib.txt; else a MediaError."""
+    if not path.is_file():
+        raise MediaError(f"there is no {str(path)!r}, which holds the intrinsics; else give them as 'fx,fy,cx,cy'")
+    projections = read_calibration(path)
+    name = f"P{int(camera.removeprefix('image_'))}"
+    if name not in projections:
+        raise MediaError(f"{path} has no line {name} for {camera}; it has {', '.join(projections) or 'none'}")
+    return checked(projections[name][:, :3], f"{path}, {name}: the intrinsics", error=MediaError)
+
+
 def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:
     """Return (3, 3) intrinsics in pixels from a matrix, from "fx,fy,cx,cy", or from a file of 3 by 3 numbers.
 

@@ -28,7 +28,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from vidcam.data.collection import SIDES, Collection, existing, find_videos, firsts, key, pattern, some, subfolders
+from vidcam.data.collection import SIDES, Collection, existing, find_videos, firsts, key, some, subfolders
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError
 
@@ -87,7 +87,10 @@ def classes(root: Path, *, split: str = "") -> list[Row]:
 
 def grouped(rows: list[Row], regex: str | None) -> tuple[list[Row], list[str]]:
     """Find every video's group; returns the names without one too, which are groups of their own."""
-    expression = None if regex is None else pattern(regex)
+    try:
+        expression = None if regex is None else re.compile(regex)
+    except re.error as error:
+        raise OptionError(f"{regex!r} is no regular expression: {error}") from None
     named, unmatched = [], []
     for row in rows:
         stem = row.path.name if row.path.is_dir() else row.path.stem

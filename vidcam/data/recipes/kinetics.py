@@ -26,7 +26,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, unreadable
+from vidcam.data.checking import looked
+from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines
 from vidcam.data.extraction import ClipSource
 from vidcam.data.labels import match_labels, weight_labels
 from vidcam.data.manifest import Row
@@ -81,12 +82,12 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
     labels = labels or tuple(sorted({_spoken(entry.label) for entry in entries if entry.label}))
     with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(cut, relabeled(rows, labels)))
-    bad = unreadable(rows, workers=workers) if check else {}
-    rows = [row for row in rows if row.path not in bad]
+    bad = {problem.path: problem.about for problem in looked(rows, workers=workers)} if check else {}
+    rows = [row for row in rows if str(row.path) not in bad]
     counts = Counter(row.split for row in rows)
     facts: dict[str, Any] = {side: counts[side] for side in ("train", "val", "test")}
     facts |= {"present": len(rows), "listed": len(entries), "classes": list(labels)}
-    facts |= {"missing": left["missing"], "corrupt": [str(path) for path in bad], "unlabeled": left["unlabeled"]}
+    facts |= {"missing": left["missing"], "corrupt": list(bad), "unlabeled": left["unlabeled"]}
     fewer = f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
     warnings = [] if len(labels) == classes else [fewer]
     return Collection(rows, labels, facts, [*warnings, *doubts(corrupt=list(bad.values()), **left)])
