@@ -14,7 +14,6 @@ from vidcam.data.preprocessing import Preprocessing, Size
 from vidcam.options import Options, option
 from vidcam.types import Floats
 
-Box = tuple[int, int, int, int]  # top, left, height, width
 SCALE = (1.0, 1.15)  # as Zhou et al. 2017 and its PyTorch port, of a snippet's axes each on its own
 
 
@@ -64,18 +63,14 @@ class Augmentation(Options):
         normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
         return normalized
 
-    def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> Box:
-        """Draw a crop of the resized picture; return it in the source's pixels."""
+    def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> tuple[int, int, int, int]:
+        """Draw a crop of the resized picture; return its top, left, height and width in the source's pixels."""
         area, ratio = rng.uniform(*self.scale), math.exp(rng.uniform(*np.log(self.ratio)))
         factors = math.sqrt(area / ratio), math.sqrt(area * ratio)
-        places = rng.random(2)
-        ends: list[tuple[int, int]] = []
-        for axis in (0, 1):
-            share = min(size[axis] * factors[axis] / resized[axis], 1.0)
-            length = max(round(share * source[axis]), 1)
-            ends.append((int(places[axis] * (source[axis] - length + 1)), length))
-        (top, height), (left, width) = ends
-        return top, left, height, width
+        shares = (min(side * factor / whole, 1.0) for side, factor, whole in zip(size, factors, resized, strict=True))
+        height, width = (max(round(share * side), 1) for share, side in zip(shares, source, strict=True))
+        down, across = rng.random(2)
+        return int(down * (source[0] - height + 1)), int(across * (source[1] - width + 1)), height, width
 
     def _recolor(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         steps = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)

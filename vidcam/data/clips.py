@@ -68,7 +68,9 @@ class ClipDataset(Dataset[Sample | None]):
         check_backend(backend)
         if clips not in CHOICES:
             raise OptionError(unknown("clips", clips, CHOICES))
-        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
+        for name, value in (("frames", frames), ("frame_rate", frame_rate), ("per_video", per_video)):
+            if value is not None and not value > 0:
+                raise OptionError(f"{name} must be positive; given {value}")
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
@@ -192,9 +194,3 @@ def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         if row.label not in index:
             raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
     return [index[row.label] for row in rows]
-
-
-def _check_numbers(**given: float | None) -> None:
-    for name, value in given.items():
-        if value is not None and not value > 0:
-            raise OptionError(f"{name} must be positive; given {value}")

@@ -85,12 +85,9 @@ def read_manifest(path: str | Path, *, require_files: bool = True) -> Manifest:
     lines = _lines(path)
     labels, first = _listed_labels(path, lines)
     reader = csv.reader(lines[first:], strict=True)
-    rows: list[Row] = []
     try:
         columns = _columns(path, next(reader, []))
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append(_row(path, first + reader.line_num, columns, cells))
+        rows = [_row(path, first + reader.line_num, columns, cells) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
         raise OptionError(f"{_at(path, first + reader.line_num)}: {error}") from None
     _check(path, rows, labels, require_files=require_files)

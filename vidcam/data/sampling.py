@@ -14,7 +14,6 @@ class Timed(Protocol):
     @property
     def seconds(self) -> float:
         """When it is shown."""
-        ...
 
 
 Item = TypeVar("Item")
