@@ -14,6 +14,7 @@ from vidcam.errors import MediaError, OptionError
 from vidcam.media.digest import digest
 from vidcam.media.reader import check_backend
 
+Told = Callable[[int, int], None]  # how many videos have been looked at, and of how many
 KINDS = {
     "unreadable": "cannot be read",
     "short": "shorter than asked for",
@@ -66,7 +67,7 @@ def check_manifest(
     min_seconds: float = 0.5,
     backend: str = "auto",
     workers: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Told | None = None,
 ) -> Report:
     """Look at every video of a manifest: unreadable, too short, a copy of another, or from a source on both sides.
 
@@ -98,12 +99,7 @@ def check_manifest(
 
 
 def looked(
-    rows: Sequence[Row],
-    *,
-    min_seconds: float = 0.0,
-    backend: str = "auto",
-    workers: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    rows: Sequence[Row], *, min_seconds: float = 0.0, backend: str = "auto", workers: int, progress: Told | None = None
 ) -> Iterator[Problem]:
     """Look at every video, see `check_manifest`, and yield those that cannot be read or are too short."""
     with ThreadPoolExecutor(workers) as pool:

@@ -125,10 +125,7 @@ class ClipDataset(Dataset[Sample | None]):
         return f"{str(self.rows[video].path)!r} could not be read at first, but now it can"
 
     def _candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
-        """Yield the video asked for and then, for random clips, others of its class.
-
-        What was broken before is tried again, as every process knows of others.
-        """
+        """Yield the video asked for and, for random clips, others of its class; what was broken is tried again."""
         yield video
         if self.clips == "random":
             others = [i for i, y in enumerate(self.classes) if y == self.classes[video] and i != video]

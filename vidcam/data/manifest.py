@@ -60,10 +60,7 @@ class Manifest:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each split's rows: the same wherever the data lies and in whatever order its rows come.
-
-        Paths count and what is in the videos does not.
-        """
+        """SHA-256 of each split's rows, not of what is in the videos: the same wherever the data lies and in any order."""
         folder = self.path.parent
         rows = [(row.split, json.dumps(_cells(row, folder), ensure_ascii=False)) for row in self.rows]
         return {

@@ -11,9 +11,6 @@ from vidcam.errors import MediaError, OptionError
 from vidcam.media import open_video
 from vidcam.media.files import replacing_folder
 
-QUALITY = 95
-DIGITS = 7
-
 
 def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), force: bool = False) -> None:
     """Write a drive as a prepared scene: 0000000.jpg and so on, cam.txt and, where they are known, poses and times.
@@ -48,4 +45,4 @@ def _write_pictures(drive: Drive, folder: Path, size: Size) -> None:
             small = resize_frame(frame.pixels, size, antialias=True)
             number = frame.index if drive.numbers is None else int(drive.numbers[frame.index])
             picture = Image.fromarray(small.permute(1, 2, 0).numpy())
-            picture.save(folder / f"{number:0{DIGITS}d}.jpg", quality=QUALITY, subsampling=0)
+            picture.save(folder / f"{number:07d}.jpg", quality=95, subsampling=0)

@@ -114,10 +114,8 @@ def divided(rows: list[Row], wanted: Mapping[str, Sequence[str]], shares: Mappin
     for side, other in (("test", "val"), ("val", "test")):
         if not wanted[side]:
             sides[side] = drawn(rows, groups - sides[other], shares[side], seed)
-    split = {
-        group: "test" if group in sides["test"] else "val" if group in sides["val"] else "train" for group in groups
-    }
-    return [replace(row, split=split[row.group]) for row in rows]
+    split = {group: side for side, chosen in sides.items() for group in chosen}
+    return [replace(row, split=split.get(row.group, "train")) for row in rows]
 
 
 def _chosen(groups: set[str], wanted: Iterable[str], argument: str) -> set[str]:

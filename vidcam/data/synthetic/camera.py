@@ -27,6 +27,11 @@ class PinholeCamera:
     size: tuple[int, int]
     fold: int = 1  # rays per pixel and axis
 
+    @property
+    def apart(self) -> np.float32:
+        """How far apart rays are, one metre deep."""
+        return np.float32(1 / self.intrinsics[0, 0] / self.fold)
+
     def rays(self) -> tuple[Floats, Floats, Floats]:
         """Give x, y, z in the world of every ray, `(H fold, W fold)` each, one metre deep along the optical axis."""
         across, down = ((np.arange(count * self.fold) + 0.5) / self.fold - 0.5 for count in self.size[::-1])
@@ -136,24 +141,23 @@ class Shader:
         surface, depth = hits.surface.ravel(), hits.depth.ravel().astype(np.float32)
         colors = np.empty_like(rays)
         sky, ground, solid = (np.flatnonzero(m) for m in (surface == SKY, surface == GROUND, surface >= 0))
-        wide = np.float32(1 / camera.intrinsics[0, 0] / camera.fold)
-        colors[sky] = self._sky(rays[sky], wide)
-        colors[ground] = self._ground(camera, rays[ground], depth[ground], wide)
-        colors[solid] = self._solids(camera, solids, surface[solid], rays[solid], depth[solid], wide)
+        colors[sky] = self._sky(rays[sky], camera.apart)
+        colors[ground] = self._ground(camera, rays[ground], depth[ground])
+        colors[solid] = self._solids(camera, solids, surface[solid], rays[solid], depth[solid])
         height, width = camera.size
         picture: Floats = colors.reshape(height, camera.fold, width, camera.fold, 3).mean(axis=(1, 3))
         return np.asarray(np.clip(picture + 0.5, 0, 255), np.uint8)
 
-    def _sky(self, rays: Floats, wide: np.float32) -> Floats:
+    def _sky(self, rays: Floats, apart: np.float32) -> Floats:
         """Lay clouds on a dome; nearer to the horizon it is lighter."""
         x, y, z = rays.T
         up = np.maximum(-y / np.sqrt(x * x + y * y + z * z), 0)
         u, v = np.arctan2(x, z) / np.float32(math.pi), up
         tile = np.full(len(rays), MATERIALS["clouds"], np.int32)
-        clouds = self.textures.sample(tile, u, v, np.full(len(rays), wide))
+        clouds = self.textures.sample(tile, u, v, np.full(len(rays), apart))
         return np.asarray(clouds + (1 - up)[:, None] * np.array((34, 24, 8), np.float32))
 
-    def _ground(self, camera: PinholeCamera, rays: Floats, depth: Floats, wide: np.float32) -> Floats:
+    def _ground(self, camera: PinholeCamera, rays: Floats, depth: Floats) -> Floats:
         """Read the street where there is one and grass elsewhere, with stains over both."""
         x = camera.pose[0, 3] + (depth * rays[:, 0]).astype(np.float64)
         z = camera.pose[2, 3] + (depth * rays[:, 2]).astype(np.float64)
@@ -161,7 +165,7 @@ class Shader:
         street = np.abs(across) < PAVED
         tile = np.where(street, MATERIALS["street"], MATERIALS["grass"])
         slant = np.linalg.norm(rays, axis=1) / np.maximum(rays[:, 1], 1e-6)
-        footprint = _footprint(depth * wide, slant)
+        footprint = _footprint(depth * camera.apart, slant)
         size = METERS[tile]
         u, v = np.where(street, across / size + 0.5, x / size), np.where(street, along / size, z / size)
         colors = self.textures.sample(tile, u.astype(np.float32), v.astype(np.float32), footprint / size)
@@ -172,13 +176,7 @@ class Shader:
         return np.asarray(colors * stains * np.float32(light / 128))
 
     def _solids(
-        self,
-        camera: PinholeCamera,
-        solids: Solids,
-        surface: NDArray[np.int32],
-        rays: Floats,
-        depth: Floats,
-        wide: np.float32,
+        self, camera: PinholeCamera, solids: Solids, surface: NDArray[np.int32], rays: Floats, depth: Floats
     ) -> Floats:
         """Read the material of the face that each ray meets, lit by the sun."""
         center = (solids.center - camera.pose[:3, 3]).astype(np.float32)[surface]
@@ -189,7 +187,8 @@ class Shader:
         normal = _normals(own, half, axis, solids.round[surface])
         slant = np.linalg.norm(ray, axis=1) / np.maximum(np.abs((ray * normal).sum(axis=1)), 1e-3)
         u, v, size = _face(solids, surface, own, half, axis)
-        colors = self.textures.sample(solids.material[surface, axis], u, v, _footprint(depth * wide, slant) / size)
+        footprint = _footprint(depth * camera.apart, slant)
+        colors = self.textures.sample(solids.material[surface, axis], u, v, footprint / size)
         sun = _turned(np.broadcast_to(self.sun, normal.shape), sine, cosine)
         light = _AMBIENT + (1 - _AMBIENT) * np.maximum((normal * sun).sum(axis=1), 0)
         return np.asarray(colors * solids.tint[surface] * light[:, None])

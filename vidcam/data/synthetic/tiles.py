@@ -3,7 +3,7 @@
 Tiles are stored at all resolutions, to be read without aliasing. On upright surfaces their rows go up from the ground.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,9 +55,9 @@ class Textures:
         return np.asarray(a)
 
 
-def stack(tiles: Sequence[Floats]) -> Textures:
-    """Build the levels of tiles `(SIZE, SIZE, 3)` with values between 0 and 1."""
-    levels = [np.clip(np.stack(tiles), 0, 1).astype(np.float32)]
+def paint_tiles(rng: np.random.Generator) -> Textures:
+    """Draw all materials, in the order of `MATERIALS`, at all resolutions."""
+    levels = [np.clip(np.stack([paint(rng) for paint, _ in _PAINTS.values()]), 0, 1).astype(np.float32)]
     while half := levels[-1].shape[1] // 2:
         levels.append(levels[-1].reshape(-1, half, 2, half, 2, 3).mean(axis=(2, 4)))
     flat = [(255 * level + 0.5).astype(np.uint8).reshape(-1, 3) for level in levels]
@@ -74,11 +74,6 @@ def noise(rng: np.random.Generator, *, cycles: tuple[float, float], slope: float
     gain = np.where(inside, np.maximum(frequency, 1) ** -slope, 0)
     drawn = np.fft.irfft2(gain * np.fft.rfft2(rng.standard_normal((SIZE, SIZE))), (SIZE, SIZE))
     return np.asarray(drawn / drawn.std(), np.float32)
-
-
-def paint_tiles(rng: np.random.Generator) -> Textures:
-    """Draw all materials, in the order of `MATERIALS`."""
-    return stack([paint(rng) for paint, _ in _PAINTS.values()])
 
 
 def _street(rng: np.random.Generator) -> Floats:
@@ -215,9 +210,8 @@ def _lines(columns: tuple[int, ...], width: int = 4) -> Floats:
 def _paintwork(rng: np.random.Generator) -> Floats:
     """Draw what shines and sticks on a car: the sky above, dirt below."""
     dirt = np.clip(1 - _ROW / 300, 0, 1) * 0.12
-    return np.asarray(
-        0.06 * noise(rng, cycles=(1, 16)) + 0.03 * noise(rng, cycles=(10, 90), slope=0.5) - dirt, np.float32
-    )
+    shine = 0.06 * noise(rng, cycles=(1, 16)) + 0.03 * noise(rng, cycles=(10, 90), slope=0.5)
+    return np.asarray(shine - dirt, np.float32)
 
 
 def _stains(rng: np.random.Generator) -> Floats:
