@@ -8,19 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError
 from vidcam.media.digest import digest
 from vidcam.media.reader import check_backend
 
 Told = Callable[[int, int], None]  # how many videos have been looked at, and of how many
-KINDS = {
-    "unreadable": "cannot be read",
-    "short": "shorter than asked for",
-    "duplicate": "the same file again",
-    "both sides": "one source on both sides of a split",
-}
+KINDS = ("unreadable", "short", "duplicate", "both sides")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import Frame
 from vidcam.media.reader import check_backend

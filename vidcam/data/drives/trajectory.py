@@ -1,6 +1,7 @@
 """Trajectories: where a camera was at every frame; pose files of KITTI and of the TUM benchmark."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,7 @@ class Trajectory:
 
 def chained(steps: Floats, seconds: Floats | None = None) -> Trajectory:
     """Go from the identity along steps (F-1, 4, 4), the inverse of `Trajectory.steps`."""
-    poses = [np.eye(4)]
-    for step in steps:
-        poses.append(poses[-1] @ step)
-    return Trajectory(np.stack(poses), seconds)
+    return Trajectory(np.stack([*accumulate(steps, np.matmul, initial=np.eye(4))]), seconds)
 
 
 def read_trajectory(path: str | Path) -> Trajectory:

@@ -28,9 +28,8 @@ from typing import Any
 
 from vidcam.data.checking import looked
 from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, subfolders
-from vidcam.data.extraction import ClipSource
-from vidcam.data.labels import match_labels, weight_labels
-from vidcam.data.manifest import Row
+from vidcam.data.manifest import Row, match_labels, weight_labels
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError, unknown
 
 WEIGHTS = "R3D_18_Weights.KINETICS400_V1"

@@ -105,10 +105,7 @@ class World:
 
 
 def drive(seed: int, **choices: Any) -> SyntheticDrive:
-    """Drive along a winding street and film it.
-
-    The choices are those of `build_world`, which renders frame by frame, in constant memory.
-    """
+    """Drive along a winding street and film it, by the choices of `build_world`, which renders in constant memory."""
     world = build_world(seed, **choices)
     pixels, depth, classes = (np.stack(part) for part in zip(*map(world.__getitem__, range(len(world))), strict=True))
     return SyntheticDrive(pixels, depth, classes, world.intrinsics, world.poses, world.seconds)
