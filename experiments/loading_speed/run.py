@@ -14,9 +14,9 @@ from torch import nn
 
 from vidcam.data.augmentation import Augmentation
 from vidcam.data.clips import ClipDataset, collate
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.data.preprocessing import Preprocessing
+from vidcam.data.sampling import ClipSource
 from vidcam.media import BACKENDS, open_video
 from vidcam.models.mini import MiniNet
 from vidcam.training.loading import loader

@@ -10,8 +10,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row, read_manifest
+from vidcam.data.sampling import ClipSource
 from vidcam.media import open_video
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model

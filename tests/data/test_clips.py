@@ -7,10 +7,9 @@ import torch
 
 from vidcam.data.augmentation import Augmentation
 from vidcam.data.clips import ClipDataset, collate
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.data.sampling import sample, windows
+from vidcam.data.sampling import ClipSource, sample, windows
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import BACKENDS, open_video
 from vidcam.training.batches import Batches

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcam.data.labels import match_labels, weight_labels
-from vidcam.data.manifest import Row, read_manifest, write_manifest
+from vidcam.data.manifest import Row, match_labels, read_manifest, weight_labels, write_manifest
 from vidcam.errors import MediaError, OptionError
 
 HEADER = "path,label,split,start_seconds,end_seconds,group\n"

@@ -1,4 +1,4 @@
-"""Random changes of a training clip, the same for all of its frames."""
+"""Random changes of what is learned from, the same for all frames of a clip or of a drive's snippet."""
 
 import math
 from collections.abc import Callable
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from vidcam.data.drives.intrinsics import cropped, mirrored, stretched
 from vidcam.data.preprocessing import Preprocessing, Size
 from vidcam.options import Options, option
+from vidcam.types import Floats
 
-Box = tuple[int, int, int, int]  # top, left, height, width
+SCALE = (1.0, 1.15)  # as Zhou et al. 2017 and its PyTorch port, of a snippet's axes each on its own
 
 
 def _no_range(ends: tuple[float, float]) -> str | None:
@@ -61,18 +63,14 @@ class Augmentation(Options):
         normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
         return normalized
 
-    def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> Box:
-        """Draw a crop of the resized picture; return it in the source's pixels."""
+    def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> tuple[int, int, int, int]:
+        """Draw a crop of the resized picture; return its top, left, height and width in the source's pixels."""
         area, ratio = rng.uniform(*self.scale), math.exp(rng.uniform(*np.log(self.ratio)))
         factors = math.sqrt(area / ratio), math.sqrt(area * ratio)
-        places = rng.random(2)
-        ends: list[tuple[int, int]] = []
-        for axis in (0, 1):
-            share = min(size[axis] * factors[axis] / resized[axis], 1.0)
-            length = max(round(share * source[axis]), 1)
-            ends.append((int(places[axis] * (source[axis] - length + 1)), length))
-        (top, height), (left, width) = ends
-        return top, left, height, width
+        shares = (min(side * factor / whole, 1.0) for side, factor, whole in zip(size, factors, resized, strict=True))
+        height, width = (max(round(share * side), 1) for share, side in zip(shares, source, strict=True))
+        down, across = rng.random(2)
+        return int(down * (source[0] - height + 1)), int(across * (source[1] - width + 1)), height, width
 
     def _recolor(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         steps = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
@@ -82,3 +80,32 @@ class Augmentation(Options):
         if self.hue:
             clip = F.adjust_hue(clip, rng.uniform(-self.hue, self.hue))
         return F.rgb_to_grayscale(clip, 3) if rng.random() < self.gray else clip
+
+
+@dataclass(frozen=True)
+class SnippetChange:
+    """Enlarge, cut out as much as there was, mirror: the same for all frames of a snippet."""
+
+    enlarged: Size
+    """(H, W) of which the size before is cut out."""
+    top: int
+    left: int
+    mirror: bool
+
+    def __call__(self, frames: Tensor, intrinsics: Floats) -> tuple[Tensor, Floats]:
+        """Change frames (T, 3, H, W) uint8 and intrinsics (3, 3) at their pixels; both keep their shape."""
+        height, width = frames.shape[-2:]
+        frames = F.resize(frames, list(self.enlarged), antialias=True)
+        frames = frames[..., self.top : self.top + height, self.left : self.left + width]
+        intrinsics = stretched(intrinsics, self.enlarged[1] / width, self.enlarged[0] / height)
+        intrinsics = cropped(intrinsics, left=self.left, top=self.top)
+        if self.mirror:
+            frames, intrinsics = frames.flip(-1), mirrored(intrinsics, width)
+        return frames, intrinsics
+
+
+def draw_change(size: Size, rng: np.random.Generator) -> SnippetChange:
+    """Draw a change of frames of that (H, W): each side 1 to 1.15 times as long, a mirror image every other time."""
+    height, width = (round(side * rng.uniform(*SCALE)) for side in size)
+    top, left = int(rng.integers(height - size[0] + 1)), int(rng.integers(width - size[1] + 1))
+    return SnippetChange((height, width), top, left, bool(rng.random() < 0.5))

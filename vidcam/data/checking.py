@@ -8,20 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Manifest, Row, read_manifest
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError
 from vidcam.media.files import digest
 from vidcam.media.reader import check_backend
 
-KINDS = {
-    "unreadable": "cannot be read",
-    "short": "shorter than asked for",
-    "duplicate": "the same file again",
-    "both sides": "one source on both sides of a split",
-}
-UNUSED = "unused"
-"""A split that nothing is trained or tested on."""
+Told = Callable[[int, int], None]  # how many videos have been looked at, and of how many
+KINDS = ("unreadable", "short", "duplicate", "both sides")
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def check_manifest(
     min_seconds: float = 0.5,
     backend: str = "auto",
     workers: int = 4,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Told | None = None,
 ) -> Report:
     """Look at every video of a manifest: unreadable, too short, a copy of another, or from a source on both sides.
 
@@ -91,7 +85,7 @@ def check_manifest(
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest, require_files=False)
     problems = [
-        *_each(manifest.rows, min_seconds, backend, workers, progress or (lambda done, total: None)),
+        *looked(manifest.rows, min_seconds=min_seconds, backend=backend, workers=workers, progress=progress),
         *_duplicates(manifest.rows, workers),
         *_both_sides(manifest.rows),
     ]
@@ -99,7 +93,20 @@ def check_manifest(
     return Report(str(manifest.path), len(manifest.rows), manifest.splits, ordered)
 
 
-def look(row: Row, *, min_seconds: float = 0.0, backend: str = "auto") -> Problem | None:
+def looked(
+    rows: Sequence[Row], *, min_seconds: float = 0.0, backend: str = "auto", workers: int, progress: Told | None = None
+) -> Iterator[Problem]:
+    """Look at every video, see `check_manifest`, and yield those that cannot be read or are too short."""
+    with ThreadPoolExecutor(workers) as pool:
+        found = pool.map(partial(_look, min_seconds=min_seconds, backend=backend), rows)
+        for done, problem in enumerate(found, start=1):
+            if progress is not None:
+                progress(done, len(rows))
+            if problem is not None:
+                yield problem
+
+
+def _look(row: Row, *, min_seconds: float, backend: str) -> Problem | None:
     """Read one video's packets, and decode its first and last frame."""
     try:
         source = ClipSource(row, backend=backend)
@@ -111,17 +118,6 @@ def look(row: Row, *, min_seconds: float = 0.0, backend: str = "auto") -> Proble
         about = f"{str(row.path)!r} lasts {source.duration_seconds:.2f} s ({frames}), less than {min_seconds:g} s"
         return _problem("short", row, about)
     return None
-
-
-def _each(
-    rows: Sequence[Row], min_seconds: float, backend: str, workers: int, progress: Callable[[int, int], None]
-) -> Iterator[Problem]:
-    with ThreadPoolExecutor(workers) as pool:
-        looked = pool.map(partial(look, min_seconds=min_seconds, backend=backend), rows)
-        for done, problem in enumerate(looked, start=1):
-            progress(done, len(rows))
-            if problem is not None:
-                yield problem
 
 
 def _duplicates(rows: Iterable[Row], workers: int) -> Iterator[Problem]:
@@ -143,7 +139,7 @@ def _both_sides(rows: Iterable[Row]) -> Iterator[Problem]:
     """Yield, for every group and every file that stands in more than one split, its first row in each further split."""
     first: dict[str, dict[str, Row]] = {}
     for row in rows:
-        if row.split == UNUSED:
+        if row.split == "unused":  # nothing is trained or tested on it
             continue
         names = [f"group {row.group!r}"] if row.group else []
         for name in (*names, repr(str(row.path.resolve()))):

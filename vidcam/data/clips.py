@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from vidcam.data.augmentation import Augmentation
-from vidcam.data.extraction import ClipSource
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import Frame
 from vidcam.media.reader import check_backend
@@ -68,7 +68,9 @@ class ClipDataset(Dataset[Sample | None]):
         check_backend(backend)
         if clips not in CHOICES:
             raise OptionError(unknown("clips", clips, CHOICES))
-        _check_numbers(frames=frames, frame_rate=frame_rate, per_video=per_video)
+        for name, value in (("frames", frames), ("frame_rate", frame_rate), ("per_video", per_video)):
+            if value is not None and not value > 0:
+                raise OptionError(f"{name} must be positive; given {value}")
         self.rows, self.labels = tuple(rows), tuple(labels)
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
@@ -123,10 +125,7 @@ class ClipDataset(Dataset[Sample | None]):
         return f"{str(self.rows[video].path)!r} could not be read at first, but now it can"
 
     def _candidates(self, video: int, rng: np.random.Generator) -> Iterator[int]:
-        """Yield the video asked for and then, for random clips, others of its class.
-
-        What was broken before is tried again, as every process knows of others.
-        """
+        """Yield the video asked for and, for random clips, others of its class; what was broken is tried again."""
         yield video
         if self.clips == "random":
             others = [i for i, y in enumerate(self.classes) if y == self.classes[video] and i != video]
@@ -192,9 +191,3 @@ def _classes(rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
         if row.label not in index:
             raise OptionError(f"line {row.line}, {str(row.path)!r}: {unknown('label', row.label, labels)}")
     return [index[row.label] for row in rows]
-
-
-def _check_numbers(**given: float | None) -> None:
-    for name, value in given.items():
-        if value is not None and not value > 0:
-            raise OptionError(f"{name} must be positive; given {value}")

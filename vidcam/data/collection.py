@@ -1,24 +1,19 @@
 """What a recipe gives, and what every recipe does: find videos, follow lists, say what is odd."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from vidcam.data.checking import look
 from vidcam.data.manifest import Row, write_manifest
 from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.media.folder import PICTURES
 
 SUFFIXES = frozenset(".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv".split())
-PICTURES = frozenset(".bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
 SIDES = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
     ("val", "valid", "validate", "validation"), "val"
 )
 """What the folders and lists of a side are called -> the split."""
-SPLITS = (1, 2, 3)
-"""The official splits of HMDB51 and of UCF101."""
 ODD = {
     "missing": "listed videos are missing",
     "absent": "listed videos are absent",
@@ -29,8 +24,6 @@ ODD = {
     "copied": "videos lie in several places, and one of each is taken",
 }
 """What may be wrong with a video or a line of a list."""
-SHOWN = 5  # names of a long list that people get to see
-DEEPEST = 5  # folders from the root down to a video
 Thing = TypeVar("Thing")
 Say = Callable[[str], None]
 """Told what is being done, for people."""
@@ -94,14 +87,15 @@ def existing(root: str | Path) -> Path:
     return Path(root)
 
 
-def official(split: int) -> int:
-    """Return the number of an official split; an OptionError if there is none such."""
-    if split not in SPLITS:
-        raise OptionError(unknown("split", split, map(str, SPLITS)))
-    return split
+def official(root: str | Path, split: int) -> Path:
+    """Return the folder of HMDB51 or UCF101, see `existing`; an OptionError if the official split is not 1, 2 or 3."""
+    root = existing(root)
+    if split not in (1, 2, 3):
+        raise OptionError(unknown("split", split, ("1", "2", "3")))
+    return root
 
 
-def find_videos(folder: Path, *, depth: int = DEEPEST) -> list[Path]:
+def find_videos(folder: Path, *, depth: int = 5) -> list[Path]:
     """List the videos in a folder, and in folders so deep in it, by name; a folder of pictures stands for a video."""
     clips: list[Path] = []
     for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
@@ -158,22 +152,7 @@ def _overruled(root: Path, clips: Iterable[Path]) -> Iterator[str]:
         yield f"the official split is followed, and not the folders {some(sorted(parts))}"
 
 
-def unreadable(rows: Sequence[Row], *, workers: int = 4) -> dict[Path, str]:
-    """Open every video: path -> reason of those that cannot be read."""
-    with ThreadPoolExecutor(workers) as pool:
-        looked = zip(rows, pool.map(look, rows), strict=True)
-        return {row.path: problem.about for row, problem in looked if problem is not None}
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    """Compile a regular expression that a user gave; an OptionError if it is none."""
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise OptionError(f"{text!r} is no regular expression: {error}") from None
-
-
-def some(names: Iterable[str], *, most: int = SHOWN) -> str:
+def some(names: Iterable[str], *, most: int = 5) -> str:
     """Name the first few, and say how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -1,10 +1,11 @@
-"""manifest.csv: which videos a data set holds, of which class, and on which side of the split."""
+"""manifest.csv: which videos a data set holds, of which class, and on which side of the split; classes by name."""
 
 import csv
 import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -60,10 +61,7 @@ class Manifest:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of each split's rows: the same wherever the data lies and in whatever order its rows come.
-
-        Paths count and what is in the videos does not.
-        """
+        """SHA-256 of each split's rows, not of what is in its videos: the same wherever the data lies, in any order."""
         folder = self.path.parent
         rows = [(row.split, json.dumps(_cells(row, folder), ensure_ascii=False)) for row in self.rows]
         return {
@@ -85,12 +83,9 @@ def read_manifest(path: str | Path, *, require_files: bool = True) -> Manifest:
     lines = _lines(path)
     labels, first = _listed_labels(path, lines)
     reader = csv.reader(lines[first:], strict=True)
-    rows: list[Row] = []
     try:
         columns = _columns(path, next(reader, []))
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append(_row(path, first + reader.line_num, columns, cells))
+        rows = [_row(path, first + reader.line_num, columns, cells) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
         raise OptionError(f"{_at(path, first + reader.line_num)}: {error}") from None
     _check(path, rows, labels, require_files=require_files)
@@ -235,3 +230,38 @@ def _cells(row: Row, folder: Path) -> list[str]:
     relative = Path(os.path.relpath(target, folder.resolve())).as_posix()
     times = ("" if value is None else repr(value) for value in (row.start_seconds, row.end_seconds))
     return [relative, row.label, row.split, *times, row.group]
+
+
+def weight_labels(weights: str) -> tuple[str, ...]:
+    """Return the classes of torchvision's weights, as "R3D_18_Weights.KINETICS400_V1", or raise an OptionError."""
+    from torchvision.models import get_weight
+
+    try:
+        return tuple(get_weight(weights).meta["categories"])
+    except (ValueError, KeyError, AttributeError):
+        raise OptionError(f"torchvision has no weights {weights!r} with named classes") from None
+
+
+def match_labels(given: Iterable[str], labels: Sequence[str]) -> dict[str, str]:
+    """Map class names, or names of folders made from them, to the labels that mean the same.
+
+    Only letters and digits count: "skiing_(not_slalom)", "skiing not slalom" and "Skiing (not slalom)" are one.
+
+    Raises:
+        OptionError: a name without a label, or one that fits two.
+    """
+    known: dict[str, list[str]] = {}
+    for label in labels:
+        known.setdefault(_spelling(label), []).append(label)
+    matched: dict[str, str] = {}
+    for name in given:
+        fits = known.get(_spelling(name), [])
+        if len(fits) != 1 and name not in fits:
+            why = f"{name!r} may be {' or '.join(map(repr, fits))}" if fits else unknown("label", name, labels)
+            raise OptionError(why)
+        matched[name] = name if name in fits else fits[0]
+    return matched
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.transforms import functional as F
 
 from vidcam.errors import OptionError
+from vidcam.types import Pixels
 
 Size = tuple[int, int]
 
@@ -68,12 +69,9 @@ class Preprocessing:
         if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
             raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+    def __call__(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) uint8 RGB -> (3, h, w) float32."""
-        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        height, width = pixels.shape[:2]
-        if self.resize is not None:
-            frame = F.resize(frame, list(self.resized(height, width)), antialias=self.antialias)
+        frame = resize_frame(pixels, self.resized(*pixels.shape[:2]), antialias=self.antialias)
         if self.crop is not None:
             frame = F.center_crop(frame, list(self.crop))
         normalized: Tensor = F.normalize(frame.float() / 255, list(self.mean), list(self.std))
@@ -94,6 +92,13 @@ class Preprocessing:
         first = [_first(whole, part) for whole, part in zip(resized, size, strict=True)]
         scale = (height / resized[0], width / resized[1])
         return View(size=size, first=(first[0], first[1]), scale=scale, source=(height, width))
+
+
+def resize_frame(pixels: Pixels, size: Size, *, antialias: bool) -> Tensor:
+    """(H, W, 3) uint8 -> (3, h, w) uint8"""
+    frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    resized: Tensor = F.resize(frame, list(size), antialias=antialias)
+    return resized
 
 
 def _first(whole: int, part: int) -> int:

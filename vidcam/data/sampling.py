@@ -1,11 +1,17 @@
-"""Frames at a network's rate, and windows of them, from a stream whose length nobody knows yet."""
+"""Frames at a network's rate: windows of a stream whose length nobody knows yet, clips of a video that is known."""
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from itertools import islice
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from vidcam.errors import OptionError
+import numpy as np
+
+from vidcam.data.manifest import Row
+from vidcam.errors import MediaError, OptionError
+from vidcam.media import Frame, open_video
 
 
 class Timed(Protocol):
@@ -14,7 +20,6 @@ class Timed(Protocol):
     @property
     def seconds(self) -> float:
         """When it is shown."""
-        ...
 
 
 Item = TypeVar("Item")
@@ -78,3 +83,75 @@ def windows(samples: Iterable[Item], *, length: int, hop: int) -> Iterator[Windo
         yield Window(0, (*held, *[held[-1]] * (length - count)), padding=length - count)
     elif covered < count:
         yield Window(count - length, tuple(held))
+
+
+class Moment(NamedTuple):
+    """A frame that is not decoded yet."""
+
+    number: int
+    seconds: float
+
+
+class ClipSource:
+    """A row's video and when its frames are shown.
+
+    To find that out takes about as long as to decode a clip, so keep a source that is read again; no file stays open.
+
+    Raises:
+        MediaError: the video cannot be read, or has no frame between the row's start and end.
+    """
+
+    def __init__(self, row: Row, *, backend: str = "auto") -> None:
+        self._video = open_video(row.path, backend=backend)
+        seconds = np.array(self._video.times())
+        start, end = (row.start_seconds or 0.0), (np.inf if row.end_seconds is None else row.end_seconds)
+        inside = np.ones_like(seconds, bool) if row.start_seconds is None else seconds >= start
+        inside &= seconds < end
+        if not inside.any():
+            raise MediaError(f"{str(row.path)!r} has no frame from {start:g} to {end:g} seconds")
+        self._first = int(inside.argmax())
+        self.seconds = seconds[inside]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Index of the first and of the last frame."""
+        return self._first, self._first + len(self.seconds) - 1
+
+    @property
+    def duration_seconds(self) -> float:
+        """From the first frame to when the last one has been shown as long as the one before it."""
+        if len(self.seconds) == 1:
+            return float(1 / self._video.info.rate)
+        return float(2 * self.seconds[-1] - self.seconds[-2] - self.seconds[0])
+
+    def random(self, rng: np.random.Generator, frames: int, rate: float | None) -> list[int]:
+        """Choose a clip that starts with any frame after which there is time for it."""
+        latest = self._latest(frames, rate)
+        return self._padded(islice(self._sampled(rate, int(rng.integers(latest + 1))), frames), frames)
+
+    def uniform(self, clip: int, clips: int, frames: int, rate: float | None) -> list[int]:
+        """Choose one of `clips` clips that are spread over the video on the clock of its first frame."""
+        chosen = list(self._sampled(rate, 0))
+        spare = max(len(chosen) - frames, 0)
+        start = round(spare / 2 if clips == 1 else spare * clip / (clips - 1))
+        return self._padded(iter(chosen[start : start + frames]), frames)
+
+    def read(self, indices: Sequence[int]) -> list[Frame]:
+        """Decode the frames at ascending `indices`; one that is repeated comes once."""
+        return self._video.frames_at(list(dict.fromkeys(indices)))
+
+    def _latest(self, frames: int, rate: float | None) -> int:
+        """Return the last frame with which a whole clip can start."""
+        if rate is None:
+            return max(len(self.seconds) - frames, 0)
+        step = min([*np.diff(self.seconds[-2:]), 1 / rate])  # as `sample` holds the last frame
+        limit = self.seconds[-1] + step / 2 - 1e-9 - (frames - 1) / rate
+        return max(bisect_right(self.seconds, limit) - 1, 0)
+
+    def _sampled(self, rate: float | None, start: int) -> Iterator[int]:
+        moments = (Moment(start + i, float(seconds)) for i, seconds in enumerate(self.seconds[start:]))
+        return (self._first + moment.number for moment in sample(moments, rate))
+
+    def _padded(self, chosen: Iterator[int], frames: int) -> list[int]:
+        indices = list(chosen)
+        return indices + indices[-1:] * (frames - len(indices))

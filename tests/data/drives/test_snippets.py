@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vidcam.data.drives.augmentation import SnippetChange, draw_change
+from vidcam.data.augmentation import SnippetChange, draw_change
 from vidcam.data.drives.drive import open_drive
 from vidcam.data.drives.snippets import SnippetDataset
 from vidcam.data.preprocessing import Preprocessing

@@ -14,14 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vidcam.data.drives.intrinsics import (
-    numbers,
-    parse_intrinsics,
-    read_calibration,
-    read_intrinsics,
-    read_text,
-)
-from vidcam.data.drives.intrinsics import resized as resized_intrinsics
+from vidcam.data.collection import some
+from vidcam.data.drives.intrinsics import calibrated, numbers, parse_intrinsics, read_intrinsics, read_text, resized
 from vidcam.data.drives.listing import listed
 from vidcam.data.drives.trajectory import Trajectory, read_trajectory
 from vidcam.errors import MediaError, OptionError, unknown
@@ -31,7 +25,6 @@ from vidcam.types import Floats, Ints
 
 CAMERA = re.compile(r"image_\d+")
 PREFERRED = "image_2"  # the left color camera
-SHOWN = 8  # names of a folder that an error gives
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +55,7 @@ class Drive:
         if self.intrinsics is None:
             how = "give them as 'fx,fy,cx,cy' in pixels or as a file of 3 by 3 numbers"
             raise OptionError(f"the camera's intrinsics are not known for {str(self.source)!r}; {how}")
-        return resized_intrinsics(self.intrinsics, width / self.width, height / self.height)
+        return resized(self.intrinsics, width / self.width, height / self.height)
 
 
 def open_drive(
@@ -117,9 +110,8 @@ def find_drives(path: str | Path, *, split: str | None = None, camera: str | Non
     if named is not None:
         return [open_drive(place, camera=own or camera) for place, own in named]
     if split is not None:
-        raise OptionError(
-            f"the split {split!r} is not told of: {str(path)!r} holds no {split}.txt and is no drives.csv"
-        )
+        lacking = f"{str(path)!r} holds no {split}.txt and is no drives.csv"
+        raise OptionError(f"the split {split!r} is not told of: {lacking}")
     places = _drives_in(path / "sequences" if (path / "sequences").is_dir() else path)
     return [open_drive(place, camera=camera) for place in places or [path]]
 
@@ -162,21 +154,8 @@ def _camera(folder: Path, camera: str | None) -> str:
 
 def _sequence(folder: Path, camera: str, given: Floats | None, poses: str | Path | None) -> Drive:
     """Open a drive in KITTI's layout."""
-    intrinsics = _calibrated(folder / "calib.txt", camera) if given is None else given
+    intrinsics = calibrated(folder / "calib.txt", camera) if given is None else given
     return _drive(folder, folder / camera, intrinsics, poses, folder.parent.parent / "poses" / f"{folder.name}.txt")
-
-
-def _calibrated(path: Path, camera: str) -> Floats:
-    if not path.is_file():
-        raise MediaError(f"there is no {str(path)!r}, which holds the intrinsics; else give them as 'fx,fy,cx,cy'")
-    projections = read_calibration(path)
-    name = f"P{int(camera.removeprefix('image_'))}"
-    if name not in projections:
-        raise MediaError(f"{path} has no line {name} for {camera}; it has {', '.join(projections) or 'none'}")
-    try:
-        return parse_intrinsics(projections[name][:, :3])
-    except OptionError as error:
-        raise MediaError(f"{path}, {name}: {error}") from None
 
 
 def _scene(place: Path, given: Floats | None, poses: str | Path | None) -> Drive:
@@ -189,16 +168,15 @@ def _scene(place: Path, given: Floats | None, poses: str | Path | None) -> Drive
 def _drive(home: Path, source: Path, intrinsics: Floats | None, poses: str | Path | None, own_poses: Path) -> Drive:
     poses = poses or (own_poses if own_poses.is_file() else None)
     with open_video(source) as video:
-        info, own = video.info, None
+        info = video.info
         if source.is_dir():
             files = pictures(source)
             _check_pictures(video, files)
-            counted = _numbers(files)
-            frames = info.frame_count or 0
+            frames, counted = len(files), _numbers(files)
+            seconds = _seconds(home / "times.txt", frames, counted)
         else:
-            own, counted = np.array(video.times()), None
-            frames = len(own)
-    seconds = own if own is not None else _seconds(home / "times.txt", frames, counted)
+            seconds, counted = np.array(video.times()), None
+            frames = len(seconds)
     trajectory = None if poses is None else _trajectory(Path(poses), frames, counted, seconds)
     return Drive(
         name=home.name if home.is_dir() else home.stem,
@@ -280,5 +258,5 @@ def _rate(seconds: Floats | None) -> Fraction | None:
 
 
 def _inside(folder: Path) -> str:
-    names = [place.name for place in sorted(folder.iterdir(), key=natural) if place.name[0] != "."]
-    return (", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")) or "nothing"
+    inside = (place.name for place in sorted(folder.iterdir(), key=natural) if place.name[0] != ".")
+    return some(inside, most=8) or "nothing"

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.types import Floats
 
-NUMBERS = 12  # in a line of calib.txt
-
 
 def read_calibration(path: Path) -> dict[str, Floats]:
     """Read KITTI's calib.txt: P0 to P3, projections of the rectified cameras, and Tr, each (3, 4).
@@ -27,10 +25,21 @@ def read_calibration(path: Path) -> dict[str, Floats]:
             raise MediaError(f"{path}, line {line}: 'NAME: numbers' is expected; given {text.strip()[:60]!r}")
         if name.strip().rstrip("0123456789") in ("P", "Tr"):
             values = numbers(rest)
-            if values is None or values.size != NUMBERS:
-                raise MediaError(f"{path}, line {line}: {name} needs {NUMBERS} finite numbers; given {_told(rest)}")
+            if values is None or values.size != 12:
+                raise MediaError(f"{path}, line {line}: {name} needs 12 finite numbers; given {_told(rest)}")
             matrices[name.strip()] = values.reshape(3, 4)
     return matrices
+
+
+def calibrated(path: Path, camera: str) -> Floats:
+    """Read the intrinsics of a camera such as image_2 from KITTI's calib.txt; else a MediaError."""
+    if not path.is_file():
+        raise MediaError(f"there is no {str(path)!r}, which holds the intrinsics; else give them as 'fx,fy,cx,cy'")
+    projections = read_calibration(path)
+    name = f"P{int(camera.removeprefix('image_'))}"
+    if name not in projections:
+        raise MediaError(f"{path} has no line {name} for {camera}; it has {', '.join(projections) or 'none'}")
+    return checked(projections[name][:, :3], f"{path}, {name}: the intrinsics", error=MediaError)
 
 
 def parse_intrinsics(given: npt.ArrayLike | str | Path) -> Floats:

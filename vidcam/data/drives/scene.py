@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
-from torchvision.transforms import functional as F
 
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import write_kitti, write_rows
-from vidcam.data.preprocessing import Size
+from vidcam.data.preprocessing import Size, resize_frame
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import open_video
 from vidcam.media.files import replacing_folder
-
-QUALITY = 95
-DIGITS = 7
 
 
 def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), force: bool = False) -> None:
@@ -48,8 +42,7 @@ def write_scene(drive: Drive, folder: str | Path, *, size: Size = (128, 416), fo
 def _write_pictures(drive: Drive, folder: Path, size: Size) -> None:
     with open_video(drive.source) as video:
         for frame in video:
-            pixels = torch.from_numpy(np.ascontiguousarray(frame.pixels)).permute(2, 0, 1)
-            small = F.resize(pixels, list(size), antialias=True)
+            small = resize_frame(frame.pixels, size, antialias=True)
             number = frame.index if drive.numbers is None else int(drive.numbers[frame.index])
             picture = Image.fromarray(small.permute(1, 2, 0).numpy())
-            picture.save(folder / f"{number:0{DIGITS}d}.jpg", quality=QUALITY, subsampling=0)
+            picture.save(folder / f"{number:07d}.jpg", quality=95, subsampling=0)

@@ -1,6 +1,7 @@
 """Snippets: a few neighboring frames of a drive with the camera's intrinsics, to train on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import functional as F
 
-from vidcam.data.drives.augmentation import draw_change
+from vidcam.data.augmentation import draw_change
 from vidcam.data.drives.drive import Drive
-from vidcam.data.drives.static_frames import gray_differences, read_static_frames, step_meters, within_snippets
-from vidcam.data.preprocessing import Size
+from vidcam.data.drives.intrinsics import read_text
+from vidcam.data.preprocessing import Size, resize_frame
 from vidcam.errors import MediaError, OptionError
-from vidcam.media import Video, open_video
-from vidcam.types import Ints, Pixels
+from vidcam.media import Frame, Video, open_video
+from vidcam.types import Floats, Ints
 
 CACHE_BYTES = 512 * 2**20  # frames of 416x128 as bytes: some 3,300
 MIN_GRAY_DIFFERENCE = 2.0  # of 255, in the mean over pixels and steps: else the camera stands still
@@ -77,7 +78,7 @@ class SnippetDataset(Dataset[dict[str, Any]]):
         self._min_step_meters = min_step_meters if skip_static else None
         self.left_out: dict[str, int] = dict.fromkeys(REASONS, 0)
         """How many snippets were left out: across a gap, with a listed target, or because the camera stands still."""
-        self.snippets = tuple(self._select(None if static_list is None else Path(static_list)))
+        self.snippets = tuple(self._select(static_list))
         if not self.snippets:
             raise OptionError(f"no snippet is left: {self.left_out} were left out; lower the thresholds")
 
@@ -105,11 +106,10 @@ class SnippetDataset(Dataset[dict[str, Any]]):
         """Draw other changes from now on, in worker processes too; call it before a loader starts on the epoch."""
         self._epoch.fill_(epoch)
 
-    def _select(self, static_list: Path | None) -> Iterator[Snippet]:
+    def _select(self, static_list: str | Path | None) -> Iterator[Snippet]:
         """Yield the snippets to train on, and count the others."""
-        targets = [set[int]() for _ in self.drives]
-        if static_list is not None:
-            targets = read_static_frames(static_list, self.drives)
+        nothing: list[set[int]] = [set()] * len(self.drives)
+        targets = nothing if static_list is None else read_static_frames(Path(static_list), self.drives)
         for index, drive in enumerate(self.drives):
             reasons = np.zeros(drive.frames - self.length + 1, np.int64)
             reasons[self._standing(index)] = 3
@@ -125,10 +125,10 @@ class SnippetDataset(Dataset[dict[str, Any]]):
             return np.empty(0, np.int64)
         trajectory = self.drives[index].trajectory
         if trajectory is not None:
-            steps, least = step_meters(trajectory), self._min_step_meters
+            steps, least = trajectory.step_meters, self._min_step_meters
         else:
-            steps, least = gray_differences(self._frames.all_of(index)), MIN_GRAY_DIFFERENCE
-        return np.flatnonzero(within_snippets(steps, self.length) < least)
+            steps, least = _gray_differences(self._frames.all_of(index)), MIN_GRAY_DIFFERENCE
+        return np.flatnonzero(_within_snippets(steps, self.length) < least)
 
 
 class _Frames:
@@ -147,19 +147,17 @@ class _Frames:
         """Return frames as (T, 3, H, W)."""
         frames = {index: self._kept[drive, index] for index in indices if (drive, index) in self._kept}
         for frame in self._video(drive).frames_at([index for index in indices if index not in frames]):
-            frames[frame.index] = self._keep(drive, frame.index, frame.pixels)
+            frames[frame.index] = self._keep(drive, frame)
         return torch.stack([frames[index] for index in indices])
 
     def all_of(self, drive: int) -> Iterator[Tensor]:
         """Read all frames of a drive once."""
-        return (self._keep(drive, frame.index, frame.pixels) for frame in self._video(drive))
+        return (self._keep(drive, frame) for frame in self._video(drive))
 
-    def _keep(self, drive: int, index: int, pixels: Pixels) -> Tensor:
-        frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        small: Tensor = F.resize(frame, list(self._size), antialias=True)
-        small = small.contiguous()
+    def _keep(self, drive: int, frame: Frame) -> Tensor:
+        small = resize_frame(frame.pixels, self._size, antialias=True).contiguous()
         if len(self._kept) < self._room:
-            self._kept[drive, index] = small
+            self._kept[drive, frame.index] = small
         return small
 
     def _video(self, drive: int) -> Video:
@@ -174,7 +172,7 @@ def _across_gaps(numbers: Ints | None, length: int) -> Ints:
         return np.empty(0, np.int64)
     steps = np.diff(numbers)
     strange = (steps != np.median(steps)).astype(np.float64)
-    return np.flatnonzero(within_snippets(strange, length) > 0)
+    return np.flatnonzero(_within_snippets(strange, length) > 0)
 
 
 def _check(drives: Sequence[Drive], length: int, size: Size) -> None:
@@ -187,3 +185,55 @@ def _check(drives: Sequence[Drive], length: int, size: Size) -> None:
     for drive in drives:
         if drive.frames < length:
             raise MediaError(f"the drive {str(drive.source)!r} has {drive.frames} frames; a snippet needs {length}")
+
+
+def _gray_differences(frames: Iterable[Tensor]) -> Floats:
+    """Return the mean absolute difference of each frame's gray (3, H, W) to the next one's, (F-1,) in 0 to 255."""
+    grays = (frame.float().mean(dim=0) for frame in frames)
+    return np.array([(after - before).abs().mean().item() for before, after in pairwise(grays)])
+
+
+def _within_snippets(steps: Floats, length: int) -> Floats:
+    """Return the mean step inside each snippet of that many frames, (F-length+1,)."""
+    return np.convolve(steps, np.full(length - 1, 1 / (length - 1)), mode="valid")
+
+
+def read_static_frames(path: Path, drives: Sequence[Drive]) -> list[set[int]]:
+    """Read a list of frames at which the camera stands still: for every drive their indices.
+
+    A line is KITTI's "date drive frame", "drive frame", or, for a single drive, "frame". A frame is the number in its
+    picture's name, or its index where names have none. A drive is meant by its name, with a camera's number behind it
+    or not, or by a folder that it is in. Lines of other drives are passed over.
+
+    Raises:
+        MediaError: the file cannot be read, or a line is malformed.
+        OptionError: it names frames without their drive and there are several, or no frame of any of the drives.
+    """
+    standing: list[set[int]] = [set() for _ in drives]
+    places = [_places(drive) for drive in drives]
+    listed = 0
+    for line, text in enumerate(read_text(path).splitlines(), start=1):
+        *named, number = text.split() or [""]
+        if not number or number.startswith("#") or (named and named[0].startswith("#")):
+            continue
+        if not number.isdecimal() or len(named) > 2:
+            raise MediaError(f"{path}, line {line}: 'date drive frame' or 'frame' is expected; given {text[:60]!r}")
+        if not named and len(drives) > 1:
+            raise OptionError(f"{path}, line {line}: of {len(drives)} drives one must be named: 'drive frame'")
+        listed += 1
+        for index, drive in enumerate(drives):
+            if (not named or _is_meant(drive, named[-1])) and int(number) in places[index]:
+                standing[index].add(places[index][int(number)])
+    if listed and not any(standing):
+        raise OptionError(f"{path} names no frame of {', '.join(drive.name for drive in drives[:5])}")
+    return standing
+
+
+def _places(drive: Drive) -> dict[int, int]:
+    numbers = range(drive.frames) if drive.numbers is None else drive.numbers.tolist()
+    return {number: index for index, number in enumerate(numbers)}
+
+
+def _is_meant(drive: Drive, name: str) -> bool:
+    """Scenes of KITTI's raw drives are called by the drive and the camera, such as 2011_09_26_drive_0001_sync_02."""
+    return drive.name == name or drive.name.startswith(f"{name}_") or name in drive.source.parts

@@ -1,17 +1,18 @@
 """Trajectories: where a camera was at every frame; pose files of KITTI and of the TUM benchmark."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidcam.data.drives.intrinsics import read_text
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import replacing
 from vidcam.types import Floats
 
-Rows = list[tuple[int, list[str]]]  # line number and columns
+Rows = dict[int, list[str]]  # columns by the line's number
 
 ROUNDING = 1e-3
 """How far a file's rotation may be from one, in any entry of its product with its transpose: for a few digits only."""
@@ -59,10 +60,15 @@ class Trajectory:
         return np.linalg.inv(self.poses[:-1]) @ self.poses[1:]
 
     @property
+    def step_meters(self) -> Floats:
+        """(F-1,) meters from each frame to the next."""
+        moved: Floats = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        return moved
+
+    @property
     def distances(self) -> Floats:
         """(F,) meters driven until each frame."""
-        lengths = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
-        return np.concatenate([[0.0], np.cumsum(lengths)])
+        return np.concatenate([[0.0], np.cumsum(self.step_meters)])
 
     def rebased(self) -> "Trajectory":
         """Take the first frame's camera for the world."""
@@ -71,10 +77,7 @@ class Trajectory:
 
 def chained(steps: Floats, seconds: Floats | None = None) -> Trajectory:
     """Go from the identity along steps (F-1, 4, 4), the inverse of `Trajectory.steps`."""
-    poses = [np.eye(4)]
-    for step in steps:
-        poses.append(poses[-1] @ step)
-    return Trajectory(np.stack(poses), seconds)
+    return Trajectory(np.stack([*accumulate(steps, np.matmul, initial=np.eye(4))]), seconds)
 
 
 def read_trajectory(path: str | Path) -> Trajectory:
@@ -87,14 +90,10 @@ def read_trajectory(path: str | Path) -> Trajectory:
     """
     path = Path(path)
     rows = _rows(path)
-    lines = [line for line, _ in rows]
-    values = _numbers(path, rows)
-    if values.shape[1] == TUM:
-        poses, seconds = _read_tum(path, lines, values)
-    else:
-        poses, seconds = _read_kitti(path, lines, values), None
-    far = np.abs(poses[:, :3, 3]).max(axis=1) > FARTHEST
-    _refuse(path, lines, far, f"a position is beyond {FARTHEST:.0e} m")
+    values = np.array([[_number(path, line, column) for column in columns] for line, columns in rows.items()])
+    _refuse(path, rows, ~np.isfinite(values).all(axis=1), "a number is NaN or infinite")
+    poses, seconds = (_read_tum if values.shape[1] == TUM else _read_kitti)(path, rows, values)
+    _refuse(path, rows, np.abs(poses[:, :3, 3]).max(axis=1) > FARTHEST, f"a position is beyond {FARTHEST:.0e} m")
     return Trajectory(poses, seconds)
 
 
@@ -111,24 +110,17 @@ def write_rows(path: Path, rows: Floats) -> None:
 
 def _rows(path: Path) -> Rows:
     """Split the file into columns; all rows have as many as the first one."""
-    split = ((line, text.split()) for line, text in enumerate(read_text(path).splitlines(), start=1))
-    rows = [(line, columns) for line, columns in split if columns and not columns[0].startswith("#")]
+    split = enumerate(map(str.split, read_text(path).splitlines()), start=1)
+    rows = {line: columns for line, columns in split if columns and not columns[0].startswith("#")}
     if not rows:
         raise MediaError(f"{path} holds no poses; a row has {FORMS} columns")
-    wanted = len(rows[0][1])
+    first, wanted = next((line, len(columns)) for line, columns in rows.items())
     if wanted not in (KITTI, NUMBERED, TUM):
-        raise MediaError(f"{path}, line {rows[0][0]}: a pose has {FORMS} columns; given {wanted}")
-    for line, columns in rows:
+        raise MediaError(f"{path}, line {first}: a pose has {FORMS} columns; given {wanted}")
+    for line, columns in rows.items():
         if len(columns) != wanted:
             raise MediaError(f"{path}, line {line}: {wanted} columns are expected, as before; given {len(columns)}")
     return rows
-
-
-def _numbers(path: Path, rows: Rows) -> Floats:
-    """(F, columns) finite numbers."""
-    values = np.array([[_number(path, line, column) for column in columns] for line, columns in rows])
-    _refuse(path, [line for line, _ in rows], ~np.isfinite(values).all(axis=1), "a number is NaN or infinite")
-    return values
 
 
 def _number(path: Path, line: int, column: str) -> float:
@@ -138,23 +130,23 @@ def _number(path: Path, line: int, column: str) -> float:
         raise MediaError(f"{path}, line {line}: {column[:40]!r} is not a number") from None
 
 
-def _read_kitti(path: Path, lines: list[int], values: Floats) -> Floats:
+def _read_kitti(path: Path, rows: Rows, values: Floats) -> tuple[Floats, None]:
     if values.shape[1] == NUMBERED:
-        counted = values[:, 0] == values[0, 0] + np.arange(len(values))
-        _refuse(path, lines, ~counted, "the frames' numbers, the first of 13 columns, must count up by one")
+        jumps = values[:, 0] != values[0, 0] + np.arange(len(values))
+        _refuse(path, rows, jumps, "the frames' numbers, the first of 13 columns, must count up by one")
     upper = values[:, -KITTI:].reshape(-1, 3, 4)
     rotations = upper[:, :, :3]
     off = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     wrong = (off > ROUNDING) | (np.linalg.det(rotations) <= 0)
-    _refuse(path, lines, wrong, "the first three of every four columns are no rotation matrix")
-    return _poses(rotations, upper[:, :, 3])
+    _refuse(path, rows, wrong, "the first three of every four columns are no rotation matrix")
+    return _poses(rotations, upper[:, :, 3]), None
 
 
-def _read_tum(path: Path, lines: list[int], values: Floats) -> tuple[Floats, Floats]:
+def _read_tum(path: Path, rows: Rows, values: Floats) -> tuple[Floats, Floats]:
     seconds, positions, quaternions = values[:, 0], values[:, 1:4], values[:, 4:]
-    _refuse(path, lines, np.diff(seconds, prepend=-np.inf) <= 0, "times, the first column, must increase")
+    _refuse(path, rows, np.diff(seconds, prepend=-np.inf) <= 0, "times, the first column, must increase")
     wrong = np.abs(np.linalg.norm(quaternions, axis=1) - 1) > ROUNDING
-    _refuse(path, lines, wrong, "the last four columns are no quaternion of length one")
+    _refuse(path, rows, wrong, "the last four columns are no quaternion of length one")
     return _poses(to_rotation(quaternions), positions), seconds
 
 
@@ -176,8 +168,7 @@ def _poses(rotations: Floats, positions: Floats) -> Floats:
     return poses
 
 
-def _refuse(path: Path, lines: list[int], wrong: Iterable[np.bool_], why: str) -> None:
+def _refuse(path: Path, rows: Rows, wrong: NDArray[np.bool_], why: str) -> None:
     """Name the first row that is wrong."""
-    for line, bad in zip(lines, wrong, strict=True):
-        if bad:
-            raise MediaError(f"{path}, line {line}: {why}")
+    if wrong.any():
+        raise MediaError(f"{path}, line {[*rows][wrong.argmax()]}: {why}")

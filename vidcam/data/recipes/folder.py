@@ -28,7 +28,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from vidcam.data.collection import SIDES, Collection, existing, find_videos, firsts, key, pattern, some, subfolders
+from vidcam.data.collection import SIDES, Collection, existing, find_videos, firsts, key, some, subfolders
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError
 
@@ -87,7 +87,10 @@ def classes(root: Path, *, split: str = "") -> list[Row]:
 
 def grouped(rows: list[Row], regex: str | None) -> tuple[list[Row], list[str]]:
     """Find every video's group; returns the names without one too, which are groups of their own."""
-    expression = None if regex is None else pattern(regex)
+    try:
+        expression = None if regex is None else re.compile(regex)
+    except re.error as error:
+        raise OptionError(f"{regex!r} is no regular expression: {error}") from None
     named, unmatched = [], []
     for row in rows:
         stem = row.path.name if row.path.is_dir() else row.path.stem
@@ -111,10 +114,8 @@ def divided(rows: list[Row], wanted: Mapping[str, Sequence[str]], shares: Mappin
     for side, other in (("test", "val"), ("val", "test")):
         if not wanted[side]:
             sides[side] = drawn(rows, groups - sides[other], shares[side], seed)
-    split = {
-        group: "test" if group in sides["test"] else "val" if group in sides["val"] else "train" for group in groups
-    }
-    return [replace(row, split=split[row.group]) for row in rows]
+    split = {group: side for side, chosen in sides.items() for group in chosen}
+    return [replace(row, split=split.get(row.group, "train")) for row in rows]
 
 
 def _chosen(groups: set[str], wanted: Iterable[str], argument: str) -> set[str]:

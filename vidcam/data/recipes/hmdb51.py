@@ -20,19 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.collection import (
-    Assigned,
-    Collection,
-    Say,
-    existing,
-    find_videos,
-    matched,
-    official,
-    read_lines,
-    silent,
-    some,
-    subfolders,
-)
+from vidcam.data.collection import Assigned, Collection, Say, find_videos, matched, official, read_lines, silent, some
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError
 
@@ -61,7 +49,7 @@ def collect(root: str | Path, *, split: int = 1, require_all: bool = False, say:
         MediaError: the folder, its lists or videos are not there, a list is malformed, or an archive does not unpack.
         OptionError: there is no such split.
     """
-    root, split = existing(root), official(split)
+    root = official(root, split)
     lines = list(read_lists(_lists(root), split))
     videos = _videos(root)
     unpack(root, videos, say)
@@ -121,7 +109,7 @@ def unpack(root: Path, videos: Path, say: Say = silent) -> None:
     """Unpack the download to CLASS folders in `videos`; what is there already stays."""
     outer = root / "hmdb51_org.rar"
     archives = sorted({*root.glob("*.rar"), *root.glob("*/*.rar")} - {outer, root / "test_train_splits.rar"})
-    if outer.exists() and not archives and not (videos.is_dir() and subfolders(videos)):
+    if outer.exists() and not archives and not any(videos.glob("[!.]*/")):
         with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root) as temporary:
             extract(outer, Path(temporary))
             _unpack_classes(sorted(Path(temporary).rglob("*.rar")), videos, say)

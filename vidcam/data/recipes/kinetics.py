@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, unreadable
-from vidcam.data.extraction import ClipSource
-from vidcam.data.labels import match_labels, weight_labels
-from vidcam.data.manifest import Row
+from vidcam.data.checking import looked
+from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing, firsts, read_lines, subfolders
+from vidcam.data.manifest import Row, match_labels, weight_labels
+from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError, unknown
 
 WEIGHTS = "R3D_18_Weights.KINETICS400_V1"
@@ -78,15 +78,15 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
     if not entries:
         raise MediaError(f"{root} holds neither lists nor folders train/CLASS, val/CLASS")
     rows, left = located(root, files, entries)
-    labels = labels or tuple(sorted({_spoken(entry.label) for entry in entries if entry.label}))
+    labels = labels or tuple(sorted({entry.label.replace("_", " ").strip() for entry in entries if entry.label}))
     with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(cut, relabeled(rows, labels)))
-    bad = unreadable(rows, workers=workers) if check else {}
-    rows = [row for row in rows if row.path not in bad]
+    bad = {problem.path: problem.about for problem in looked(rows, workers=workers)} if check else {}
+    rows = [row for row in rows if str(row.path) not in bad]
     counts = Counter(row.split for row in rows)
     facts: dict[str, Any] = {side: counts[side] for side in ("train", "val", "test")}
     facts |= {"present": len(rows), "listed": len(entries), "classes": list(labels)}
-    facts |= {"missing": left["missing"], "corrupt": [str(path) for path in bad], "unlabeled": left["unlabeled"]}
+    facts |= {"missing": left["missing"], "corrupt": list(bad), "unlabeled": left["unlabeled"]}
     fewer = f"{len(labels)} classes instead of {classes}: a network for all of them would number them differently"
     warnings = [] if len(labels) == classes else [fewer]
     return Collection(rows, labels, facts, [*warnings, *doubts(corrupt=list(bad.values()), **left)])
@@ -94,10 +94,7 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
 
 def find_lists(root: Path) -> list[Path]:
     """Find the lists, in ROOT and its annotations folder or, as in the original download, one folder deeper."""
-    folders = [
-        root,
-        *(path for path in sorted(root.iterdir()) if path.is_dir() and path.name.startswith(("ann", "kin"))),
-    ]
+    folders = [root, *(folder for folder in subfolders(root) if folder.name.startswith(("ann", "kin")))]
     lists = [file for folder in folders for ending in ("*.csv", "*.txt") for file in sorted(folder.glob(ending))]
     return [file for file in lists if _side(file) and "label" not in file.stem]
 
@@ -201,11 +198,6 @@ def _pick(by_name: dict[str, list[Path]], name: str, split: str) -> Path | None:
     paths = by_name.get(name) or by_name.get(Path(name).name) or []
     own = [path for path in paths if any(_side(Path(part)) == split for part in path.parts[:-1])]
     return max(own or paths, key=lambda path: path.stat().st_size, default=None)
-
-
-def _spoken(label: str) -> str:
-    """Name a class as the lists do."""
-    return label.replace("_", " ").strip()
 
 
 def relabeled(rows: list[Row], labels: Sequence[str]) -> list[Row]:

@@ -61,9 +61,8 @@ class Sequences:
         if output is not None and Path(output).suffix.lower() != ".csv":
             raise OptionError(f"the list must end in .csv; given {str(output)!r}")
         if output is not None:
-            rows = [
-                ListedDrive(drive.source.parent, drive.source.name, self.splits[n]) for n, drive in self.drives.items()
-            ]
+            sources = {name: drive.source for name, drive in self.drives.items()}
+            rows = [ListedDrive(source.parent, source.name, self.splits[name]) for name, source in sources.items()]
             write_drives(rows, Path(output), force=force)
         if prepare is not None:
             self._prepare(Path(prepare), size, force, say)

@@ -17,17 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vidcam.data.collection import (
-    Assigned,
-    Collection,
-    existing,
-    find_videos,
-    firsts,
-    key,
-    matched,
-    official,
-    read_lines,
-)
+from vidcam.data.collection import Assigned, Collection, find_videos, firsts, key, matched, official, read_lines
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError
 
@@ -49,7 +39,7 @@ def collect(root: str | Path, *, split: int = 1) -> Collection:
         MediaError: the folder, videos or a list are not there, or a list is malformed.
         OptionError: there is no such split.
     """
-    root, split = existing(root), official(split)
+    root = official(root, split)
     videos = next((root / name for name in ("UCF-101", "videos") if (root / name).is_dir()), root)
     clips = find_videos(videos)
     if not clips:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcam.data.synthetic.casting import GROUND, SKY, PinholeCamera, RayHits, cast
+from vidcam.data.synthetic.camera import GROUND, SKY, PinholeCamera, RayHits, Shader, cast
 from vidcam.data.synthetic.road import EDGE, LANE, Road, survey, wind
 from vidcam.data.synthetic.scenery import Solids, Traffic, furnish, joined, send
-from vidcam.data.synthetic.shading import Shader
 from vidcam.data.synthetic.tiles import paint_tiles
 from vidcam.errors import OptionError
 from vidcam.types import Floats
@@ -99,20 +98,14 @@ class World:
         places = (start + depth * ray[ground] for start, ray in zip(camera.pose[[0, 2], 3], (x, z), strict=True))
         classes = np.full(hits.surface.shape, CLASSES.index("static"), np.uint8)
         classes[hits.surface == SKY] = CLASSES.index("sky")
-        classes[ground] = self._ground_classes(*places)
+        across = np.abs(self.shader.ground.locate(*places)[:, 1])
+        classes[ground] = np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static"))
         classes[np.append(solids.moving, (False, False))[hits.surface]] = CLASSES.index("moving")
         return classes
 
-    def _ground_classes(self, x: Floats, z: Floats) -> NDArray[np.uint8]:
-        across = np.abs(self.shader.ground.locate(x, z)[:, 1])
-        return np.where(across < EDGE, CLASSES.index("road"), CLASSES.index("static")).astype(np.uint8)
-
 
 def drive(seed: int, **choices: Any) -> SyntheticDrive:
-    """Drive along a winding street and film it.
-
-    The choices are those of `build_world`, which renders frame by frame, in constant memory.
-    """
+    """Drive along a winding street and film it, by the choices of `build_world`, which renders in constant memory."""
     world = build_world(seed, **choices)
     pixels, depth, classes = (np.stack(part) for part in zip(*map(world.__getitem__, range(len(world))), strict=True))
     return SyntheticDrive(pixels, depth, classes, world.intrinsics, world.poses, world.seconds)

@@ -20,24 +20,21 @@ _NOISE = 3.0  # standard deviation of the camera's noise, in gray levels
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """A clip and the truth about it.
-
-    Attributes:
-        pixels: `(F, H, W, 3)` RGB.
-        seconds: `(F,)` time of each frame.
-        rate: Frames per second.
-        label: Index into `MOTIONS`.
-        boxes: `(F, 4)` left, top, right, bottom of the moving object in pixel edges: whole pixels that hold it, cut at
-            the picture's border. NaN where it is absent.
-        active: `(F,)` true while the moving object is in the scene, one run of frames.
-    """
+    """A clip and the truth about it."""
 
     pixels: NDArray[np.uint8]
+    """(F, H, W, 3) RGB."""
     seconds: Floats
+    """(F,) time of each frame."""
     rate: Fraction
+    """Frames per second."""
     label: int
+    """Index into `MOTIONS`."""
     boxes: Floats
+    """(F, 4) left, top, right, bottom of the moving object in pixel edges: whole pixels that hold it, cut at the
+    picture's border. NaN where it is absent."""
     active: NDArray[np.bool_]
+    """(F,) true while the moving object is in the scene, one run of frames."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +102,9 @@ def _scene(rng: np.random.Generator, label: int, seconds: Floats, duration: floa
     static, center = _apart(rng, look.radius, aspect)
     length = duration * rng.uniform(0.25, 0.5)
     start = rng.uniform(0, duration - length)
-    return _Scene(
-        look=look,
-        moving=_crossing(rng, label, seconds - start, aspect),
-        jittering=center + _jitter(rng, seconds),
-        static=static,
-        active=(seconds >= start) & (seconds < start + length),
-    )
+    active = (seconds >= start) & (seconds < start + length)
+    moving = _crossing(rng, label, seconds - start, aspect)
+    return _Scene(look, moving, center + _jitter(rng, seconds), static, active)
 
 
 def _look(rng: np.random.Generator) -> _Look:

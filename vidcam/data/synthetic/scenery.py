@@ -11,6 +11,7 @@ from vidcam.data.synthetic.road import LANE, PAVED, Road
 from vidcam.data.synthetic.tiles import MATERIALS
 from vidcam.types import Floats
 
+Triple = tuple[float, float, float]  # x, y, z
 _CAR = (0.9, 2.15)  # half the width and half the length of a vehicle, in metres
 _CLEAR = 5.9  # nothing but parked cars stands nearer to the middle line
 
@@ -83,9 +84,7 @@ def _houses(rng: np.random.Generator, road: Road, side: int, start: float, stop:
         along += 2 * half + rng.choice([0.0, 0.3, 2.5])
 
 
-def _house(
-    rng: np.random.Generator, road: Road, place: tuple[float, float], size: tuple[float, float, float]
-) -> Solids:
+def _house(rng: np.random.Generator, road: Road, place: tuple[float, float], size: Triple) -> Solids:
     wall = rng.choice(["bricks", "plaster"])
     tint = rng.uniform(0.75, 1.15) * rng.uniform(0.85, 1.15, 3)
     half = (size[0], size[1] / 2, size[2])
@@ -105,9 +104,8 @@ def _upright(rng: np.random.Generator, road: Road, side: int, start: float, stop
     """Line the kerb with poles, boxes and trees."""
     along = start + rng.uniform(0, 6)
     while along < stop:
-        yield from _UPRIGHT[rng.choice(len(_UPRIGHT), p=(0.4, 0.2, 0.4))](
-            rng, road, along, side * rng.uniform(6.3, 6.8)
-        )
+        build = _UPRIGHT[rng.choice(len(_UPRIGHT), p=(0.4, 0.2, 0.4))]
+        yield from build(rng, road, along, side * rng.uniform(6.3, 6.8))
         along += rng.uniform(4, 10)
 
 
@@ -147,13 +145,7 @@ def _moved(rng: np.random.Generator, solids: Solids) -> Solids:
 
 
 def _solid(
-    center: tuple[float, float, float],
-    half: tuple[float, float, float],
-    material: tuple[str, ...],
-    tint: Floats,
-    *,
-    round: bool = False,
-    moving: bool = False,
+    center: Triple, half: Triple, material: tuple[str, ...], tint: Floats, *, round: bool = False, moving: bool = False
 ) -> Solids:
     return Solids(
         center=np.array([center], float),
@@ -192,14 +184,11 @@ class Traffic:
     along: Floats  # (vehicles, frames)
     oncoming: NDArray[np.bool_]  # (vehicles,)
 
-    def at(self, frame: int, viewer: float, *, reach: float) -> list[Solids]:
+    def at(self, frame: int, viewer: float, *, reach: float) -> Iterator[Solids]:
         """Give those within reach of a viewer at a distance along the road."""
-        near = np.flatnonzero(np.abs(self.along[:, frame] - viewer) < reach)
-        return [self._put(k, float(self.along[k, frame])) for k in near.tolist()]
-
-    def _put(self, car: int, along: float) -> Solids:
-        turned, across = (math.pi, -LANE) if self.oncoming[car] else (0.0, LANE)
-        return put(self.cars[car], self.road, along, across, turned=turned)
+        for car in np.flatnonzero(np.abs(self.along[:, frame] - viewer) < reach).tolist():
+            turned, across = (math.pi, -LANE) if self.oncoming[car] else (0.0, LANE)
+            yield put(self.cars[car], self.road, float(self.along[car, frame]), across, turned=turned)
 
 
 def send(rng: np.random.Generator, road: Road, viewer: Floats, seconds: Floats, vehicles: int) -> Traffic:

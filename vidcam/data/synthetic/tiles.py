@@ -1,26 +1,79 @@
 """What the surfaces of a street look like: one tile per material, drawn from noise and a few shapes.
 
-On upright surfaces a tile's rows go up from the ground.
+Tiles are stored at all resolutions, to be read without aliasing. On upright surfaces their rows go up from the ground.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidcam.data.synthetic.road import EDGE, PAVED
-from vidcam.data.synthetic.texture import SIZE, Textures, noise, stack
 from vidcam.types import Floats
 
+SIZE = 512  # texels along a tile's side
+_LEVELS = SIZE.bit_length()
 _ROW, _COLUMN = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 _DARK_GLASS = np.array((0.16, 0.2, 0.25), np.float32)
 _RUBBER = np.array((0.07, 0.07, 0.08), np.float32)
 
 
+@dataclass(frozen=True)
+class Textures:
+    """Several square tiles in one flat table of texels, level after level, each half as wide as the one before."""
+
+    texels: NDArray[np.uint8]  # (N, 3)
+    starts: NDArray[np.int32]  # (levels,) where each level begins
+
+    def sample(self, tile: NDArray[np.integer], u: Floats, v: Floats, footprint: Floats) -> Floats:
+        """Read `(N, 3)` colors in gray levels at the places `(N,)`, blurred over the footprint.
+
+        Places and footprints are in tiles: 1 is the tile's side, and tiles repeat for ever.
+        """
+        level = np.clip(np.log2(np.maximum(footprint * SIZE, 1)), 0, _LEVELS - 1.001).astype(np.float32)
+        fine = level.astype(np.int32)
+        u, v = u - np.floor(u), v - np.floor(v)
+        one, other = (self._read(tile, u, v, fine + k) for k in (0, 1))
+        one += (level - fine)[:, None] * (other - one)
+        return one
+
+    def _read(self, tile: NDArray[np.integer], u: Floats, v: Floats, level: NDArray[np.int32]) -> Floats:
+        """Interpolate bilinearly in one level."""
+        size = np.right_shift(np.int32(SIZE), level)
+        x, y = u * size - np.float32(0.5), v * size - np.float32(0.5)
+        left, low = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
+        right_share, high_share = (x - left)[:, None], (y - low)[:, None]
+        mask, first = size - 1, self.starts[level] + tile.astype(np.int32) * size * size
+        rows = (first + (low & mask) * size, first + ((low + 1) & mask) * size)
+        columns = (left & mask, (left + 1) & mask)
+        (a, b), (c, d) = ([self.texels.take(r + k, axis=0).astype(np.float32) for k in columns] for r in rows)
+        a += right_share * (b - a)
+        c += right_share * (d - c)
+        a += high_share * (c - a)
+        return np.asarray(a)
+
+
 def paint_tiles(rng: np.random.Generator) -> Textures:
-    """Draw all materials, in the order of `MATERIALS`."""
-    return stack([paint(rng) for paint, _ in _PAINTS.values()])
+    """Draw all materials, in the order of `MATERIALS`, at all resolutions."""
+    levels = [np.clip(np.stack([paint(rng) for paint, _ in _PAINTS.values()]), 0, 1).astype(np.float32)]
+    while half := levels[-1].shape[1] // 2:
+        levels.append(levels[-1].reshape(-1, half, 2, half, 2, 3).mean(axis=(2, 4)))
+    flat = [(255 * level + 0.5).astype(np.uint8).reshape(-1, 3) for level in levels]
+    return Textures(np.concatenate(flat), np.cumsum([0, *map(len, flat[:-1])], dtype=np.int32))
+
+
+def noise(rng: np.random.Generator, *, cycles: tuple[float, float], slope: float = 1.0) -> Floats:
+    """Draw noise `(SIZE, SIZE)` that tiles, of standard deviation 1.
+
+    Frequencies are `cycles[0]` to `cycles[1]` per tile; the amplitude falls with the frequency to the power `slope`.
+    """
+    frequency = np.hypot(np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE))
+    inside = (frequency >= cycles[0]) & (frequency <= cycles[1])
+    gain = np.where(inside, np.maximum(frequency, 1) ** -slope, 0)
+    drawn = np.fft.irfft2(gain * np.fft.rfft2(rng.standard_normal((SIZE, SIZE))), (SIZE, SIZE))
+    return np.asarray(drawn / drawn.std(), np.float32)
 
 
 def _street(rng: np.random.Generator) -> Floats:
@@ -157,9 +210,8 @@ def _lines(columns: tuple[int, ...], width: int = 4) -> Floats:
 def _paintwork(rng: np.random.Generator) -> Floats:
     """Draw what shines and sticks on a car: the sky above, dirt below."""
     dirt = np.clip(1 - _ROW / 300, 0, 1) * 0.12
-    return np.asarray(
-        0.06 * noise(rng, cycles=(1, 16)) + 0.03 * noise(rng, cycles=(10, 90), slope=0.5) - dirt, np.float32
-    )
+    shine = 0.06 * noise(rng, cycles=(1, 16)) + 0.03 * noise(rng, cycles=(10, 90), slope=0.5)
+    return np.asarray(shine - dirt, np.float32)
 
 
 def _stains(rng: np.random.Generator) -> Floats:
