@@ -34,5 +34,4 @@ def draw(n: int, *, resamples: int, seed: int, block: int = 1) -> npt.NDArray[np
 def mean_with_interval(values: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
     """(n, ...) -> (3, ...): mean over the frames, and the low and the high end of its 95 % interval."""
     means = np.stack([values[indices].mean(axis=0) for indices in drawn])
-    interval: Floats = np.stack([values.mean(axis=0), *np.quantile(means, ENDS, axis=0)])
-    return interval
+    return np.stack([values.mean(axis=0), *np.quantile(means, ENDS, axis=0)])

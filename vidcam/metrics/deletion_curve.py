@@ -227,8 +227,7 @@ def _cell_heat(explanation: Explanation, view: View, shape: tuple[int, int]) -> 
         spread = interpolation_matrix(positions, pixels, mode=explanation.spread).astype(np.float64)
         cut = edges(view.size[axis], shape[axis])
         matrices.append(np.add.reduceat(spread, cut[:-1], axis=0) / np.diff(cut)[:, None])
-    heat: Floats = np.abs(matrices[0] @ explanation.heat @ matrices[1].T)
-    return heat
+    return np.abs(matrices[0] @ explanation.heat @ matrices[1].T)
 
 
 def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
@@ -236,8 +235,7 @@ def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
         raise OptionError(f"measure {name!r} must return one number per version, ({versions},); given {change.shape}")
     if not torch.isfinite(change).all():
         raise ModelError(f"the change of {name!r} is not finite (NaN or infinite); check the network's output")
-    values: Floats = change.double().cpu().numpy()
-    return values
+    return change.double().cpu().numpy()
 
 
 def _check(fractions: Sequence[float], seed: int, **counts: int) -> None:

@@ -60,5 +60,4 @@ def hits(explanation: Explanation, boxes: npt.NDArray[np.floating], active: npt.
 def _covered(start: float, end: float, length: int) -> npt.NDArray[np.float64]:
     """(length,) the share of every pixel, which spans x to x + 1, that lies between two edges."""
     pixels = np.arange(length)
-    covered: npt.NDArray[np.float64] = (np.minimum(end, pixels + 1) - np.maximum(start, pixels)).clip(0, 1)
-    return covered
+    return (np.minimum(end, pixels + 1) - np.maximum(start, pixels)).clip(0, 1)

@@ -177,8 +177,7 @@ def _maps(heat: Floats | Explanation, classes: Integers) -> Iterator[tuple[Float
 def _bell(length: int) -> Floats:
     """(length,) a Gaussian around the middle."""
     places = (np.arange(length) + 0.5) / length - 0.5
-    bell: Floats = np.exp(-0.5 * (places / WIDTH_OF_CENTER) ** 2)
-    return bell
+    return np.exp(-0.5 * (places / WIDTH_OF_CENTER) ** 2)
 
 
 def _check(heat: Floats | Explanation, classes: Integers, names: Sequence[str]) -> None:
