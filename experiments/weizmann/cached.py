@@ -15,10 +15,10 @@ from vidcam.data.manifest import Row, read_manifest
 from vidcam.media import open_video
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
-from vidcam.training.batches import Batches
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import starting_model
+from vidcam.training.loading import Batches
 from vidcam.training.settings import Machine
 from vidcam.training.trainer import build_trainer, quiet
 

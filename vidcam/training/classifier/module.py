@@ -1,5 +1,6 @@
-"""Classifier: how a model learns from a batch and what is kept of its answers."""
+"""Classifier: how a model learns from a batch, and what is kept of its answers and of itself."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from vidcam.attribution.layers import call
 from vidcam.attribution.scores import logits
 from vidcam.errors import MediaError, ModelError
+from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
 from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
 from vidcam.training.classifier.predictions import Predictions, merge
 from vidcam.training.classifier.settings import ClassifierSettings
-from vidcam.training.lightning import LightningModule
+from vidcam.training.lightning import LightningModule, Trainer
+from vidcam.training.run import Saving
 from vidcam.training.trainer import gathered
+
+BEST = "checkpoint.safetensors"
+SKIPPED = "skipped.json"
 
 
 class Classifier(LightningModule):
@@ -137,6 +143,37 @@ class Classifier(LightningModule):
         if not len(answers.video):
             raise MediaError("none of the split's videos can be read")
         return answers
+
+
+class ClassifierSaving(Saving):
+    """Write `checkpoint.safetensors` when a classifier is the best; without a validation split the last one is.
+
+    The best has the highest accuracy on the validation split (ties: the lower loss), or the lowest loss.
+    """
+
+    settings: ClassifierSettings
+
+    def judge(self, trainer: Trainer, module: Classifier) -> dict[str, Any]:
+        """Return what the validation split says of the epoch's model."""
+        said = module.measured
+        return {} if said is None else {"accuracy": said.per_video.top(1), "loss": said.loss}
+
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
+        if "loss" not in judged:
+            return (judged["epoch"],)
+        return (judged["accuracy"], -judged["loss"]) if self.settings.monitor == "accuracy" else (-judged["loss"],)
+
+    def write(self, module: Classifier) -> None:
+        facts = {**self.facts, "training": {**self.kept, "best": self.best}}
+        write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the training videos that could not be read, in any process."""
+        dataset = trainer.datamodule.train  # type: ignore[attr-defined]
+        mine = {str(dataset.rows[i].path): why for i, why in dataset.broken().items()}
+        everything = {path: why for part in gathered(mine) for path, why in part.items()}
+        if trainer.is_global_zero:
+            (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
 
 
 def class_weights(classes: list[int], count: int) -> Tensor:

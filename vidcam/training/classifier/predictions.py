@@ -4,22 +4,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vidcam.training.batches import Indices
-from vidcam.types import Floats
+from vidcam.types import Floats, Ints
+
+ROWS = ("video", "clip", "truth", "probabilities")
 
 
 @dataclass(frozen=True)
 class Predictions:
     """One row per clip, sorted by video and clip, and none twice."""
 
-    video: Indices
+    video: Ints
     """(N,) index of the row of the split."""
-    clip: Indices
+    clip: Ints
     """(N,) number of the clip in its video."""
-    truth: Indices
+    truth: Ints
     """(N,) index of the class."""
     probabilities: Floats
     """(N, K)"""
@@ -48,27 +50,20 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write a `.npz` without pickled objects."""
-        np.savez(
-            path,
-            video=self.video,
-            clip=self.clip,
-            truth=self.truth,
-            probabilities=self.probabilities,
-            broken=np.array(json.dumps({str(key): why for key, why in self.broken.items()})),
-        )
+        rows: dict[str, Any] = {name: getattr(self, name) for name in ROWS}
+        np.savez(path, **rows, broken=np.array(json.dumps({str(key): why for key, why in self.broken.items()})))
 
 
 def load_predictions(path: Path) -> Predictions:
     """Read what `Predictions.save` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         broken = {int(key): why for key, why in json.loads(str(stored["broken"])).items()}
-        return Predictions(stored["video"], stored["clip"], stored["truth"], stored["probabilities"], broken)
+        return Predictions(**{name: stored[name] for name in ROWS}, broken=broken)
 
 
 def merge(parts: Sequence[Predictions]) -> Predictions:
     """Join the parts of several batches or processes; a clip that comes again is dropped."""
-    video, clip, truth = (np.concatenate([getattr(p, name) for p in parts]) for name in ("video", "clip", "truth"))
-    probabilities = np.concatenate([part.probabilities for part in parts])
-    _, first = np.unique(np.stack([video, clip]), axis=1, return_index=True)
+    rows = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ROWS}
+    _, first = np.unique(np.stack([rows["video"], rows["clip"]]), axis=1, return_index=True)
     broken = {key: why for part in parts for key, why in part.broken.items()}
-    return Predictions(video[first], clip[first], truth[first], probabilities[first], dict(sorted(broken.items())))
+    return Predictions(**{name: values[first] for name, values in rows.items()}, broken=dict(sorted(broken.items())))

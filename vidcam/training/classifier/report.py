@@ -11,8 +11,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_roc, mul
 
 from vidcam.data.manifest import Row
 from vidcam.training.classifier.predictions import Predictions
-from vidcam.training.plots import draw_confusion, draw_roc
-from vidcam.training.report import RunReport
+from vidcam.training.report import RunReport, draw_confusion, draw_roc
 
 TOP = 5
 CONFUSION, ROC = "confusion.png", "roc.png"
