@@ -18,9 +18,9 @@ from vidcam.models.model import Model
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import starting_model
+from vidcam.training.lightning import build_trainer, quiet
 from vidcam.training.loading import Batches
 from vidcam.training.settings import Machine
-from vidcam.training.trainer import build_trainer, quiet
 
 
 class Features(LightningDataModule):

@@ -134,10 +134,8 @@ class _Eraser:
         with untouched(self.model.net), torch.no_grad():
             for window in windows:
                 frames = tuple(sample.index for sample in window.items)
-                if max(frames) >= len(self.heat):
-                    raise OptionError(
-                        f"the explanation has {len(self.heat)} frames, the source has a frame {max(frames)}"
-                    )
+                if (last := max(frames)) >= len(self.heat):
+                    raise OptionError(f"the explanation has {len(self.heat)} frames, the source has a frame {last}")
                 middle = frames[len(frames) // 2]
                 heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
                 if heat.max() > 0:
@@ -195,7 +193,6 @@ class _Eraser:
 
 
 def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike | None) -> dict[str, Change]:
-    """Measure what was explained."""
     name = explanation.target_name
     if name == "loss" and truth is not None:
         return {"loss": loss_rise(truth)}
@@ -207,10 +204,9 @@ def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike |
 
 def _cells(explanation: Explanation, size: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of cells: the map's own, split or joined to 4 to 16 pixels."""
-    counts = []
-    for own, length in zip(explanation.heat.shape[1:], size, strict=True):
-        counts.append(min(own * ceil(length / own / COARSEST), max(2, length // FINEST)))
-    return counts[0], counts[1]
+    sides = zip(explanation.heat.shape[1:], size, strict=True)
+    rows, columns = (min(own * ceil(n / own / COARSEST), max(2, n // FINEST)) for own, n in sides)
+    return rows, columns
 
 
 def _checked(cells: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

@@ -11,10 +11,17 @@ import torch
 
 from vidcam.errors import ModelError, OptionError
 from vidcam.media.staging import leaving_none_empty
-from vidcam.training.lightning import Callback, EarlyStopping, LightningModule, Trainer, rank_zero_only
+from vidcam.training.lightning import (
+    Callback,
+    EarlyStopping,
+    LightningModule,
+    Trainer,
+    build_trainer,
+    quiet,
+    rank_zero_only,
+)
 from vidcam.training.loading import TrainingData
 from vidcam.training.settings import Machine, RunFolder, RunSettings
-from vidcam.training.trainer import build_trainer, quiet
 
 LAST = "last.ckpt"
 

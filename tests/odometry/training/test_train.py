@@ -21,8 +21,8 @@ from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.odometry.prediction import Prediction, predict
 from vidcam.odometry.training import report as odometry_report
-from vidcam.odometry.training.module import Odometry
-from vidcam.odometry.training.networks import OdometrySaving, starting_networks
+from vidcam.odometry.training.module import Odometry, OdometrySaving
+from vidcam.odometry.training.networks import starting_networks
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.odometry.training.splits import split_drives
 from vidcam.odometry.training.train import train_odometry

@@ -1,4 +1,4 @@
-"""The networks of a training of odometry: where they start, and how the best are saved."""
+"""The networks of a training of odometry: where they start, and how they are written."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -14,16 +14,11 @@ from vidcam.models.sfmlearner.disparity_net import DispNetS
 from vidcam.models.sfmlearner.network import SfMLearner
 from vidcam.models.sfmlearner.pose_net import PoseExpNet
 from vidcam.models.sfmlearner.recipe import KINDS
-from vidcam.odometry.training.module import Odometry
 from vidcam.odometry.training.settings import OdometrySettings
-from vidcam.training.lightning import LightningModule, Trainer
-from vidcam.training.run import Saving
 
 POSE, DISP = "pose.safetensors", "disp.safetensors"
 BRANCH = ("upconv", "predict_mask")
 """Parts of a pose network that make up its branch of masks."""
-JUDGES = ("validation_photometric", "loss")
-"""What the best epoch is lowest in: the first of these that there is."""
 
 
 def starting_networks(settings: OdometrySettings) -> SfMLearner:
@@ -57,33 +52,6 @@ def write_networks(net: SfMLearner, folder: Path, settings: OdometrySettings, *,
     assert net.disp is not None
     for name, part in ((POSE, net.pose), (DISP, net.disp)):
         write_weights(part, folder / name, {**facts, "vidcam": version("vidcam")}, force=True)
-
-
-class OdometrySaving(Saving):
-    """Write `pose.safetensors` and `disp.safetensors` when the photometric loss of the validation is the lowest so far.
-
-    Without validation the loss of the training tells.
-    """
-
-    settings: OdometrySettings
-
-    def judge(self, trainer: Trainer, module: Odometry) -> dict[str, Any]:
-        """Return the loss that tells how good the epoch's networks are."""
-        if trainer.enable_validation:
-            return {JUDGES[0]: module.validated["photometric"]}
-        return {JUDGES[1]: module.history[-1]["loss"]}
-
-    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
-        return (-next(judged[name] for name in JUDGES if name in judged),)
-
-    def write(self, module: Odometry) -> None:
-        write_networks(module.net, self.folder, self.settings, best=self.best)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the epoch before it is judged and saved."""
-        assert isinstance(pl_module, Odometry)
-        pl_module.close_epoch()
-        super().on_train_epoch_end(trainer, pl_module)
 
 
 def _read(path: str | Path, part: str) -> Checkpoint:

@@ -15,6 +15,7 @@ from vidcam.models.model import Model
 from vidcam.odometry.baselines import baselines, snippets
 from vidcam.odometry.errors import snippet_errors
 from vidcam.odometry.prediction import predict
+from vidcam.odometry.training.module import TERMS
 from vidcam.odometry.training.splits import SplitDrives, Stretch
 from vidcam.training.report import RunReport, draw_losses
 from vidcam.types import Floats
@@ -48,9 +49,7 @@ class OdometryTraining(RunReport):
 
     def pictures(self) -> Mapping[str, Callable[[Path], None]]:
         """Return what draws `curves.png`."""
-        terms = [
-            name for name in ("photometric", "smoothness", "explainability") if any(row[name] for row in self.history)
-        ]
+        terms = [name for name in TERMS[1:] if any(row[name] for row in self.history)]
         return {CURVES: partial(draw_losses, self.history, terms, self.best["epoch"])}
 
 
@@ -64,9 +63,8 @@ def measure(pose: Path, split: SplitDrives, *, device: torch.device) -> Iterator
     """
     known = [stretch for stretch in split.measured if stretch.drive.trajectory is not None]
     if known:
-        model = load_model(
-            "sfmlearner", pose=pose, options=read_checkpoint(pose).description["options"], device=str(device)
-        )
+        options = read_checkpoint(pose).description["options"]
+        model = load_model("sfmlearner", pose=pose, options=options, device=str(device))
         learned = _learned(split)
         for stretch in known:
             yield _errors(model, stretch, learned)

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import default_collate
 
 from vidcam.errors import ModelError
-from vidcam.odometry.training.module import Odometry
-from vidcam.odometry.training.networks import DISP, POSE, OdometrySaving, starting_networks
+from vidcam.odometry.training.module import Odometry, OdometrySaving
+from vidcam.odometry.training.networks import DISP, POSE, starting_networks
 from vidcam.odometry.training.pictures import Pictures
 from vidcam.odometry.training.report import CURVES, OdometryTraining, measure
 from vidcam.odometry.training.settings import OdometrySettings

@@ -13,14 +13,12 @@ from vidcam.models.checkpoint import read_checkpoint
 from vidcam.models.model import Model
 from vidcam.options import takes
 from vidcam.training.classifier.module import Classifier
-from vidcam.training.classifier.predictions import load_predictions
-from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, make_report
+from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, load_predictions, make_report
 from vidcam.training.classifier.settings import SplitTest
-from vidcam.training.lightning import rank_zero_only
+from vidcam.training.lightning import build_trainer, quiet, rank_zero_only
 from vidcam.training.loading import loader, share
 from vidcam.training.report import REPORT
 from vidcam.training.settings import Machine
-from vidcam.training.trainer import build_trainer, quiet
 
 CLIPS, BATCH = 4, 8
 PREDICTIONS = "predictions.npz"

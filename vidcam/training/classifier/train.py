@@ -141,16 +141,8 @@ def _fit(
 
 def _clips(manifest: Manifest, model: Model, settings: ClassifierSettings, *, workers: int) -> TrainingData:
     """Make random clips of the training split, and uniform ones of the validation split if there is one."""
-    train = split_clips(
-        manifest,
-        settings.train_split,
-        model,
-        clips="random",
-        per_video=settings.clips_per_video,
-        augment=settings.augmentation,
-        seed=settings.seed,
-        backend=settings.backend,
-    )
+    drawn = {"per_video": settings.clips_per_video, "augment": settings.augmentation, "seed": settings.seed}
+    train = split_clips(manifest, settings.train_split, model, clips="random", backend=settings.backend, **drawn)
     validation, classes = None, None
     if settings.validation_split is not None:
         uniform = {"clips": "uniform", "per_video": settings.test_clips, "backend": settings.backend}
