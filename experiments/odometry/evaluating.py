@@ -17,8 +17,8 @@ from vidcam.odometry.baselines import baseline_paths, snippets
 from vidcam.odometry.errors import OdometryReport, evaluate, snippet_errors
 from vidcam.odometry.plots import trajectory_plot
 from vidcam.odometry.prediction import predict
-from vidcam.training.plots import draw_losses
-from vidcam.training.saving import LAST
+from vidcam.training.report import draw_losses
+from vidcam.training.run import LAST
 
 BLOCK = 10  # frames, a second: neighbors are drawn together for the intervals
 

@@ -20,7 +20,7 @@ from vidcam.metrics.changes import Change, pose_changes
 from vidcam.metrics.correlation import map_agreement
 from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.metrics.regions import heat_shares
+from vidcam.metrics.localization import heat_shares
 from vidcam.models.model import Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.odometry.alignment import best_scale

@@ -26,7 +26,7 @@ from vidcam.metrics.changes import loss_rise, score_change
 from vidcam.metrics.correlation import loss_agreements
 from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.metrics.regions import heat_shares
+from vidcam.metrics.localization import heat_shares
 from vidcam.models.model import Model
 from vidcam.rendering import contact_sheet
 from vidcam.rendering.deletion import deletion_plot

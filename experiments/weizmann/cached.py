@@ -15,12 +15,12 @@ from vidcam.data.sampling import ClipSource
 from vidcam.media import open_video
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.model import Model
-from vidcam.training.batches import Batches
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import starting_model
+from vidcam.training.lightning import build_trainer, quiet
+from vidcam.training.loading import Batches
 from vidcam.training.settings import Machine
-from vidcam.training.trainer import build_trainer, quiet
 
 
 class Features(LightningDataModule):

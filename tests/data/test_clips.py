@@ -12,8 +12,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.sampling import ClipSource, sample, windows
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import BACKENDS, open_video
-from vidcam.training.batches import Batches
-from vidcam.training.loading import loader
+from vidcam.training.loading import Batches, loader
 
 PLAIN = Preprocessing()
 

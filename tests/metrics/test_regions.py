@@ -9,7 +9,7 @@ import pytest
 from vidcam.errors import OptionError
 from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.bootstrap import draw, mean_with_interval
-from vidcam.metrics.regions import heat_shares
+from vidcam.metrics.localization import heat_shares
 
 NAMES = ("road", "static", "moving", "sky")
 CLASSES = np.array([[[3, 3, 3, 3], [0, 0, 1, 2]], [[3, 3, 3, 3], [0, 0, 1, 1]], [[1, 1, 1, 1], [0, 0, 0, 0]]])

@@ -5,7 +5,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from vidcam.training.batches import Batches, share
+from vidcam.training.loading import Batches, share
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])

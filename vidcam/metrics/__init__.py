@@ -4,8 +4,7 @@ from vidcam.metrics.changes import loss_rise, pose_changes, score_change, score_
 from vidcam.metrics.correlation import MapAgreement, loss_agreements, map_agreement
 from vidcam.metrics.deletion_curve import deletion
 from vidcam.metrics.deletion_report import DeletionReport
-from vidcam.metrics.localization import Hits, hits
-from vidcam.metrics.regions import RegionReport, heat_shares
+from vidcam.metrics.localization import Hits, RegionReport, heat_shares, hits
 
 __all__ = [
     "DeletionReport",

@@ -1,16 +1,15 @@
 """Intervals of what was measured frame by frame, by drawing frames anew."""
 
 import numpy as np
-import numpy.typing as npt
 
 from vidcam.errors import OptionError
-from vidcam.types import Floats
+from vidcam.types import Floats, Ints
 
 ENDS = (0.025, 0.975)
 """Nineteen of twenty draws lie between these quantiles."""
 
 
-def draw(n: int, *, resamples: int, seed: int, block: int = 1) -> npt.NDArray[np.int64]:
+def draw(n: int, *, resamples: int, seed: int, block: int = 1) -> Ints:
     """Draw n of n frames with replacement, `resamples` times: (resamples, n) indices.
 
     Args:
@@ -31,8 +30,7 @@ def draw(n: int, *, resamples: int, seed: int, block: int = 1) -> npt.NDArray[np
     return (starts[:, :, None] + np.arange(block)).reshape(resamples, -1)[:, :n] % n
 
 
-def mean_with_interval(values: Floats, drawn: npt.NDArray[np.int64]) -> Floats:
+def mean_with_interval(values: Floats, drawn: Ints) -> Floats:
     """(n, ...) -> (3, ...): mean over the frames, and the low and the high end of its 95 % interval."""
     means = np.stack([values[indices].mean(axis=0) for indices in drawn])
-    interval: Floats = np.stack([values.mean(axis=0), *np.quantile(means, ENDS, axis=0)])
-    return interval
+    return np.stack([values.mean(axis=0), *np.quantile(means, ENDS, axis=0)])

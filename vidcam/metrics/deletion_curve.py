@@ -134,10 +134,8 @@ class _Eraser:
         with untouched(self.model.net), torch.no_grad():
             for window in windows:
                 frames = tuple(sample.index for sample in window.items)
-                if max(frames) >= len(self.heat):
-                    raise OptionError(
-                        f"the explanation has {len(self.heat)} frames, the source has a frame {max(frames)}"
-                    )
+                if (last := max(frames)) >= len(self.heat):
+                    raise OptionError(f"the explanation has {len(self.heat)} frames, the source has a frame {last}")
                 middle = frames[len(frames) // 2]
                 heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
                 if heat.max() > 0:
@@ -195,7 +193,6 @@ class _Eraser:
 
 
 def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike | None) -> dict[str, Change]:
-    """Measure what was explained."""
     name = explanation.target_name
     if name == "loss" and truth is not None:
         return {"loss": loss_rise(truth)}
@@ -207,10 +204,9 @@ def _default_measures(model: Model, explanation: Explanation, truth: ArrayLike |
 
 def _cells(explanation: Explanation, size: tuple[int, int]) -> tuple[int, int]:
     """Return rows and columns of cells: the map's own, split or joined to 4 to 16 pixels."""
-    counts = []
-    for own, length in zip(explanation.heat.shape[1:], size, strict=True):
-        counts.append(min(own * ceil(length / own / COARSEST), max(2, length // FINEST)))
-    return counts[0], counts[1]
+    sides = zip(explanation.heat.shape[1:], size, strict=True)
+    rows, columns = (min(own * ceil(n / own / COARSEST), max(2, n // FINEST)) for own, n in sides)
+    return rows, columns
 
 
 def _checked(cells: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -227,8 +223,7 @@ def _cell_heat(explanation: Explanation, view: View, shape: tuple[int, int]) -> 
         spread = interpolation_matrix(positions, pixels, mode=explanation.spread).astype(np.float64)
         cut = edges(view.size[axis], shape[axis])
         matrices.append(np.add.reduceat(spread, cut[:-1], axis=0) / np.diff(cut)[:, None])
-    heat: Floats = np.abs(matrices[0] @ explanation.heat @ matrices[1].T)
-    return heat
+    return np.abs(matrices[0] @ explanation.heat @ matrices[1].T)
 
 
 def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
@@ -236,8 +231,7 @@ def _finite(change: torch.Tensor, versions: int, name: str) -> Floats:
         raise OptionError(f"measure {name!r} must return one number per version, ({versions},); given {change.shape}")
     if not torch.isfinite(change).all():
         raise ModelError(f"the change of {name!r} is not finite (NaN or infinite); check the network's output")
-    values: Floats = change.double().cpu().numpy()
-    return values
+    return change.double().cpu().numpy()
 
 
 def _check(fractions: Sequence[float], seed: int, **counts: int) -> None:

@@ -57,8 +57,7 @@ def erased(clip: Sequence[Any], masks: Tensor) -> list[Any]:
 def _sums(frames: Tensor, rows: list[int], columns: list[int]) -> Tensor:
     """Sum each cell's pixels, (T, C, H, W) -> (T, C, r, c), in double precision."""
     whole = pad(frames.double().cumsum(-2).cumsum(-1), (1, 0, 1, 0))
-    sums: Tensor = whole[..., rows, :].diff(dim=-2)[..., columns].diff(dim=-1)
-    return sums
+    return whole[..., rows, :].diff(dim=-2)[..., columns].diff(dim=-1)
 
 
 def _around(sums: Tensor, pixels: Tensor, masks: Tensor) -> Tensor:
@@ -109,12 +108,10 @@ def neighbors(shape: tuple[int, int], n: int, generator: np.random.Generator) ->
 def evenness(shape: tuple[int, int], phase: float = 0.0) -> Floats:
     """Give values (r, c) whose highest n lie evenly spread, for every n: the R2 dither (Roberts 2018)."""
     y, x = np.indices(shape)
-    values: Floats = (y / PLASTIC + x / PLASTIC**2 + phase) % 1
-    return values
+    return (y / PLASTIC + x / PLASTIC**2 + phase) % 1
 
 
 def centrality(shape: tuple[int, int]) -> Floats:
     """Give values (r, c) that fall from the middle of the picture, in shares of its sides."""
     y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in shape)
-    values: Floats = -np.hypot(y[:, None], x)
-    return values
+    return -np.hypot(y[:, None], x)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError
 from vidcam.media import replacing
 from vidcam.odometry.alignment import best_scale, similarity
 from vidcam.odometry.baselines import baselines, snippets
-from vidcam.types import Floats
+from vidcam.types import Floats, Ints
 
 SNIPPET = 5  # frames
 LENGTHS = tuple(range(100, 801, 100))  # meters
@@ -182,8 +181,7 @@ def drift(predicted: Trajectory, true: Trajectory) -> Drift:
     if not len(first):
         return Drift(None, None, 0)
     error = np.linalg.inv(_between(predicted.poses, first, last)) @ _between(true.poses, first, last)
-    moved = np.linalg.norm(error[:, :3, 3], axis=1) / length
-    turned = _arc_cosines(error[:, :3, :3]) / length
+    moved, turned = (sizes / length for sizes in _sizes(error))
     return Drift(100 * float(moved.mean()), 100 * float(np.degrees(turned.mean())), len(first))
 
 
@@ -197,12 +195,11 @@ def step_errors(predicted: Trajectory, true: Trajectory) -> tuple[float, float]:
 
     The angle is KITTI's arc cosine, which makes something of the seventh digit of a pose file: near 0.02 degrees.
     """
-    error = np.linalg.inv(true.steps) @ predicted.steps
-    moved, turned = np.linalg.norm(error[:, :3, 3], axis=1), _arc_cosines(error[:, :3, :3])
+    moved, turned = _sizes(np.linalg.inv(true.steps) @ predicted.steps)
     return float(moved.mean()), float(np.degrees(turned.mean()))
 
 
-def _between(poses: Floats, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> Floats:
+def _between(poses: Floats, first: Ints, last: Ints) -> Floats:
     return np.linalg.inv(poses[first]) @ poses[last]
 
 
@@ -220,10 +217,10 @@ def _angles(rotations: Floats) -> Floats:
     return angles
 
 
-def _arc_cosines(rotations: Floats) -> Floats:
-    """(..., 3, 3) -> (...) angles in radians, as KITTI's development kit computes them."""
-    angles: Floats = np.arccos(np.clip((np.trace(rotations, axis1=-2, axis2=-1) - 1) / 2, -1, 1))
-    return angles
+def _sizes(motions: Floats) -> tuple[Floats, Floats]:
+    """(N, 4, 4) -> (N,) meters and (N,) radians, these as KITTI's development kit computes them."""
+    cosines = (np.trace(motions[:, :3, :3], axis1=-2, axis2=-1) - 1) / 2
+    return np.linalg.norm(motions[:, :3, 3], axis=1), np.arccos(np.clip(cosines, -1, 1))
 
 
 def _notes(predicted: Trajectory, true: Trajectory, drifted: Drift, compared: dict[str, Floats]) -> list[str]:

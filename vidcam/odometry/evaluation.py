@@ -116,9 +116,8 @@ def check_writable(
         MediaError: a file exists, or is one that is read.
         OptionError: two results would go into one file, or the plot's format is unknown.
     """
-    for path in (plot, csv):
-        if path is not None:
-            check_replaceable(path, force=force)
+    for path in filter(None, (plot, csv)):
+        check_replaceable(path, force=force)
     if output is not None:
         check_free(output, NAMES, force=force)
     if plot is not None:

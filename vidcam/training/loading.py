@@ -1,14 +1,61 @@
-"""Loading: samples to learn from and to validate with as Lightning takes them, from any place in the run on."""
+"""Loading: samples to learn from and to validate with as Lightning takes them, from any place in the run on.
 
-from collections.abc import Callable, Sequence
+Which samples a batch holds is a function of seed, epoch and the batch's place alone, on any number of processes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from vidcam.training.batches import Batches, share
 from vidcam.training.lightning import LightningDataModule
+from vidcam.training.settings import RunSettings
+from vidcam.types import Floats, Ints
+
+
+@dataclass(eq=False)
+class Batches(Sampler[list[int]]):
+    """Batches for training, from any place in any epoch on.
+
+    Each global batch is cut into as many equal parts as there are processes, so that several processes see what one
+    sees whose batch is larger; where it cannot be, a few of its samples come twice.
+    """
+
+    size: int
+    """Number of samples."""
+    batch: int
+    """Samples per process."""
+    seed: int
+    """Of the order."""
+    classes: Sequence[int] | None = None
+    """Of each sample, to draw all classes equally often (with repetition); None draws each sample once."""
+    rank: int = 0
+    """This process."""
+    world: int = 1
+    """Number of processes."""
+    most: int | None = None
+    """Batches of an epoch per process; None takes all samples."""
+
+    def __post_init__(self) -> None:
+        self.chances = None if self.classes is None else _balanced(self.classes)
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        all_samples = -(-self.size // (self.batch * self.world))
+        return all_samples if self.most is None else min(all_samples, self.most)
+
+    def place(self, epoch: int, start: int = 0) -> None:
+        """Go to a batch of an epoch; the next pass begins there."""
+        self.epoch, self.start = epoch, start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng, whole = np.random.default_rng((self.seed, self.epoch)), self.batch * self.world
+        order = rng.permutation(self.size) if self.chances is None else rng.choice(self.size, self.size, p=self.chances)
+        for i in range(self.start, len(self)):
+            yield _shard(order[i * whole : (i + 1) * whole], self.rank, self.world).tolist()
 
 
 @dataclass(eq=False)
@@ -22,10 +69,8 @@ class TrainingData(LightningDataModule):
     """A data set with `set_epoch` and a length."""
     validation: Any | None
     """The same samples in each epoch."""
-    batch: int
-    """Samples per step and device."""
-    seed: int
-    """Of the order."""
+    settings: RunSettings
+    """For the samples per step and device, and the seed of their order."""
     workers: int
     """Processes that load ahead."""
     classes: Sequence[int] | None = None
@@ -43,9 +88,8 @@ class TrainingData(LightningDataModule):
         """Begin with the first batch; Lightning restores another place afterwards."""
         assert self.trainer is not None
         processes = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        self.batches = Batches(
-            len(self.train), batch=self.batch, seed=self.seed, classes=self.classes, most=self.steps, **processes
-        )
+        batch, seed = self.settings.batch, self.settings.seed
+        self.batches = Batches(len(self.train), batch, seed, self.classes, most=self.steps, **processes)
         self._go(0, 0)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -56,7 +100,7 @@ class TrainingData(LightningDataModule):
         if self.validation is None:
             return []
         part = share(len(self.validation), rank=self.batches.rank, world=self.batches.world)
-        return loader(self.validation, self.workers, self.join, sampler=part, batch_size=self.batch)
+        return loader(self.validation, self.workers, self.join, sampler=part, batch_size=self.settings.batch)
 
     def begin(self, epoch: int) -> None:
         """Go to the first batch of an epoch, unless this epoch was gone to before."""
@@ -77,6 +121,11 @@ class TrainingData(LightningDataModule):
         self.train.set_epoch(epoch)
 
 
+def share(size: int, *, rank: int, world: int) -> list[int]:
+    """Return one process's share of all samples, in their order; all processes get equally many, a few come twice."""
+    return list(map(int, _shard(np.arange(size), rank, world)))
+
+
 def loader(dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any], **options: Any) -> DataLoader[Any]:
     """Load a data set in processes of its own, without touching torch's global chance."""
     return DataLoader(
@@ -88,3 +137,15 @@ def loader(dataset: Dataset[Any], workers: int, join: Callable[[list[Any]], Any]
         generator=torch.Generator(),  # else each pass takes a number from torch's global state
         **options,
     )
+
+
+def _shard(samples: Ints, rank: int, world: int) -> Ints:
+    """Cut samples into `world` equal parts, the first ones again at the end where they run out, and take one."""
+    part = -(-len(samples) // world)
+    return np.resize(samples, part * world)[rank * part : (rank + 1) * part]
+
+
+def _balanced(classes: Sequence[int]) -> Floats:
+    """Return each sample's chance: the same for each class that there is."""
+    _, which, counts = np.unique(np.asarray(classes), return_inverse=True, return_counts=True)
+    return 1 / (counts[which] * len(counts))

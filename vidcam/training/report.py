@@ -2,14 +2,19 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from vidcam.media import replacing
 
 REPORT = "report.json"
+MOST_NUMBERED = 25  # classes: in the cells of more, numbers cannot be read
 
 
 @dataclass(frozen=True)
@@ -32,3 +37,56 @@ class RunReport(ABC):
             with replacing(Path(folder) / name, force=True) as part:
                 write(part)
         return [Path(folder) / name for name in written]
+
+
+def draw_confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], path: Path) -> None:
+    """Draw the share of each class (row) that was taken for each class (column); the numbers are videos."""
+    counts = np.array(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(3.5 + 0.35 * len(labels), 24)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the class", shrink=0.8)
+    axes.set(xlabel="said", ylabel="true", title=f"{counts.trace()} of {counts.sum()} videos right")
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    if len(labels) <= MOST_NUMBERED:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=color)
+    _save(figure, path)
+
+
+def draw_roc(
+    false_positive: Sequence[float], true_positive: Sequence[float], auc: float, label: str, path: Path
+) -> None:
+    """Draw the ROC curve of a class."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
+    axes.plot(false_positive, true_positive, color="C0")
+    axes.set(
+        xlabel="false positive rate", ylabel="true positive rate", title=f"{label}: area {auc:.3f}", aspect="equal"
+    )
+    _save(figure, path)
+
+
+def draw_losses(history: Sequence[Mapping[str, float]], terms: Sequence[str], best: int, path: Path) -> None:
+    """Draw each term over the epochs, where there is one also of the validation, and mark the best epoch."""
+    figure = Figure(figsize=(4 * len(terms), 3.2), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        for name, color, label in ((term, "C0", "training"), (f"validation_{term}", "C1", "validation")):
+            if name in history[0]:
+                axes.plot(epochs, [row[name] for row in history], color=color, label=label, marker=".", markersize=4)
+        axes.axvline(best, color="0.7", linestyle="--", linewidth=1, zorder=0)
+        axes.set(xlabel="epoch", title=term)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]

@@ -1,17 +1,29 @@
-"""A run of training: begun or gone on with in its folder, and fitted on its machine."""
+"""A run of training: begun or gone on with in its folder, fitted on its machine, and saved to be resumed."""
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidcam.errors import OptionError
+import torch
+
+from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import leaving_none_empty
-from vidcam.training.lightning import Callback, LightningModule, Trainer, rank_zero_only
+from vidcam.training.lightning import (
+    Callback,
+    EarlyStopping,
+    LightningModule,
+    Trainer,
+    build_trainer,
+    quiet,
+    rank_zero_only,
+)
 from vidcam.training.loading import TrainingData
-from vidcam.training.saving import LAST, Saving, read_settings
 from vidcam.training.settings import Machine, RunFolder, RunSettings
-from vidcam.training.trainer import build_trainer, quiet
+
+LAST = "last.ckpt"
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class TrainingRun:
         return {**self.settings.as_json(), **self.data}
 
     def fit(
-        self, module: LightningModule, data: TrainingData, saving: Saving, *others: Callback, **options: Any
+        self, module: LightningModule, data: TrainingData, saving: "Saving", *others: Callback, **options: Any
     ) -> Trainer:
         """Train, from the beginning or from where an earlier run was; what the machine cannot do touches no such run.
 
@@ -86,3 +98,84 @@ class TrainingRun:
                 changed = other if name in self.data else f"{name} was {before[name]!r}, given {value!r}"
                 raise OptionError(f"cannot resume: {changed}; use another output")
         return last
+
+
+class Saving(Callback, ABC):
+    """Write `last.ckpt` every few steps and after each epoch, and the model when it is the best so far.
+
+    `facts` is what else is kept with the best model.
+    """
+
+    def __init__(self, run: TrainingRun, facts: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.settings, self.kept, self.facts = run.folder, run.settings, run.kept, facts or {}
+        self.best: dict[str, Any] = {}
+        self._saved_step = 0
+
+    @abstractmethod
+    def judge(self, trainer: Trainer, module: Any) -> dict[str, Any]:
+        """Say how good the model of an epoch is, in values that JSON takes."""
+
+    @abstractmethod
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return what is higher for the better of two that were judged."""
+
+    @abstractmethod
+    def write(self, module: Any) -> None:
+        """Write the model, which is the best so far."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "settings": json.dumps(self.kept)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save in the middle of an epoch; its end has a hook of its own."""
+        step = trainer.global_step
+        if step != self._saved_step and step % self.settings.save_every == 0 and not trainer.is_last_batch:
+            self._saved_step = step
+            trainer.save_checkpoint(self.folder / LAST)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._consider(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, after validation; without one, write the model too if it is the best so far."""
+        if not trainer.enable_validation:
+            self._consider(trainer, pl_module)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _consider(self, trainer: Trainer, module: Any) -> None:
+        judged = {"epoch": trainer.current_epoch, **self.judge(trainer, module)}
+        if not self.best or self.rank(judged) > self.rank(self.best):
+            self.best = judged
+            if trainer.is_global_zero:
+                self.write(module)
+
+
+class Patience(EarlyStopping):
+    """Early stopping, after `epochs` in vain, that a resumed run obeys as well."""
+
+    def __init__(self, monitor: str, epochs: int) -> None:
+        # checked after validation, so that the `last.ckpt` of the epoch's end holds the count
+        mode = {"accuracy": "max", "loss": "min"}[monitor]
+        super().__init__(f"validation_{monitor}", patience=epochs, mode=mode, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop at once where the run had stopped before."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of the run that wrote a `last.ckpt`.
+
+    Raises:
+        ModelError: it is damaged, or not of a run of vidcam's.
+    """
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
+        settings: dict[str, Any] = json.loads(next(s for s in states.values() if "settings" in s)["settings"])
+    except Exception:  # given garbage, the readers raise whatever they stumble upon
+        raise ModelError(f"{path} is damaged, or not of a training run of vidcam's") from None
+    return settings

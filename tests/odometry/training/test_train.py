@@ -20,14 +20,13 @@ from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.odometry.prediction import Prediction, predict
-from vidcam.odometry.training import measuring as odometry_measuring
-from vidcam.odometry.training.module import Odometry
+from vidcam.odometry.training import report as odometry_report
+from vidcam.odometry.training.module import Odometry, OdometrySaving
 from vidcam.odometry.training.networks import starting_networks
-from vidcam.odometry.training.saving import OdometrySaving
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.odometry.training.splits import split_drives
 from vidcam.odometry.training.train import train_odometry
-from vidcam.training.saving import LAST
+from vidcam.training.run import LAST
 from vidcam.training.settings import Machine
 
 POSE_KEYS = {
@@ -340,7 +339,7 @@ def test_measured_against_the_truth(driving: dict[str, Any], monkeypatch: pytest
         cut = snippets(path, model.frames)
         return Prediction(cut, path)
 
-    monkeypatch.setattr(odometry_measuring, "predict", knowing)
+    monkeypatch.setattr(odometry_report, "predict", knowing)
     rows = train_odometry(**driving | {"validation": "01", "epoch_size": 1}).odometry
     assert [(row["drive"], row["first_frame"], row["frames"]) for row in rows] == [("01", 0, 24)]
     row = rows[0]

@@ -13,8 +13,7 @@ from vidcam.models.cnn_rnn import CnnRnn
 from vidcam.models.head import head_names
 from vidcam.models.mini import MiniNet
 from vidcam.models.model import Model
-from vidcam.training.classifier.module import Classifier, class_weights
-from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
+from vidcam.training.classifier.module import Classifier, class_weights, frozen_parts, optimizer, schedule
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.train import train
 

@@ -11,8 +11,7 @@ import torch
 
 from vidcam.data.manifest import Row
 from vidcam.training.classifier.module import class_weights
-from vidcam.training.classifier.predictions import Predictions, load_predictions, merge
-from vidcam.training.classifier.report import make_report
+from vidcam.training.classifier.report import Predictions, load_predictions, make_report, merge
 
 FACTS: dict[str, Any] = dict.fromkeys(("model", "checkpoint", "manifest", "split", "split_digest"), "x")
 

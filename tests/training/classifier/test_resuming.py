@@ -13,16 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from vidcam.errors import ModelError, OptionError
-from vidcam.training.classifier.saving import BEST
+from vidcam.training.classifier.module import BEST
 from vidcam.training.classifier.train import train
-from vidcam.training.saving import LAST
+from vidcam.training.run import LAST
 
 SCRIPT = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
 from vidcam.training.classifier.train import train
-from vidcam.training.saving import Saving
+from vidcam.training.run import Saving
 
 def dying(save):
     def hook(self, trainer, *rest):

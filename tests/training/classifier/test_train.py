@@ -15,13 +15,11 @@ from vidcam.explaining.explain import explain
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint, write_checkpoint
 from vidcam.models.recipe import UntrainedWarning
-from vidcam.training.classifier.module import Classifier
-from vidcam.training.classifier.parts import optimizer
-from vidcam.training.classifier.saving import BEST
+from vidcam.training.classifier.module import BEST, Classifier, optimizer
 from vidcam.training.classifier.settings import ClassifierSettings
 from vidcam.training.classifier.testing import test as run_again
 from vidcam.training.classifier.train import starting_model, train
-from vidcam.training.saving import LAST
+from vidcam.training.run import LAST
 from vidcam.training.settings import Machine
 
 

@@ -1,4 +1,4 @@
-"""Odometry: how a pose network and a depth network learn from a batch of snippets."""
+"""Odometry: how a pose network and a depth network learn from a batch of snippets, and are saved."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +10,15 @@ from torch import Tensor
 from vidcam.errors import ModelError
 from vidcam.models.sfmlearner.losses import Losses, LossWeights, sfm_losses
 from vidcam.models.sfmlearner.network import SfMLearner
+from vidcam.odometry.training.networks import write_networks
 from vidcam.odometry.training.settings import OdometrySettings
-from vidcam.training.lightning import LightningModule
+from vidcam.training.lightning import LightningModule, Trainer
+from vidcam.training.run import Saving
 
 TERMS = ("loss", "photometric", "smoothness", "explainability")
 BETAS = (0.9, 0.999)
+JUDGES = ("validation_photometric", "loss")
+"""What the best epoch is lowest in: the first of these that there is."""
 
 
 class Odometry(LightningModule):
@@ -96,6 +100,33 @@ class Odometry(LightningModule):
         return torch.optim.Adam(self.net.parameters(), lr=self.settings.learning_rate, betas=BETAS, fused=True)
 
 
+class OdometrySaving(Saving):
+    """Write `pose.safetensors` and `disp.safetensors` when the photometric loss of the validation is the lowest so far.
+
+    Without validation the loss of the training tells.
+    """
+
+    settings: OdometrySettings
+
+    def judge(self, trainer: Trainer, module: Odometry) -> dict[str, Any]:
+        """Return the loss that tells how good the epoch's networks are."""
+        if trainer.enable_validation:
+            return {JUDGES[0]: module.validated["photometric"]}
+        return {JUDGES[1]: module.history[-1]["loss"]}
+
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
+        return (-next(judged[name] for name in JUDGES if name in judged),)
+
+    def write(self, module: Odometry) -> None:
+        write_networks(module.net, self.folder, self.settings, best=self.best)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the epoch before it is judged and saved."""
+        assert isinstance(pl_module, Odometry)
+        pl_module.close_epoch()
+        super().on_train_epoch_end(trainer, pl_module)
+
+
 class Means:
     """Means of the loss and its terms over the samples so far."""
 
@@ -105,12 +136,11 @@ class Means:
     def add(self, losses: Losses) -> dict[str, float]:
         """Add a batch, and return its own means."""
         parts = (losses.total, losses.photometric, losses.smoothness, losses.explainability)
-        sums = torch.stack([part.detach().sum() for part in parts]).tolist()  # one wait for the device
-        n = len(losses.total)
+        values = torch.stack([part.detach().sum() for part in parts]).tolist()  # one wait for the device
+        n, sums = len(losses.total), dict(zip(TERMS, values, strict=True))
         self.count += n
-        for name, value in zip(TERMS, sums, strict=True):
-            self.sums[name] += value
-        return {name: value / n for name, value in zip(TERMS, sums, strict=True)}
+        self.sums = {name: self.sums[name] + value for name, value in sums.items()}
+        return {name: value / n for name, value in sums.items()}
 
     def take(self, module: LightningModule) -> dict[str, float]:
         """Return the means over all processes, and begin anew."""

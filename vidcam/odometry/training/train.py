@@ -8,20 +8,17 @@ import torch
 from torch.utils.data import default_collate
 
 from vidcam.errors import ModelError
-from vidcam.odometry.training.measuring import measure
-from vidcam.odometry.training.module import Odometry
+from vidcam.odometry.training.module import Odometry, OdometrySaving
 from vidcam.odometry.training.networks import DISP, POSE, starting_networks
 from vidcam.odometry.training.pictures import Pictures
-from vidcam.odometry.training.report import CURVES, OdometryTraining
-from vidcam.odometry.training.saving import OdometrySaving
+from vidcam.odometry.training.report import CURVES, OdometryTraining, measure
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.odometry.training.splits import SplitDrives, split_drives
 from vidcam.options import takes
 from vidcam.training.lightning import rank_zero_only
 from vidcam.training.loading import TrainingData
 from vidcam.training.report import REPORT
-from vidcam.training.run import TrainingRun
-from vidcam.training.saving import LAST
+from vidcam.training.run import LAST, TrainingRun
 from vidcam.training.settings import Machine, RunFolder
 
 WRITTEN = (LAST, POSE, DISP, REPORT, CURVES)
@@ -58,17 +55,9 @@ def train_odometry(
     split = split_drives(roots, settings)
     _check_snippets(module, split)
     run = TrainingRun(settings, machine, place, split.facts, origin="data", written=WRITTEN)
-    saving = OdometrySaving(run.folder, settings=settings, kept=run.kept)
-    pictures = Pictures((split.validation or split.train)[0])
-    samples = TrainingData(
-        split.train,
-        split.validation,
-        batch=settings.batch,
-        seed=settings.seed,
-        workers=machine.workers,
-        steps=settings.epoch_size,
-    )
-    trainer = run.fit(module, samples, saving, pictures)
+    samples = TrainingData(split.train, split.validation, settings, machine.workers, steps=settings.epoch_size)
+    saving = OdometrySaving(run)
+    trainer = run.fit(module, samples, saving, Pictures((split.validation or split.train)[0]))
     report = OdometryTraining(
         data=tuple(map(str, roots)),
         drives=tuple({"name": d.name, "frames": d.frames, "size": [d.height, d.width]} for d in split.drives),

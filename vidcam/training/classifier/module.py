@@ -1,24 +1,31 @@
-"""Classifier: how a model learns from a batch and what is kept of its answers."""
+"""Classifier: how a model learns, each part at its rate, and what is kept of its answers and of itself."""
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from vidcam.attribution.layers import call
 from vidcam.attribution.scores import logits
-from vidcam.errors import MediaError, ModelError
+from vidcam.errors import MediaError, ModelError, OptionError, unknown
+from vidcam.models.checkpoint import write_checkpoint
+from vidcam.models.head import BACKBONE, head_names
 from vidcam.models.model import Model
-from vidcam.training.classifier.parts import frozen_parts, optimizer, schedule
-from vidcam.training.classifier.predictions import Predictions, merge
+from vidcam.training.classifier.report import Predictions, merge
 from vidcam.training.classifier.settings import ClassifierSettings
-from vidcam.training.lightning import LightningModule
-from vidcam.training.trainer import gathered
+from vidcam.training.lightning import LightningModule, Trainer, gathered
+from vidcam.training.run import Saving
+
+BEST = "checkpoint.safetensors"
+SKIPPED = "skipped.json"
+PLATEAU_PATIENCE = 3  # epochs without a better loss before the rate falls to a tenth
 
 
 class Classifier(LightningModule):
@@ -85,7 +92,6 @@ class Classifier(LightningModule):
         return each.mean() if self.class_weights is None else (each * self.class_weights[y]).mean()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the answers."""
         if not len(batch["y"]):
             return
         said = self(batch["x"]).float().softmax(dim=1)
@@ -98,8 +104,7 @@ class Classifier(LightningModule):
         """Measure the answers of all processes, and let a plateau lower the rates."""
         self.measured = self._collected({})
         loss, accuracy = self.measured.loss, self.measured.per_video.top(1)
-        self.log("validation_loss", loss, prog_bar=True, sync_dist=True)
-        self.log("validation_accuracy", accuracy, prog_bar=True, sync_dist=True)
+        self.log_dict({"validation_loss": loss, "validation_accuracy": accuracy}, prog_bar=True, sync_dist=True)
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(loss)
@@ -139,8 +144,89 @@ class Classifier(LightningModule):
         return answers
 
 
+class ClassifierSaving(Saving):
+    """Write `checkpoint.safetensors` when a classifier is the best; without a validation split the last one is.
+
+    The best has the highest accuracy on the validation split (ties: the lower loss), or the lowest loss.
+    """
+
+    settings: ClassifierSettings
+
+    def judge(self, trainer: Trainer, module: Classifier) -> dict[str, Any]:
+        """Return what the validation split says of the epoch's model."""
+        said = module.measured
+        return {} if said is None else {"accuracy": said.per_video.top(1), "loss": said.loss}
+
+    def rank(self, judged: Mapping[str, Any]) -> tuple[float, ...]:
+        if "loss" not in judged:
+            return (judged["epoch"],)
+        return (judged["accuracy"], -judged["loss"]) if self.settings.monitor == "accuracy" else (-judged["loss"],)
+
+    def write(self, module: Classifier) -> None:
+        facts = {**self.facts, "training": {**self.kept, "best": self.best}}
+        write_checkpoint(module.model, self.folder / BEST, facts=facts, force=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the training videos that could not be read, in any process."""
+        dataset = trainer.datamodule.train  # type: ignore[attr-defined]
+        mine = {str(dataset.rows[i].path): why for i, why in dataset.broken().items()}
+        everything = {path: why for part in gathered(mine) for path, why in part.items()}
+        if trainer.is_global_zero:
+            (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
+
+
 def class_weights(classes: list[int], count: int) -> Tensor:
     """Weigh each class by how rare it is, (K,); the mean over the samples is 1."""
     counts = torch.bincount(torch.tensor(classes), minlength=count).float()
     present = int((counts > 0).sum())
     return torch.where(counts > 0, len(classes) / (present * counts.clamp(min=1)), 1.0)
+
+
+def frozen_parts(net: nn.Module, freeze: Sequence[str]) -> list[nn.Module]:
+    """Find the parts to freeze: names as in `net.named_modules()`, or "backbone" for all but the head."""
+    known = dict(net.named_modules())
+    frozen: list[nn.Module] = []
+    for name in freeze:
+        if name in known and name:
+            frozen.append(known[name])
+        elif name == BACKBONE:
+            frozen += [part for child, part in net.named_children() if child not in head_names(net)]
+        else:
+            raise OptionError(unknown("part to freeze", name, [BACKBONE, *dict(net.named_children())]))
+    return frozen
+
+
+def optimizer(net: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:
+    """Build AdamW with a group per part; frozen parameters are in none, and an OptionError says if all are frozen."""
+    heads = head_names(net)
+    rates = {BACKBONE: settings.backbone_learning_rate, "head": settings.head_learning_rate}
+    groups: list[dict[str, Any]] = []
+    for part, rate in rates.items():
+        inside = [p for name, p in net.named_parameters() if p.requires_grad and _part(name, heads) == part]
+        if inside:
+            groups.append({"params": inside, "lr": settings.learning_rate if rate is None else rate, "name": part})
+    if not groups:
+        raise OptionError(f"nothing to train: all parameters of {settings.model} are frozen")
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+
+
+def schedule(
+    chosen: torch.optim.Optimizer, settings: ClassifierSettings, *, steps: int, steps_per_epoch: float
+) -> LambdaLR | ReduceLROnPlateau:
+    """Build what changes the learning rates: `LambdaLR` after each of the `steps`, a plateau after each validation."""
+    if settings.schedule == "plateau":
+        return ReduceLROnPlateau(chosen, factor=0.1, patience=PLATEAU_PATIENCE)
+    warm = settings.warmup_epochs * steps_per_epoch
+    cosine = settings.schedule == "cosine"
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        done = min((step - warm) / max(steps - warm, 1), 1.0)
+        return (1 + math.cos(math.pi * done)) / 2 if cosine else 1.0
+
+    return LambdaLR(chosen, factor)
+
+
+def _part(name: str, heads: Sequence[str]) -> str:
+    return "head" if name.split(".")[0] in heads else BACKBONE

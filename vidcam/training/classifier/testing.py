@@ -1,25 +1,24 @@
-"""Testing: a checkpoint's answers to a split, as a report."""
+"""Testing: a checkpoint's answers to a split's clips, as a report."""
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from vidcam.data.clips import collate
+from vidcam.data.clips import ClipDataset, collate
 from vidcam.data.manifest import Manifest, read_manifest
+from vidcam.errors import OptionError
 from vidcam.media.files import check_free
 from vidcam.models.build import load_model
 from vidcam.models.checkpoint import read_checkpoint
+from vidcam.models.model import Model
 from vidcam.options import takes
-from vidcam.training.batches import share
-from vidcam.training.classifier.clips import split_clips
 from vidcam.training.classifier.module import Classifier
-from vidcam.training.classifier.predictions import load_predictions
-from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, make_report
+from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, load_predictions, make_report
 from vidcam.training.classifier.settings import SplitTest
-from vidcam.training.lightning import rank_zero_only
-from vidcam.training.loading import loader
+from vidcam.training.lightning import build_trainer, quiet, rank_zero_only
+from vidcam.training.loading import loader, share
 from vidcam.training.report import REPORT
 from vidcam.training.settings import Machine
-from vidcam.training.trainer import build_trainer, quiet
 
 CLIPS, BATCH = 4, 8
 PREDICTIONS = "predictions.npz"
@@ -77,3 +76,19 @@ def run_test(manifest: Manifest, chosen: SplitTest, folder: Path, machine: Machi
         clips=clips,
         best=trained.get("best", {}),
     )
+
+
+def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) -> ClipDataset:
+    """Make a split's clips as the model takes them; an OptionError names the row with a label it does not know."""
+    rows = manifest.split(split)
+    try:
+        return ClipDataset(
+            rows,
+            model.labels,
+            frames=model.frames,
+            frame_rate=model.frame_rate,
+            preprocessing={name: given.preprocessing for name, given in model.inputs.items()} or model.preprocessing,
+            **options,
+        )
+    except OptionError as error:
+        raise OptionError(f"{manifest.path}: {error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vidcam.data.clips import collate
 from vidcam.data.manifest import Manifest, read_manifest
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.build import MODELS, load_model
@@ -14,15 +15,13 @@ from vidcam.models.head import find_head, renew_head
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
 from vidcam.options import takes
-from vidcam.training.classifier.clips import training_clips
-from vidcam.training.classifier.module import Classifier, class_weights
+from vidcam.training.classifier.module import BEST, SKIPPED, Classifier, ClassifierSaving, class_weights
 from vidcam.training.classifier.report import ClassifierReport
-from vidcam.training.classifier.saving import BEST, SKIPPED, ClassifierSaving
 from vidcam.training.classifier.settings import ClassifierMachine, ClassifierSettings, SplitTest
-from vidcam.training.classifier.testing import TESTED, run_test
+from vidcam.training.classifier.testing import TESTED, run_test, split_clips
 from vidcam.training.lightning import rank_zero_only
-from vidcam.training.run import TrainingRun
-from vidcam.training.saving import LAST, Patience
+from vidcam.training.loading import TrainingData
+from vidcam.training.run import LAST, Patience, TrainingRun
 from vidcam.training.settings import Machine, RunFolder
 
 VALIDATION = ("validation", "val")
@@ -126,19 +125,31 @@ def _check_choices(manifest: Manifest, settings: ClassifierSettings) -> None:
 def _fit(
     run: TrainingRun, settings: ClassifierSettings, machine: ClassifierMachine, model: Model, manifest: Manifest
 ) -> None:
-    clips = training_clips(manifest, model, settings, workers=machine.workers)
+    clips = _clips(manifest, model, settings, workers=machine.workers)
     balance = class_weights(clips.train.classes, len(model.labels)) if settings.class_balance == "loss" else None
-    saving = ClassifierSaving(run.folder, settings=settings, kept=run.kept, facts={"splits": manifest.digests})
     patience = [] if settings.early_stopping is None else [Patience(settings.monitor, settings.early_stopping)]
     run.fit(
         Classifier(model, settings, class_weights=balance),
         clips,
-        saving,
+        ClassifierSaving(run, {"splits": manifest.digests}),
         *patience,
         sync_batchnorm=machine.sync_batchnorm,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip_gradients,
     )
+
+
+def _clips(manifest: Manifest, model: Model, settings: ClassifierSettings, *, workers: int) -> TrainingData:
+    """Make random clips of the training split, and uniform ones of the validation split if there is one."""
+    drawn = {"per_video": settings.clips_per_video, "augment": settings.augmentation, "seed": settings.seed}
+    train = split_clips(manifest, settings.train_split, model, clips="random", backend=settings.backend, **drawn)
+    validation, classes = None, None
+    if settings.validation_split is not None:
+        uniform = {"clips": "uniform", "per_video": settings.test_clips, "backend": settings.backend}
+        validation = split_clips(manifest, settings.validation_split, model, **uniform)
+    if settings.class_balance == "sampling":
+        classes = [y for y in train.classes for _ in range(settings.clips_per_video)]
+    return TrainingData(train, validation, settings, workers, classes, join=collate)
 
 
 def _report(manifest: Manifest, settings: ClassifierSettings, machine: Machine, folder: Path) -> ClassifierReport:
