@@ -51,10 +51,14 @@ def test_a_report_of_training_data_says_so(quick: dict[str, Any]) -> None:
     assert found.trained_on
 
 
-def test_it_learns(quick: dict[str, Any]) -> None:
-    """It learns twelve videos by heart, which a network that gets wrong labels or no gradient does not."""
-    run = quick | {"epochs": 12, "learning_rate": 3e-3, "augment": None, "test_split": "train"}
-    assert train(**run).per_video.top1 >= 11 / 12
+def test_it_learns(quick: dict[str, Any], videos: list[Row], tmp_path: Path) -> None:
+    """It learns twelve videos by heart, which a network that gets wrong labels or no gradient does not.
+
+    Without other videos the last epoch counts: with them the best is the first that happens to guess those.
+    """
+    write_manifest([row for row in videos if row.split == "train"], tmp_path / "train.csv")
+    run = quick | {"manifest": tmp_path / "train.csv", "epochs": 20, "learning_rate": 3e-3, "augment": None}
+    assert train(**run, test_split="train").per_video.top1 >= 11 / 12
 
 
 @pytest.mark.parametrize("freeze", [["backbone"], ["stem", "layer1"]])
