@@ -53,10 +53,11 @@ def _drawings(explanation: Explanation, k: int, others: int) -> list[Callable[[A
     """Return what to draw into each panel, from the top."""
     slope, beside, attention = explanation.gradient, explanation.loss, explanation.attention
     drawings: list[Callable[[Axes], None]] = [lambda axes: _draw_importance(axes, explanation, k)]
-    if slope is None:
+    if explanation.is_class:
         drawings.append(lambda axes: _draw_classes(axes, explanation, others))
     else:
         drawings.append(lambda axes: _draw_target(axes, explanation))
+    if slope is not None:
         drawings.append(lambda axes: _draw_gradient(axes, explanation, slope))
     if beside is not None:
         drawings.insert(2, lambda axes: _draw_loss(axes, explanation, beside))
