@@ -10,9 +10,8 @@ from torch import Tensor
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.influence import no_influence
 from vidcam.attribution.layers import find_layer, noise_like
-from vidcam.attribution.methods import find_method
+from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
