@@ -275,26 +275,17 @@ def test_a_backbone_under_inference_mode_is_said(x: Tensor) -> None:
 
 
 def test_a_loop_over_frames_equals_the_folded_form() -> None:
+    """The rows of the calls stand one after the other: frame by frame, and in each the samples."""
     loop, x = PerFrame(loop=True), torch.randn(2, 5, 3, 8, 8)
     fold = PerFrame(loop=False)
     fold.load_state_dict(loop.state_dict())
     one = capture(loop, x, layers=["cnn"], scores=[class_score(1)])
     other = capture(fold, x, layers=["cnn"], scores=[class_score(1)])
-    assert one.activations["cnn"].shape == (10, 4, 3, 3)
-    torch.testing.assert_close(one.activations["cnn"], other.activations["cnn"])
-    torch.testing.assert_close(one.gradients[0]["cnn"], other.gradients[0]["cnn"])
-    # slot t of sample b is frame t of sample b, in gradients as well: later frames count for more here
+    assert one.activations["cnn"].shape == (10, 4, 3, 3) and (one.calls["cnn"], other.calls["cnn"]) == (5, 1)
+    for loops, folds in ((one.activations, other.activations), (one.gradients[0], other.gradients[0])):
+        torch.testing.assert_close(loops["cnn"].unflatten(0, (5, 2)).transpose(0, 1).flatten(0, 1), folds["cnn"])
     frame = loop.eval().cnn(x[1, 3][None]).detach()
-    torch.testing.assert_close(one.activations["cnn"].unflatten(0, (2, 5))[1, 3], frame[0])
-
-
-def test_a_loop_that_runs_backwards_gives_its_slots_backwards() -> None:
-    net, x = PerFrame(loop=True), torch.randn(2, 5, 3, 8, 8)
-    onwards = capture(net, x, layers=["cnn"], scores=[class_score(1)])
-    net.backwards = True
-    backwards = capture(net, x, layers=["cnn"], scores=[class_score(1)])
-    for one, other in ((onwards.activations, backwards.activations), (onwards.gradients[0], backwards.gradients[0])):
-        assert torch.equal(one["cnn"].unflatten(0, (2, 5)), other["cnn"].unflatten(0, (2, 5)).flip(1))
+    torch.testing.assert_close(one.activations["cnn"][3 * 2 + 1], frame[0])
 
 
 @dataclass(frozen=True)
@@ -457,12 +448,12 @@ class Shared(nn.Module):
 def test_a_module_that_is_used_again(x: Tensor) -> None:
     net = Shared(same=True)
     found = capture(net, x, layers=["block"], scores=[class_score(0)])
-    calls = found.activations["block"].unflatten(0, (2, 3))  # b, call
+    calls = found.activations["block"].unflatten(0, (3, 2)).transpose(0, 1)  # b, call
     maps = [net.block(x)]
     maps += [net.block(maps[0].tanh())]
     torch.testing.assert_close(calls[:, 1], maps[1].detach())
     (gradient,) = torch.autograd.grad(net.head(net.block(maps[1].tanh()).tanh().mean((2, 3, 4)))[:, 0].sum(), maps[1])
-    torch.testing.assert_close(found.gradients[0]["block"].unflatten(0, (2, 3))[:, 1], gradient)
+    torch.testing.assert_close(found.gradients[0]["block"].unflatten(0, (3, 2))[1], gradient)
     with pytest.raises(LayerError, match="used 3 times with different shapes"):
         capture(Shared(same=False), torch.randn(1, 3, 9, 9, 9), layers=["block"], scores=[class_score(0)])
 

@@ -324,6 +324,49 @@ def test_a_network_of_pictures_per_frame(clip: Make, layout: str | None, placeme
     assert found.provenance["geometry"]["t"]["stride"] == 1
 
 
+def chunks(cnn: nn.Module, x: Tensor) -> Tensor:
+    """(B, T, C, H, W), five frames at a time, the last chunk is shorter."""
+    return torch.cat([cnn(part) for part in x.flatten(0, 1).split(5)]).unflatten(0, x.shape[:2])
+
+
+def clips(cnn: nn.Module, x: Tensor) -> Tensor:
+    return torch.stack([cnn(sample) for sample in x.flip(0)]).flip(0)
+
+
+def backwards(cnn: nn.Module, x: Tensor) -> Tensor:
+    return torch.stack([cnn(x[:, t]) for t in reversed(range(8))], 1).flip(1)
+
+
+def time_outside(cnn: nn.Module, x: Tensor) -> Tensor:
+    return cnn(x.transpose(0, 1).flatten(0, 1)).unflatten(0, (8, len(x))).transpose(0, 1)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("way", [chunks, clips, backwards, time_outside])
+@pytest.mark.parametrize("placement", [("linear", "centers"), ("centers", "effective"), ("effective", "effective")])
+def test_every_way_through_the_frames_lays_heat_on_the_same_ones(
+    clip: Make, way: Callable[[nn.Module, Tensor], Tensor], batch: int, placement: tuple[str, str]
+) -> None:
+    class Frames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.deep, self.rnn, self.fc = nn.Conv2d(3, 8, 4, 4), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 3)
+            self.way: Callable[[nn.Module, Tensor], Tensor] = way
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.rnn(self.way(self.deep, x).relu().mean(dim=(3, 4)))[0][:, -1])
+
+    class Folded(Frames):
+        def __init__(self) -> None:
+            super().__init__()
+            self.way = lambda cnn, x: cnn(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    path, given = clip(48), {"target": 1, "placement": placement, "batch": batch}
+    found = explain(small(net=Frames, input_layout="b t c h w"), path, **given)
+    same(found, explain(small(net=Folded, input_layout="b t c h w", layout="(b t) c h w"), path, **given))
+    assert not found.is_flat and found.provenance["geometry"]["t"] == {"stride": 1, "center": 0, "extent": 1}
+
+
 @pytest.mark.parametrize("grid", [(4, 6, 6), lambda tokens: (4, 6, 6)])
 @pytest.mark.parametrize("placement", [("linear", "centers"), ("linear", "linear"), ("effective", "effective")])
 @pytest.mark.parametrize("cls", [False, True])

@@ -27,8 +27,8 @@ INPUT = "input"
 class Captured:
     """What one forward and one backward per score gave.
 
-    Outputs of a layer that is called once per frame are joined as `(b t) ...`, in the order of the calls: a network
-    that goes through the frames backwards has its last frame in slot 0.
+    The rows of a layer that is called several times stand one after the other, in the order of the calls; which sample
+    and frame each of them holds is told by `vidcam.attribution.rows`.
     """
 
     output: Any
@@ -39,6 +39,8 @@ class Captured:
     """Per layer, as the layer emits it."""
     gradients: tuple[dict[str, Tensor], ...]
     """Per score and layer, of the activation's shape; zero where the score does not depend on the layer."""
+    calls: dict[str, int]
+    """How often each layer was called."""
     grids: dict[str, tuple[int, ...]]
     """(t, h, w) of the layers that return their grid beside their tokens."""
 
@@ -78,8 +80,9 @@ def capture(
     return Captured(
         output=map_tensors(output, Tensor.detach),
         scores=tuple(value.detach() for value in values),
-        activations={name: _join([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
+        activations={name: torch.cat([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
         gradients=tuple(slopes),
+        calls={name: len(calls) for name, calls in recorder.calls.items()},
         grids=recorder.grids,
     )
 
@@ -179,7 +182,7 @@ class _Recorder:
         for name, calls in self.calls.items():
             if not calls:
                 raise LayerError(f"layer {name!r} is not used in the network's forward pass; choose another layer")
-            if len({call.shape for call in calls}) > 1:
+            if len({call.shape[1:] for call in calls}) > 1:
                 raise LayerError(
                     f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
                 )
@@ -196,7 +199,7 @@ class _Recorder:
         if not all(g is None or torch.isfinite(g).all() for g in slopes):
             raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
         each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, slopes, strict=True)])
-        return {name: _join([next(each) for _ in calls]) for name, calls in self.calls.items()}
+        return {name: torch.cat([next(each) for _ in calls]) for name, calls in self.calls.items()}
 
 
 @contextmanager
@@ -238,8 +241,3 @@ def _checked(value: Tensor, batch: int) -> Tensor:
     if not torch.isfinite(value.detach()).all():
         raise ModelError("the score is not finite (NaN or infinite); check the network's weights and its input")
     return value
-
-
-def _join(calls: list[Tensor]) -> Tensor:
-    """Join T calls with (B, ...) each to (B*T, ...), sample by sample, as if time were folded into the batch."""
-    return calls[0] if len(calls) == 1 else torch.stack(calls, dim=1).flatten(0, 1)

@@ -1,7 +1,7 @@
 """What a method is asked, and the record of a method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.rows import Found, Rows, find_rows
 from vidcam.attribution.scores import minus
 from vidcam.errors import ModelError
 
@@ -37,6 +38,10 @@ class Question:
     grid: TokenGrid | None = None
     input_layout: str | None = None
     """Einops pattern of the network's input, as "b t c h w"; None tells it from the shape."""
+    guessed: bool = True
+    """Whether the layout was told from a shape, which does not tell how time is folded into the batch."""
+    found: Found = field(default_factory=dict)
+    """What was measured of rows, by layer and batch size; shared by the questions of a run."""
     turned: bool = False
     """Whether it asks for minus the captured score."""
 
@@ -56,23 +61,44 @@ class Question:
         """Whether the gradient is zero everywhere."""
         return self.gradients.numel() > 0 and not bool(self.gradients.any())
 
+    @cached_property
+    def rows(self) -> Rows | None:
+        """The rows of the layer's output, measured where it is called several times or only its shape tells its layout.
+
+        Raises:
+            LayerError: they have no right order, see `find_rows`.
+        """
+        several = self.captured.calls[self.layer] > 1
+        if not several and not (self.guessed and self._reading[0].startswith("(b t)")):
+            return None
+        return find_rows(self.net, self.x, self.layer, self.input_layout or input_layout(self._given), self.found)
+
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""
-        given, grid = first_tensor(self.x), self.grid
-        assert given is not None  # capture has refused inputs without a tensor
-        sizes: tuple[int, ...] | None = None
-        if tensor.ndim == 3:  # only tokens need to be told
-            sizes = self.captured.grids.get(self.layer) or (grid(tensor.shape[1]) if callable(grid) else grid)
-        layout = self.layout
-        if layout is None:
-            own = self.input_layout
-            layout = (
-                own or input_layout(given)
-                if self.layer == INPUT
-                else infer_layout(tensor.shape, given, grid=sizes, given_as=own)
-            )
+        rows = self.rows  # first: what is called twice is said so, and not that its shape does not fit
+        layout, sizes = self._reading
+        tensor = tensor if rows is None else tensor[rows.order]
         tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-        return read_grid(tensor, layout, batch=given.shape[0], grid=sizes)
+        return read_grid(tensor, layout, batch=len(self._given), grid=sizes)
+
+    @cached_property
+    def _given(self) -> Tensor:
+        given = first_tensor(self.x)
+        assert given is not None  # capture has refused inputs without a tensor
+        return given
+
+    @cached_property
+    def _reading(self) -> tuple[str, tuple[int, ...] | None]:
+        """The layout of the layer's output, and the sizes of its grid where they need to be told."""
+        shape, grid, own = self.captured.activations[self.layer].shape, self.grid, self.input_layout
+        sizes: tuple[int, ...] | None = None
+        if len(shape) == 3:  # tokens
+            sizes = self.captured.grids.get(self.layer) or (grid(shape[1]) if callable(grid) else grid)
+        if self.layout is not None:
+            return self.layout, sizes
+        if self.layer == INPUT:
+            return own or input_layout(self._given), sizes
+        return infer_layout(shape, self._given, grid=sizes, given_as=own), sizes
 
     def against(self) -> "Question":
         """Ask for minus the score."""

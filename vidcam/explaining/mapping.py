@@ -39,6 +39,8 @@ class Readout:
     """Einops pattern."""
     grid: tuple[int, ...] | None = None
     """(t, h, w) of a layer that returns tokens."""
+    time: Axis | None = None
+    """Where its slots lie in time, where that was measured together with what its rows hold."""
 
     @property
     def axes(self) -> list[str]:
@@ -127,9 +129,11 @@ class Placing:
         """Return the geometry of a layer by the names of its axes."""
         if reading.layer == INPUT:
             return {axis: Axis(1, 0, 1) for axis in "thw"}
-        shape = self.model.clip_shape(x)
-        axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, axes=wanted)
-        return dict(zip([axis for axis in reading.axes if axis in wanted], axes, strict=True))
+        shape, told = self.model.clip_shape(x), {}
+        if reading.time is not None and "t" in wanted:
+            told, wanted = {"t": reading.time}, wanted.replace("t", "")
+        axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, axes=wanted) if wanted else ()
+        return told | dict(zip([axis for axis in reading.axes if axis in wanted], axes, strict=True))
 
     def _on_window(self, positions: Floats, mode: Mode, reading: Readout, length: int) -> Floats:
         """(T, t) weights for slots at positions among the frames of the layer's own input."""
@@ -144,6 +148,8 @@ class Placing:
             clip = self.model.seen_by(reading.layer, x)[:1]
             centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
             self._centroids = dict(zip(reading.axes, centers, strict=True))
+            if reading.time is not None:
+                self._centroids["t"] = reading.time.centers(clip.shape[2])
         return self._centroids
 
 

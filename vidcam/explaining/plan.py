@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.layers import find_layer, noise_like
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
+from vidcam.attribution.rows import find_rows
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
@@ -65,9 +67,19 @@ class Plan:
         """Settle how each layer's output reads, once."""
         for layer in self.layers:
             if layer not in self.readings:
-                shape = captured.activations[layer].shape
-                grid = captured.grids.get(layer) or _told_grid(self.model, shape)
-                self.readings[layer] = Readout(layer, self.model.layout_of(layer, shape, x, grid), grid)
+                self.readings[layer] = self._reading(captured, layer, x)
+
+    def _reading(self, captured: Captured, layer: str, x: Any) -> Readout:
+        model, shape, rows = self.model, captured.activations[layer].shape, None
+        find = partial(find_rows, model.net, x, layer, model.input_layout, model.found_rows)
+        if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
+            rows = find()
+        grid = captured.grids.get(layer) or _told_grid(model, shape)
+        layout = model.layout_of(layer, shape, x, grid)
+        if layout.startswith("(b t)"):
+            rows = rows or (None if model.is_told(layer) else find())
+            return Readout(layer, layout, grid, None if rows is None else rows.axis)
+        return Readout(layer, layout, grid)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""
@@ -75,8 +87,8 @@ class Plan:
         reading = self.readings[layer]
         grid: Any = reading.grid if reading.grid is not None else self.model.grid
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
-        fed = self.model.input_layout
-        return Question(self.model.net, x, layer, score, captured, which, input_layout=fed, **ways)
+        ways |= {"input_layout": self.model.input_layout, "found": self.model.found_rows}
+        return Question(self.model.net, x, layer, score, captured, which, guessed=not self.model.is_told(layer), **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
         """Return heat per frame of each window, (B, T, h, w); if signed, with what lowers the score below zero."""

@@ -18,6 +18,7 @@ from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
+from vidcam.attribution.rows import Found
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_clips
@@ -103,6 +104,7 @@ class Model:
     attention: Callable[[Any], Tensor] | None = None
     name: str = "custom"
     weights: str = "custom"
+    found_rows: Found = field(default_factory=dict, repr=False, init=False, compare=False)
     options: dict[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Score] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -296,6 +298,10 @@ class Model:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None
             return self.layout
+
+    def is_told(self, layer: str) -> bool:
+        """Whether the model says how a layer's output reads, so that nothing is guessed."""
+        return layer == INPUT or (layer == self.layer and self.layout is not None)
 
     def channels_first(self, layer: str, x: Any = None) -> tuple[nn.Module, str]:
         """Return a network that takes the clips of `seen_by` alone, and the layer's name in it.
