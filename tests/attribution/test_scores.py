@@ -27,15 +27,46 @@ Pair = namedtuple("Pair", ["aux", "out"])
 OTHER = torch.zeros(2, 9)
 
 
+IMAGES = torch.zeros(2, 4, 3, 3)
+
+
 @pytest.mark.parametrize(
     "output",
     [
-        *(OUTPUT, (OUTPUT, OTHER), [OUTPUT], {"logits": OUTPUT}, {"hidden": OTHER, "out": OUTPUT}),
-        *({"ids": torch.arange(3), "answer": OUTPUT}, Answer(OTHER, OUTPUT), Pair(OTHER, OUTPUT), ((OUTPUT, 3), OTHER)),
+        *(OUTPUT, [OUTPUT], {"logits": OUTPUT}, {"hidden": OTHER, "out": OUTPUT}, Pair(OTHER, OUTPUT)),
+        *({"ids": torch.arange(3), "answer": OUTPUT}, Answer(OTHER, OUTPUT), (IMAGES, OUTPUT), ([IMAGES], (OUTPUT, 3))),
+        *(
+            {"feats": OTHER, "pred": OUTPUT},
+            {"features": OTHER, "cls_score": OUTPUT},
+            {"a": {"b": [OTHER, Answer(OTHER, OUTPUT)]}},
+        ),
+        {"loss": OUTPUT.sum(), "logits_per_text": OUTPUT.T, "logits_per_video": OUTPUT, "text_embeds": OTHER},
     ],
 )
 def test_logits_are_found(output: Any) -> None:
     assert logits(output) is OUTPUT
+
+
+def test_logits_that_the_number_of_classes_tells() -> None:
+    for output in ((OTHER, OUTPUT), [OUTPUT, OTHER], {"a": OTHER, "b": (OTHER, OUTPUT)}):
+        assert logits(output, classes=4) is OUTPUT
+        with pytest.raises(
+            OptionError, match=r"several tensors of which any may be its answer, .*\(2, 9\).*say output="
+        ):
+            logits(output)
+    for output in ((OUTPUT, OUTPUT + 1), {"rgb": {"logits": OUTPUT}, "flow": {"logits": OUTPUT + 1}}):
+        with pytest.raises(OptionError, match="say output="):
+            logits(output, classes=4)
+
+
+def test_logits_that_are_said() -> None:
+    assert logits((OTHER, OUTPUT), 1) is OUTPUT and logits({"a": OTHER, "b": [OUTPUT]}, "b") is OUTPUT
+    assert logits((OTHER, {"x": (OTHER, OUTPUT)}), lambda output: output[1]["x"][1]) is OUTPUT
+    with pytest.raises(OptionError, match="unknown output 'c'; possible: a, b"):
+        logits({"a": OTHER, "b": OUTPUT}, "c")
+    with pytest.raises(OptionError, match="unknown output 2; possible: 0, 1"):
+        logits((OTHER, OUTPUT), 2)
+    assert torch.equal(component(3, output="b")({"a": OTHER, "b": OUTPUT}), OUTPUT[:, 3])
 
 
 @pytest.mark.parametrize("output", [None, "x", {}, torch.arange(3), {"logits": torch.arange(3)}])

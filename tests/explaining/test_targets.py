@@ -394,3 +394,46 @@ def test_values_of_a_component_by_hand(movie: Path) -> None:
     explanation = explain(model, movie, method="fem")
     bright = 64 * 200 / 255 / (32 * 48)
     np.testing.assert_allclose(explanation.values[[0, 13, 20]], [0, bright, 0], atol=2e-3)
+
+
+OUTPUTS: dict[str, Any] = {
+    "features first": lambda features, answer: (features, answer),
+    "feats and pred": lambda features, answer: {"feats": features, "pred": answer},
+    "nested": lambda features, answer: {"aux": {"features": features}, "heads": [{"cls_score": answer}]},
+    "maps and answer": lambda features, answer: [features[:, :, None, None], answer],
+}
+
+
+@pytest.mark.parametrize("pack", OUTPUTS)
+def test_the_answer_is_found_among_what_a_network_returns(movie: Path, pack: str) -> None:
+    class Returning(Small):
+        def __init__(self) -> None:
+            torch.manual_seed(3)
+            super().__init__()
+
+        def forward(self, x: Tensor) -> Any:
+            features = self.far(x).mean((2, 3, 4))
+            return OUTPUTS[pack](features, self.head(features))
+
+    facts: dict[str, Any] = {"layer": "far", "frames": 8, "frame_rate": 10, "preprocessing": SIZE}
+    expected = explain(small(), movie, target="down")
+    equal(explain(Model(Returning(), labels=LABELS, **facts), movie, target="down"), expected)
+    ranked = rank(Model(Returning(), labels=LABELS, **facts), movie, target="down", draws=1)
+    np.testing.assert_array_equal(ranked.explanation.heat, expected.heat)
+
+
+def test_an_answer_that_may_be_either_is_refused_until_it_is_said(movie: Path) -> None:
+    class Two(Small):
+        def forward(self, x: Tensor) -> Any:
+            said = super().forward(x)
+            return {"near": said.flip(1), "far": said}
+
+    torch.manual_seed(3)
+    facts: dict[str, Any] = {"layer": "far", "frames": 8, "frame_rate": 10, "preprocessing": SIZE, "labels": LABELS}
+    with pytest.raises(OptionError, match=r"near \(1, 4\), far \(1, 4\); say output="):
+        explain(Model(Two(), **facts), movie)
+    torch.manual_seed(3)
+    expected = explain(small(), movie)
+    for which in ("far", lambda output: output["far"]):
+        torch.manual_seed(3)
+        equal(explain(Model(Two(), output=which, **facts), movie), expected)

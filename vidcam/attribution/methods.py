@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vidcam.attribution import features, formulas, smoothing
 from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.question import Method, Question, TokenGrid
-from vidcam.attribution.scores import class_score, logits
+from vidcam.attribution.scores import Which, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
 
 METHODS: dict[str, Method] = {row.name: row for row in (*formulas.METHODS, *features.METHODS, *smoothing.METHODS)}
@@ -33,6 +33,7 @@ def cam(
     pooling: str = "slot",
     layout: str | None = None,
     grid: TokenGrid | None = None,
+    output: Which = None,
 ) -> Tensor:
     """Explain a network's answer to a tensor: raw heat (B, t, h, w), or (B, h, w) where the layer has no time.
 
@@ -49,6 +50,7 @@ def cam(
         pooling: whether channel weights are means over each "slot" or over the whole "clip".
         layout: einops pattern of the layer's output, as "b t h w c"; None tells it from the shape where it can.
         grid: sizes (t, h, w) of a layer that returns tokens, "b (t h w) c".
+        output: which part of the network's output holds the classes: a key or field, an index, or a function.
 
     Raises:
         LayerError: the layer does not exist, has no grid, or does not influence the score.
@@ -56,7 +58,11 @@ def cam(
         TargetError: no such class.
     """
     chosen = find_method(method)
-    score = target if callable(target) else most_likely if target is None else class_score(target)
+    if callable(target):
+        score = target
+    else:
+        of_answer = most_likely if target is None else class_score(target)
+        score = lambda said: of_answer(logits(said, output))  # noqa: E731
     formulas.check_pooling(pooling)
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)

@@ -1,7 +1,7 @@
 """What a method is asked, and the record of a method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
-from vidcam.attribution.rows import Found, Rows, find_rows
+from vidcam.attribution.rows import Rows, find_rows
 from vidcam.attribution.scores import minus
 from vidcam.errors import ModelError
 
@@ -40,8 +40,8 @@ class Question:
     """Einops pattern of the network's input, as "b t c h w"; None tells it from the shape."""
     guessed: bool = True
     """Whether the layout was told from a shape, which does not tell how time is folded into the batch."""
-    found: Found = field(default_factory=dict)
-    """What was measured of rows, by layer and batch size; shared by the questions of a run."""
+    find: Callable[[str, Any], Rows] | None = None
+    """Tells what the rows of a layer hold, so that it is not measured anew for every question."""
     turned: bool = False
     """Whether it asks for minus the captured score."""
 
@@ -71,7 +71,9 @@ class Question:
         several = self.captured.calls[self.layer] > 1
         if not several and not (self.guessed and self._reading[0].startswith("(b t)")):
             return None
-        return find_rows(self.net, self.x, self.layer, self.input_layout or input_layout(self._given), self.found)
+        if self.find is not None:
+            return self.find(self.layer, self.x)
+        return find_rows(self.net, self.x, self.layer, self.input_layout or input_layout(self._given))
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""

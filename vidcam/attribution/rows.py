@@ -39,11 +39,7 @@ class Rows:
     """Where a sample's rows lie among its frames."""
 
 
-Found = dict[tuple[str, int], Rows]
-"""What was found of a network's layers, by name and batch size."""
-
-
-def find_rows(net: nn.Module, x: Any, layer: str, layout: str, found: Found) -> Rows:
+def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> Rows:
     """Find which sample and which frames each row of a layer's output holds.
 
     Args:
@@ -52,14 +48,11 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str, found: Found) -> 
         x: its input; of several tensors all that have time are looked at together.
         layer: the layer's name.
         layout: of the input, as "b t c h w".
-        found: what was found before, to which this is added.
 
     Raises:
         LayerError: a row mixes samples or holds no frame, or two rows hold the same frames: no order is right.
     """
     probe = _Probe(net, x, layer, layout)
-    if (key := (layer, probe.batch)) in found:
-        return found[key]
     held = probe.single_frames() or probe.several_frames()
     places: dict[Held, int] = {}
     for row, own in enumerate(held):
@@ -70,8 +63,7 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str, found: Found) -> 
                 f"{frames} of sample {own.sample}, and either could be meant; choose another layer"
             )
     spans = [own[1:] for own in sorted(held) if own.sample == 0]
-    found[key] = Rows(sorted(range(len(held)), key=held.__getitem__), _axis(spans, probe.frames))
-    return found[key]
+    return Rows(sorted(range(len(held)), key=held.__getitem__), _axis(spans, probe.frames))
 
 
 class _Probe:

@@ -1,27 +1,60 @@
 """Scores: the number being explained, as functions of the network's output, `output -> (B,)`."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.layers import first_tensor, named_parts
+from vidcam.attribution.layers import named_parts
 from vidcam.errors import OptionError, TargetError, unknown
 
-LOGITS = ("logits", "out", "output")
-"""Keys or fields under which networks that return several things keep what vidcam explains."""
+ANSWERS = (
+    *("logits", "logits_per_video", "logits_per_image", "out", "output", "pred", "preds", "prediction", "predictions"),
+    *("score", "scores", "cls_score", "class_scores"),
+)
+"""Keys or fields under which networks that return several tensors keep what vidcam explains; an earlier one wins."""
+Which = str | int | Callable[[Any], Tensor] | None
+"""Which part of a network's output is its answer: a key or field, an index, or a function; None looks for it."""
 
 
-def logits(output: Any) -> Tensor:
-    """Return the tensor that holds the answer: the output itself, its `logits` or `out`, or its first tensor."""
-    parts = named_parts(output)
-    tensor = first_tensor(next((parts[key] for key in LOGITS if key in parts), output))
-    if tensor is None:
+def logits(output: Any, which: Which = None, classes: int | None = None) -> Tensor:
+    """Return the tensor that holds the answer: the only one, the one that is called so, or the one (B, K) that fits.
+
+    Args:
+        output: whatever the network returned.
+        which: says which it is.
+        classes: K, if it is known.
+
+    Raises:
+        OptionError: there is none, or several may be it.
+    """
+    if which is not None:
+        parts = {} if callable(which) else named_parts(output)
+        if not callable(which) and which not in parts:
+            raise OptionError(unknown("output", which, map(str, parts)))
+        output, classes = which(output) if callable(which) else parts[which], None
+    found = dict(_tensors(output))
+    for name in ANSWERS:
+        if len(called := [path for path in found if path.split(".")[-1] == name]) == 1:
+            return found[called[0]]
+    fits = [path for path, part in found.items() if part.ndim == 2 and part.shape[1] == (classes or part.shape[1])]
+    if len(found) == 1 or len(fits) == 1:
+        return found[(fits or list(found))[0]]
+    if not found:
         raise OptionError(f"the network returns no floating point tensor but {type(output).__name__}")
-    return tensor
+    listed = ", ".join(f"{path} {tuple(part.shape)}" for path, part in found.items())
+    raise OptionError(f"the network returns several tensors of which any may be its answer, {listed}; say output=")
+
+
+def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every floating point tensor in an output by its path, as "heads.0.logits"."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield path, value
+    for key, part in named_parts(value).items():
+        yield from _tensors(part, f"{path}.{key}" if path else str(key))
 
 
 def probabilities(output: Any) -> Tensor:
@@ -93,11 +126,16 @@ def _index(target: Any, labels: Sequence[str], classes: int) -> int:
     return target_index(target, labels, classes)
 
 
-def component(*index: int) -> Score:
-    """Return one component of a regression's output: `component(2)` of (B, 6), `component(0, 5)` of (B, n, 6)."""
+def component(*index: int, output: Which = None) -> Score:
+    """Return one component of a regression's output: `component(2)` of (B, 6), `component(0, 5)` of (B, n, 6).
 
-    def score(output: Any) -> Tensor:
-        values = logits(output)
+    Args:
+        index: of the component.
+        output: which part of what the network returns is meant: a key or field, an index, or a function.
+    """
+
+    def score(said: Any) -> Tensor:
+        values = logits(said, output)
         values = values[:, None] if values.ndim == 1 else values
         if len(index) != values.ndim - 1 or any(not -n <= i < n for i, n in zip(index, values.shape[1:], strict=False)):
             raise TargetError(f"component {index} does not exist in an output of shape {tuple(values.shape)}")
@@ -108,11 +146,11 @@ def component(*index: int) -> Score:
     return score
 
 
-def components(*names: str) -> dict[str, Score]:
+def components(*names: str, output: Which = None) -> dict[str, Score]:
     """Name the components of an output (B, K), in their order: the scores of a regressor, for `Model(scores=...)`."""
     if len(set(names)) != len(names):
         raise OptionError(f"the names of components must differ; given {', '.join(names)}")
-    return {name: component(index) for index, name in enumerate(names)}
+    return {name: component(index, output=output) for index, name in enumerate(names)}
 
 
 def minus(score: Score) -> Score:

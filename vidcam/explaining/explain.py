@@ -10,7 +10,6 @@ import torch
 
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.question import Question
-from vidcam.attribution.scores import class_score
 from vidcam.data.drives.drive import Drive
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
@@ -172,7 +171,7 @@ class _Run:
         self.gathered.note(group)
         if classifies:
             self.gathered.keep_probabilities(group, shares(model, captured.output))
-        for which, (key, score) in enumerate((asked or {key: class_score(key) for key in chosen}).items()):
+        for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
             question = self.plan.ask(captured, x, score, which)
             heat = self.plan.heat(question, signed=not classifies)
             if is_first and classifies and self.plan.method.uses_gradient and question.is_blind:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.layers import find_layer, noise_like
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
-from vidcam.attribution.rows import find_rows
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
@@ -71,13 +69,12 @@ class Plan:
 
     def _reading(self, captured: Captured, layer: str, x: Any) -> Readout:
         model, shape, rows = self.model, captured.activations[layer].shape, None
-        find = partial(find_rows, model.net, x, layer, model.input_layout, model.found_rows)
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
-            rows = find()
+            rows = model.rows_of(layer, x)
         grid = captured.grids.get(layer) or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
         if layout.startswith("(b t)"):
-            rows = rows or (None if model.is_told(layer) else find())
+            rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
             return Readout(layer, layout, grid, None if rows is None else rows.axis)
         return Readout(layer, layout, grid)
 
@@ -87,7 +84,7 @@ class Plan:
         reading = self.readings[layer]
         grid: Any = reading.grid if reading.grid is not None else self.model.grid
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
-        ways |= {"input_layout": self.model.input_layout, "found": self.model.found_rows}
+        ways |= {"input_layout": self.model.input_layout, "find": self.model.rows_of}
         return Question(self.model.net, x, layer, score, captured, which, guessed=not self.model.is_told(layer), **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.scores import class_score
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
@@ -218,7 +217,7 @@ def _score_frames(
 def _contribution(model: Model, clip: Clip, context: str) -> Floats:
     """Return the signed contributions of a clip's samples, (T,)."""
     assert model.attention is not None  # there is no context without
-    score, x = class_score(clip.target), clip.batch(model)
+    score, x = model.class_score(clip.target), clip.batch(model)
     (per_frame,) = contribution(model.net, x, layer=context, attention=model.attention, score=score)
     numbers: Floats = per_frame.float().cpu().numpy()
     return numbers

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from vidcam.attribution.capturing import capture
-from vidcam.attribution.scores import class_score
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -132,7 +131,7 @@ def score_takes(model: Model, clip: Clip, takes: Iterable[Take], *, batch: int) 
     scores: dict[Take, float] = {}
     each = list(dict.fromkeys(takes))
     for part in (each[start : start + batch] for start in range(0, len(each), batch)):
-        captured = capture(model.net, clip.batch(model, part), layers=(), scores=[class_score(clip.target)])
+        captured = capture(model.net, clip.batch(model, part), layers=(), scores=[model.class_score(clip.target)])
         scores |= zip(part, captured.scores[0].tolist(), strict=True)
     return scores
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.scores import class_score, logits, negative_loss, probabilities, target_index
+from vidcam.attribution.scores import negative_loss, probabilities, target_index
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import LOSS
 from vidcam.models.model import Model
@@ -56,7 +56,7 @@ class Targets:
         named: dict[str, Score] = dict(self.named)
         if self.truth is not None:
             named = {LOSS: self.truth.score(middles), **named}
-        return {key: named[key] if isinstance(key, str) else class_score(key) for key in self.keys}
+        return {key: named[key] if isinstance(key, str) else self.model.class_score(key) for key in self.keys}
 
     def leading(self, shares_so_far: Sequence[Floats], chosen: list[int]) -> list[Score]:
         """Return the scores of the classes that lead once a forward's output is counted.
@@ -71,7 +71,7 @@ class Targets:
         def score(place: int) -> Score:
             def of_output(output: Any) -> Tensor:
                 choose(output)
-                return class_score(chosen[place])(output)
+                return self.model.class_score(chosen[place])(output)
 
             return of_output
 
@@ -82,6 +82,7 @@ class Targets:
 class Truth:
     """The right answers, a row per frame of the source, and the loss against them."""
 
+    model: Model
     rows: Tensor
     loss: Loss | None
 
@@ -92,7 +93,7 @@ class Truth:
         rows = self.rows[list(frames)]
 
         def score(output: Any) -> Tensor:
-            values = logits(output)
+            values = self.model.answer(output)
             answer = rows.reshape(values.shape) if rows.numel() == values.numel() else rows
             return negative_loss(answer, self.loss)(values)
 
@@ -105,7 +106,7 @@ class Truth:
 
     def of_knowing_nothing(self, output: Any, score: Score) -> Tensor:
         """Return the loss of an answer that does not look, (B,): the mean of the truth, or zero."""
-        values = logits(output)
+        values = self.model.answer(output)
         if self.rows[:1].numel() != values[:1].numel():  # as class indices: no output is their mean
             return -score(torch.zeros_like(values))
         mean = self.rows.to(values).mean(0).reshape(1, *values.shape[1:]).expand_as(values)
@@ -128,7 +129,7 @@ def find_targets(
     model = source.model
     several = list(target) if isinstance(target, list | tuple) else [] if target is None else [target]
     own = _named(score for score in several if callable(score))
-    answers = None if truth is None else Truth(_rows(truth, whole=loss is not None), loss)
+    answers = None if truth is None else Truth(model, _rows(truth, whole=loss is not None), loss)
     if answers is not None and LOSS in model.scores:
         raise OptionError(f"{model.name} has a loss of its own; give no truth")
     _check_classes(source.model, classes, several, is_classifier=not model.scores and answers is None)
@@ -167,10 +168,10 @@ def leaders(per_window: Sequence[Floats], count: int) -> list[int]:
 
 def shares(model: Model, output: Any) -> Floats:
     """(B, K) probabilities, after a check that there are classes and as many labels."""
-    values = logits(output)
+    values = model.answer(output)
     if values.ndim != 2:
         raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    per_class: Floats = probabilities(output).detach().cpu().numpy()
+    per_class: Floats = probabilities(values).detach().cpu().numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
     if model.labels and len(model.labels) != per_class.shape[1]:

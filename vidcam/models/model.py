@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Score
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, grid_axes, infer_layout
+from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, infer_layout
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
-from vidcam.attribution.rows import Found
+from vidcam.attribution.rows import Rows, find_rows
+from vidcam.attribution.scores import Which, class_score, logits
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, OneInput, arranged, as_clips
@@ -83,6 +84,8 @@ class Model:
             are the choices. None: a source is a video.
         extras: what else the network tells, by name, beside its answer and its `attention`.
         notes: what a reader of its explanations must know.
+        output: which part of what the network returns is its answer: a key or field, an index, or a function `output ->
+            tensor`; None looks for the only tensor, the one called logits or the like, or the only one (B, K).
 
     Raises:
         LayerError: there is no such layer.
@@ -104,7 +107,6 @@ class Model:
     attention: Callable[[Any], Tensor] | None = None
     name: str = "custom"
     weights: str = "custom"
-    found_rows: Found = field(default_factory=dict, repr=False, init=False, compare=False)
     options: dict[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Score] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +115,9 @@ class Model:
     opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    output: Which = None
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
+    _rows: dict[tuple[str, int], Rows] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:
@@ -184,6 +188,15 @@ class Model:
         """All that the network tells beside its answer, its attention among it."""
         attention = {} if self.attention is None else {"attention": Extra(self.attention, per_frame=True)}
         return {**attention, **self.extras}
+
+    def answer(self, output: Any) -> Tensor:
+        """Return the tensor that holds the network's answer; an OptionError names those that may be it."""
+        return logits(output, self.output, len(self.labels) or None)
+
+    def class_score(self, target: int) -> Score:
+        """Return the score of a class, a function of the network's output."""
+        score = class_score(target)
+        return lambda output: score(self.answer(output))
 
     def open(self, source: Any, **choices: Any) -> Source[Model]:
         """Open what the model is asked about; the model itself stays as it is.
@@ -298,6 +311,13 @@ class Model:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None
             return self.layout
+
+    def rows_of(self, layer: str, x: Any) -> Rows:
+        """Tell which sample and frames each row of a layer's output holds, measured once for each size of a batch."""
+        key = (layer, len(first_tensor(x)))  # type: ignore[arg-type]  # the network has run on it
+        if key not in self._rows:
+            self._rows[key] = find_rows(self.net, x, layer, self.input_layout)
+        return self._rows[key]
 
     def is_told(self, layer: str) -> bool:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""

@@ -13,7 +13,6 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from vidcam.attribution.layers import call
-from vidcam.attribution.scores import logits
 from vidcam.errors import MediaError, ModelError, OptionError, unknown
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.head import BACKBONE, head_names
@@ -58,7 +57,7 @@ class Classifier(LightningModule):
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
         """(B, 3, T, H, W), or such by the names of several inputs -> (B, K) logits."""
-        return logits(call(self.net, self.model.arrange(x)))
+        return self.model.answer(call(self.net, self.model.arrange(x)))
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set the mode; frozen parts stay in eval mode, so that their statistics do not drift."""
