@@ -437,3 +437,52 @@ def test_an_answer_that_may_be_either_is_refused_until_it_is_said(movie: Path) -
     for which in ("far", lambda output: output["far"]):
         torch.manual_seed(3)
         equal(explain(Model(Two(), output=which, **facts), movie), expected)
+
+
+class Ending(Small):
+    """Two labels that are both almost sure, or one logit."""
+
+    def __init__(self, ending: Any, biases: tuple[float, ...]) -> None:
+        torch.manual_seed(1)
+        super().__init__()
+        self.head, self.ending = nn.Linear(9, len(biases)), ending
+        nn.init.normal_(self.head.weight, 0, 0.01)
+        self.head.bias.data[:] = torch.tensor(biases)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ending(super().forward(x))
+
+
+def ending(end: Any, biases: tuple[float, ...], **facts: Any) -> Model:
+    return Model(Ending(end, biases), "far", frames=8, frame_rate=10, preprocessing=SIZE, labels=["a", "b"], **facts)
+
+
+def test_several_labels_at_once_keep_their_probabilities(movie: Path) -> None:
+    """Logits of 6.2 and 5 are 0.998 and 0.993, each for itself; a softmax of them would make 0.77 and 0.23."""
+    expected = torch.tensor([6.2, 5.0]).sigmoid().numpy()
+    for model in (ending(torch.sigmoid, (6.2, 5)), ending(lambda z: z, (6.2, 5), activation="sigmoid")):
+        for target in (None, "b"):
+            found = explain(model, movie, target=target)
+            np.testing.assert_allclose(found.probabilities.mean(axis=0), expected, atol=2e-3)
+    np.testing.assert_allclose(explain(ending(lambda z: z, (6.2, 5)), movie).probabilities.sum(axis=1), 1, rtol=1e-5)
+    with pytest.raises(OptionError, match="unknown activation 'relu'; possible: softmax, sigmoid, none"):
+        ending(torch.sigmoid, (6.2, 5), activation="relu")
+
+
+def test_an_ending_is_said_and_leaves_the_map(movie: Path) -> None:
+    plain, soft = (explain(ending(end, (30, 0)), movie) for end in (lambda z: z, nn.Softmax(1)))
+    np.testing.assert_allclose(soft.heat, plain.heat, rtol=1e-6)
+    np.testing.assert_allclose(soft.probabilities, plain.probabilities, rtol=1e-6)
+    assert "the network ends in a softmax: what goes into it is explained, not the probability" in soft.notes
+    assert not [note for note in plain.notes if "ends in" in note]
+
+
+@pytest.mark.parametrize("end", [lambda z: z, torch.sigmoid])
+def test_one_logit_of_two_labels_has_a_negative_class(movie: Path, end: Any) -> None:
+    found = explain(ending(end, (-1,)), movie)
+    assert found.target_name == "a" and found.probabilities.shape[1] == 2
+    np.testing.assert_allclose(found.probabilities.mean(axis=0), [0.731, 0.269], atol=5e-3)
+    yes, no = (explain(ending(end, (-1,)), movie, target=name) for name in ("b", "a"))
+    both = explain(ending(end, (-1,)), movie, target="b", method="counterfactual")
+    np.testing.assert_allclose(no.heat, both.heat, rtol=1e-6)
+    assert not np.allclose(yes.heat, no.heat)

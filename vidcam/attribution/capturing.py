@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vidcam.attribution.endings import BeforeEnding, Endings
 from vidcam.attribution.layers import call, find_layer, first_tensor, map_tensors, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError
 
@@ -43,6 +44,8 @@ class Captured:
     """How often each layer was called."""
     grids: dict[str, tuple[int, ...]]
     """(t, h, w) of the layers that return their grid beside their tokens."""
+    ending: str | None = None
+    """The "softmax", "log_softmax" or "sigmoid" that the network ends in, of whose input class scores are."""
 
 
 def capture(
@@ -72,9 +75,11 @@ def capture(
         _cudnn_off_in_recurrent_modules(net),
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
-        output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
+        with Endings() as endings:
+            output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
         recorder.check()
-        values = [_checked(score(output), recorder.batch) for score in scores]
+        before, ending = endings.before(output)
+        values = [_checked(_value(score, output, before, ending), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
     return Captured(
@@ -84,7 +89,17 @@ def capture(
         gradients=tuple(slopes),
         calls={name: len(calls) for name, calls in recorder.calls.items()},
         grids=recorder.grids,
+        ending=ending,
     )
+
+
+def _value(score: Score, output: Any, before: Any, ending: str | None) -> Tensor:
+    """Ask for a score of the output, or of what goes into its ending."""
+    if not isinstance(score, BeforeEnding):
+        return score(output)
+    if score.see is not None:
+        score.see(output, ending)
+    return score(before)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution import features, formulas, smoothing
 from vidcam.attribution.capturing import INPUT, Score, capture
+from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.scores import Which, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
@@ -62,7 +63,7 @@ def cam(
         score = target
     else:
         of_answer = most_likely if target is None else class_score(target)
-        score = lambda said: of_answer(logits(said, output))  # noqa: E731
+        score = BeforeEnding(lambda said: of_answer(logits(said, output)))
     formulas.check_pooling(pooling)
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
-from vidcam.attribution.rows import Rows, find_rows
+from vidcam.attribution.rows import RowOrder, find_rows
 from vidcam.attribution.scores import minus
 from vidcam.errors import ModelError
 
@@ -40,7 +40,7 @@ class Question:
     """Einops pattern of the network's input, as "b t c h w"; None tells it from the shape."""
     guessed: bool = True
     """Whether the layout was told from a shape, which does not tell how time is folded into the batch."""
-    find: Callable[[str, Any], Rows] | None = None
+    find: Callable[[str, Any], RowOrder] | None = None
     """Tells what the rows of a layer hold, so that it is not measured anew for every question."""
     turned: bool = False
     """Whether it asks for minus the captured score."""
@@ -62,7 +62,7 @@ class Question:
         return self.gradients.numel() > 0 and not bool(self.gradients.any())
 
     @cached_property
-    def rows(self) -> Rows | None:
+    def rows(self) -> RowOrder | None:
         """The rows of the layer's output, measured where it is called several times or only its shape tells its layout.
 
         Raises:

@@ -30,7 +30,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowOrder:
     """The rows of a layer's output, of all its calls one after the other."""
 
     order: list[int]
@@ -39,7 +39,7 @@ class Rows:
     """Where a sample's rows lie among its frames."""
 
 
-def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> Rows:
+def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     """Find which sample and which frames each row of a layer's output holds.
 
     Args:
@@ -52,8 +52,8 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> Rows:
     Raises:
         LayerError: a row mixes samples or holds no frame, or two rows hold the same frames: no order is right.
     """
-    probe = _Probe(net, x, layer, layout)
-    held = probe.single_frames() or probe.several_frames()
+    marker = _Marker(net, x, layer, layout)
+    held = marker.single_frames() or marker.several_frames()
     places: dict[Held, int] = {}
     for row, own in enumerate(held):
         if (other := places.setdefault(own, row)) != row:
@@ -63,10 +63,10 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> Rows:
                 f"{frames} of sample {own.sample}, and either could be meant; choose another layer"
             )
     spans = [own[1:] for own in sorted(held) if own.sample == 0]
-    return Rows(sorted(range(len(held)), key=held.__getitem__), _axis(spans, probe.frames))
+    return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, marker.frames))
 
 
-class _Probe:
+class _Marker:
     """A layer's rows, seen through inputs in which some frames are NaN."""
 
     def __init__(self, net: nn.Module, x: Any, layer: str, layout: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
+from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.layers import named_parts
 from vidcam.errors import OptionError, TargetError, unknown
 
@@ -57,16 +58,26 @@ def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from _tensors(part, f"{path}.{key}" if path else str(key))
 
 
-def probabilities(output: Any) -> Tensor:
-    """Return the (B, K) probabilities: the softmax of the network's logits.
+ACTIVATIONS = ("softmax", "sigmoid", "none")
+"""What makes probabilities of an answer; "none" where it holds them already."""
 
-    One logit alone gets a sigmoid. What is a distribution already, from a network that ends in a softmax, stays.
+
+def probabilities(output: Any, activation: str | None = None) -> Tensor:
+    """Return the (B, K) probabilities of a network's answer, in float32.
+
+    Args:
+        output: the answer, or what holds it, see `logits`.
+        activation: one of `ACTIVATIONS`; None takes a distribution for one, gives one logit alone a sigmoid, and takes
+            the softmax of all else.
     """
     values = logits(output).float()
-    if values.shape[1:] == (1,):
-        return values.sigmoid()
-    is_distribution = bool((values >= 0).all()) and torch.allclose(values.sum(1), values.new_ones(()), atol=1e-4)
-    return values if is_distribution else values.softmax(dim=1)
+    if activation is None:
+        is_distribution = bool((values >= 0).all()) and torch.allclose(values.sum(1), values.new_ones(()), atol=1e-4)
+        alone = values.shape[1:] == (1,)
+        activation = "sigmoid" if alone else "none" if is_distribution else "softmax"
+    if activation == "none":
+        return values
+    return values.sigmoid() if activation == "sigmoid" else values.softmax(dim=1)
 
 
 def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:
@@ -97,7 +108,7 @@ def _named(target: str, labels: Sequence[str]) -> int:
 
 
 def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequence[str] = ()) -> Score:
-    """Return the score of one class, before the softmax.
+    """Return the score of one class, before the softmax or sigmoid that a network may end in.
 
     Args:
         target: index or name of the class; several give each sample of the batch its own class.
@@ -117,7 +128,7 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
         indices = [_index(each, labels, values.shape[1]) for each in several]
         return values.gather(1, torch.tensor(indices, device=values.device, dtype=torch.int64)[:, None])[:, 0]
 
-    return score
+    return BeforeEnding(score)
 
 
 def _index(target: Any, labels: Sequence[str], classes: int) -> int:
@@ -155,6 +166,8 @@ def components(*names: str, output: Which = None) -> dict[str, Score]:
 
 def minus(score: Score) -> Score:
     """Return the score with its sign turned: what speaks against it."""
+    if isinstance(score, BeforeEnding):
+        return BeforeEnding(lambda output: -score.score(output), score.see)
     return lambda output: -score(output)
 
 

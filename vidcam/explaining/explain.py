@@ -170,7 +170,7 @@ class _Run:
         )
         self.gathered.note(group)
         if classifies:
-            self.gathered.keep_probabilities(group, shares(model, captured.output))
+            self.gathered.keep_probabilities(group, shares(model, captured.output, captured.ending))
         for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
             question = self.plan.ask(captured, x, score, which)
             heat = self.plan.heat(question, signed=not classifies)

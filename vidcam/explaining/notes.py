@@ -25,6 +25,8 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
     yield from plan.placing.notes
     yield from _of_the_source(plan, stream, gathered.padding)
     yield from _of_the_layer(plan)
+    if targets.of_classes and plan.ending and plan.method.uses_score:
+        yield f"the network ends in a {plan.ending}: what goes into it is explained, not the probability"
     if not targets.of_classes:
         yield from _of_frames(plan.model, gathered, targets, len(stream.seconds))
     yield from plan.model.notes

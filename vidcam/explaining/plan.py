@@ -36,6 +36,8 @@ class Plan:
     placing: Placing
     silent: int = 0
     """Windows in which the earlier layer told no frame from another, so that the deep heat stands alone."""
+    ending: str | None = None
+    """The softmax or sigmoid that the network ends in."""
     readings: dict[str, Readout] = field(default_factory=dict)
     """How the layers' outputs read; known once a window has gone through the network."""
     _probed: set[str] = field(default_factory=set)
@@ -59,6 +61,7 @@ class Plan:
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
         self.settle_readings(captured, x)
+        self.ending = captured.ending
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.scores import negative_loss, probabilities, target_index
+from vidcam.attribution.endings import BeforeEnding
+from vidcam.attribution.scores import negative_loss, target_index
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import LOSS
 from vidcam.models.model import Model
@@ -64,16 +65,12 @@ class Targets:
         The first of them that is asked fills `chosen` with the classes.
         """
 
-        def choose(output: Any) -> None:
+        def choose(output: Any, ending: str | None) -> None:
             if not chosen:
-                chosen.extend(leaders([*shares_so_far, *shares(self.model, output)], self.likeliest))
+                chosen.extend(leaders([*shares_so_far, *shares(self.model, output, ending)], self.likeliest))
 
         def score(place: int) -> Score:
-            def of_output(output: Any) -> Tensor:
-                choose(output)
-                return self.model.class_score(chosen[place])(output)
-
-            return of_output
+            return BeforeEnding(lambda output: self.model.class_score(chosen[place])(output), choose)
 
         return [score(place) for place in range(self.likeliest)]
 
@@ -166,12 +163,18 @@ def leaders(per_window: Sequence[Floats], count: int) -> list[int]:
     return [int(index) for index in np.argsort(-mean, kind="stable")[:count]]
 
 
-def shares(model: Model, output: Any) -> Floats:
-    """(B, K) probabilities, after a check that there are classes and as many labels."""
+def shares(model: Model, output: Any, ending: str | None) -> Floats:
+    """(B, K) probabilities, after a check that there are classes and as many labels.
+
+    Args:
+        model: the network's.
+        output: what it returned.
+        ending: the softmax or sigmoid that it ends in, if any, see `Captured.ending`.
+    """
     values = model.answer(output)
     if values.ndim != 2:
         raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    per_class: Floats = probabilities(values).detach().cpu().numpy()
+    per_class: Floats = model.probabilities(values, ending).detach().cpu().numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
     if model.labels and len(model.labels) != per_class.shape[1]:
