@@ -203,7 +203,7 @@ def test_a_class_token_hides_the_last_block() -> None:
     with pytest.raises(LayerError, match=r"try 'blocks.2.norm1'"):
         cam(net, x, layer="blocks.2.norm2", target=1, grid=(2, 8, 8))
     assert cam(net, x, layer="blocks.2.norm1", target=1, grid=lambda tokens: (2, 8, (tokens - 1) // 16)).any()
-    with pytest.raises(LayerError, match=r"tokens need grid="):
+    with pytest.raises(LayerError, match=r"try 'blocks.1'"):  # the grid of tokens is measured where it is not told
         cam(net, x, layer="norm", target=1)
 
 

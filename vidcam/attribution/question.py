@@ -1,7 +1,7 @@
 """What a method is asked, and the record of a method."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
-from vidcam.attribution.rows import RowOrder, find_rows
+from vidcam.attribution.orders import Orders
+from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
+from vidcam.attribution.tokens import TOKENS, TokenOrder
 from vidcam.errors import ModelError
 
 TokenGrid = tuple[int, int, int] | Callable[[int], tuple[int, int, int]]
@@ -40,8 +42,8 @@ class Question:
     """Einops pattern of the network's input, as "b t c h w"; None tells it from the shape."""
     guessed: bool = True
     """Whether the layout was told from a shape, which does not tell how time is folded into the batch."""
-    find: Callable[[str, Any], RowOrder] | None = None
-    """Tells what the rows of a layer hold, so that it is not measured anew for every question."""
+    orders: Orders = field(default_factory=Orders)
+    """What was measured of the network's layers; shared by the questions of a model."""
     turned: bool = False
     """Whether it asks for minus the captured score."""
 
@@ -71,15 +73,24 @@ class Question:
         several = self.captured.calls[self.layer] > 1
         if not several and not (self.guessed and self._reading[0].startswith("(b t)")):
             return None
-        if self.find is not None:
-            return self.find(self.layer, self.x)
-        return find_rows(self.net, self.x, self.layer, self.input_layout or input_layout(self._given))
+        own = self.input_layout or input_layout(self._given)
+        return self.orders.rows(self.net, self.x, self.layer, own, self._given)
+
+    @cached_property
+    def tokens(self) -> TokenOrder | None:
+        """What the tokens of the layer stand for, measured; None where it returns no tokens, or tells their grid."""
+        shape = self.captured.activations[self.layer].shape
+        if len(shape) != 3 or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
+            return None
+        own = self.input_layout or input_layout(self._given)
+        return self.orders.tokens(self.net, self.x, own, shape[1])
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""
         rows = self.rows  # first: what is called twice is said so, and not that its shape does not fit
         layout, sizes = self._reading
         tensor = tensor if rows is None else tensor[rows.order]
+        tensor = tensor if self.tokens is None else tensor[:, self.tokens.order]
         tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
         return read_grid(tensor, layout, batch=len(self._given), grid=sizes)
 
@@ -96,6 +107,9 @@ class Question:
         sizes: tuple[int, ...] | None = None
         if len(shape) == 3:  # tokens
             sizes = self.captured.grids.get(self.layer) or (grid(shape[1]) if callable(grid) else grid)
+            if self.tokens is not None:
+                self.tokens.check(self.layer, sizes)
+                return TOKENS, self.tokens.grid
         if self.layout is not None:
             return self.layout, sizes
         if self.layer == INPUT:

@@ -43,8 +43,8 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     """Find which sample and which frames each row of a layer's output holds.
 
     Args:
-        net: any network; it is left as it was found. It runs a few times without gradients: log2(B T) + 2 at most where
-            rows hold single frames, else once more per frame.
+        net: any network; it is left as it was found. It runs without gradients, some log2(B T) + 3 times where rows
+            hold single frames, else once more per frame.
         x: its input; of several tensors all that have time are looked at together.
         layer: the layer's name.
         layout: of the input, as "b t c h w".
@@ -118,15 +118,15 @@ class _Marker:
 
     def _named(self, numbers: Tensor) -> list[int | None]:
         """Return for each row the one of the numbers (B, T) that its frames have, or None where they have several."""
-        words = _words(int(numbers.max()) + 1)
-        runs = range(max(map(max, words)) + 1)
-        coded = torch.tensor([[run in word for run in runs] for word in words])
+        names = words(int(numbers.max()) + 1)
+        runs = range(max(map(max, names)) + 1)
+        coded = torch.tensor([[run in name for run in runs] for name in names])
         reached = torch.stack([self.reached(coded[:, run][numbers]) for run in runs])
-        known = {word: number for number, word in enumerate(words)}
+        known = {name: number for number, name in enumerate(names)}
         return [known.get(tuple(own.nonzero()[:, 0].tolist())) for own in reached.T]
 
 
-def _words(how_many: int) -> list[tuple[int, ...]]:
+def words(how_many: int) -> list[tuple[int, ...]]:
     """Choose for each number half of a few runs, so that no choice holds another one."""
     runs = next(n for n in count(1) if comb(n, (n + 1) // 2) >= how_many)
     return list(islice(combinations(range(runs), (runs + 1) // 2), how_many))

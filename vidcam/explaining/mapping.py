@@ -41,6 +41,8 @@ class Readout:
     """(t, h, w) of a layer that returns tokens."""
     time: Axis | None = None
     """Where its slots lie in time, where that was measured together with what its rows hold."""
+    reordered: bool = False
+    """Whether its tokens were brought into order, so that no centroids of theirs can be measured."""
 
     @property
     def axes(self) -> list[str]:
@@ -98,7 +100,8 @@ class Placing:
                 )
             return self.axes[axis]
 
-        along = Along(slots, length, geometry, lambda: self._measured(reading, x)[axis])
+        centroids = None if reading.reordered else lambda: self._measured(reading, x)[axis]
+        along = Along(slots, length, geometry, centroids)
         if slots == 1:  # one slot is the whole axis, wherever it is put
             return np.array([(length - 1) / 2]), "linear"
         if self.cells == "input":

@@ -13,6 +13,7 @@ from vidcam.attribution.geometry import find_placement
 from vidcam.attribution.layers import find_layer, noise_like
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
+from vidcam.attribution.tokens import TOKENS
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
@@ -74,7 +75,11 @@ class Plan:
         model, shape, rows = self.model, captured.activations[layer].shape, None
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
             rows = model.rows_of(layer, x)
-        grid = captured.grids.get(layer) or _told_grid(model, shape)
+        grid = captured.grids.get(layer)
+        if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
+            tokens.check(layer, _told_grid(model, shape))
+            return Readout(layer, TOKENS, tokens.grid, reordered=tokens.order != sorted(tokens.order))
+        grid = grid or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
         if layout.startswith("(b t)"):
             rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
@@ -84,11 +89,11 @@ class Plan:
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""
         layer = self.layer if layer is None else layer
-        reading = self.readings[layer]
-        grid: Any = reading.grid if reading.grid is not None else self.model.grid
+        reading, model = self.readings[layer], self.model
+        grid: Any = reading.grid if reading.grid is not None else model.grid
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
-        ways |= {"input_layout": self.model.input_layout, "find": self.model.rows_of}
-        return Question(self.model.net, x, layer, score, captured, which, guessed=not self.model.is_told(layer), **ways)
+        ways |= {"input_layout": model.input_layout, "orders": model.orders, "guessed": not model.is_told(layer)}
+        return Question(model.net, x, layer, score, captured, which, **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
         """Return heat per frame of each window, (B, T, h, w); if signed, with what lowers the score below zero."""

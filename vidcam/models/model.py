@@ -16,8 +16,8 @@ from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer
+from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
-from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import ACTIVATIONS, Which, class_score, logits, probabilities
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import OptionError, TargetError, unknown
@@ -120,7 +120,7 @@ class Model(Sight):
     output: Which = None
     activation: str | None = None
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
-    _rows: dict[tuple[str, int], RowOrder] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _orders: Orders = field(init=False, default_factory=Orders, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:

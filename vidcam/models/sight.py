@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import first_tensor, grid_axes, infer_layout
+from vidcam.attribution.orders import Orders
 from vidcam.attribution.receptive_field import measure_axes
-from vidcam.attribution.rows import RowOrder, find_rows
+from vidcam.attribution.rows import RowOrder
+from vidcam.attribution.tokens import TokenOrder
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError
 from vidcam.models.inputs import Input, OneInput, arranged, as_clips
@@ -31,7 +33,7 @@ class Sight:
     inputs: Mapping[str, Input]
     sees: Mapping[str, str]
     _measured: dict[tuple[str, str], tuple[Axis, ...]]
-    _rows: dict[tuple[str, int], RowOrder]
+    _orders: Orders
 
     def input_of(self, layer: str) -> str | None:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
@@ -93,12 +95,20 @@ class Sight:
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None
             return self.layout
 
+    @property
+    def orders(self) -> Orders:
+        """What was measured of the layers' rows and tokens."""
+        return self._orders
+
     def rows_of(self, layer: str, x: Any) -> RowOrder:
         """Tell which sample and frames each row of a layer's output holds, measured once for each size of a batch."""
-        key = (layer, len(first_tensor(x)))  # type: ignore[arg-type]  # the network has run on it
-        if key not in self._rows:
-            self._rows[key] = find_rows(self.net, x, layer, self.input_layout)
-        return self._rows[key]
+        given = first_tensor(x)
+        assert given is not None  # the network has run on it
+        return self._orders.rows(self.net, x, layer, self.input_layout, given)
+
+    def tokens_of(self, shape: Sequence[int], x: Any) -> TokenOrder | None:
+        """Tell what the tokens (B, N, C) of a layer stand for, measured once; None if that is no shape of tokens."""
+        return self._orders.tokens(self.net, x, self.input_layout, shape[1]) if len(shape) == 3 else None
 
     def is_told(self, layer: str) -> bool:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""
