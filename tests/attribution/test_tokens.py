@@ -1,7 +1,6 @@
 """Tokens: order, prefix and grid of a transformer are measured, and heat lands where the evidence is planted."""
 
 from itertools import permutations
-from typing import Any
 
 import pytest
 import torch
