@@ -134,3 +134,37 @@ def test_measuring_leaves_the_network_as_it_was() -> None:
     find_tokens(net, video(), "b c t h w", T * H * W + 1)
     assert net.training and all(p.requires_grad for p in net.parameters())
     assert not any(module._forward_pre_hooks for module in net.modules())
+
+
+SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+def published(name: str) -> nn.Module:
+    """A video transformer of Hugging Face's, small and with random weights."""
+    hub = pytest.importorskip("transformers")
+    if name == "videomae":
+        return hub.VideoMAEForVideoClassification(hub.VideoMAEConfig(image_size=64, num_frames=8, **SMALL))
+    if name == "timesformer":
+        return hub.TimesformerForVideoClassification(hub.TimesformerConfig(image_size=64, num_frames=8, **SMALL))
+    tubelets = {"image_size": 64, "num_frames": 8, "tubelet_size": [2, 16, 16]}
+    return hub.VivitForVideoClassification(hub.VivitConfig(**tubelets, **SMALL))
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("name", "grid", "prefix", "order"),
+    [("videomae", (4, 4, 4), 0, "thw"), ("timesformer", (8, 4, 4), 1, "hwt"), ("vivit", (4, 4, 4), 1, "thw")],
+)
+def test_published_transformers(name: str, grid: tuple[int, int, int], prefix: int, order: str) -> None:
+    places = torch.arange(grid[0] * grid[1] * grid[2]).reshape([grid["thw".index(axis)] for axis in order])
+    expected = places.permute([order.index(axis) for axis in "thw"]).flatten() + prefix
+    found = find_tokens(published(name).eval(), torch.randn(1, 8, 3, 64, 64), "b t c h w", len(expected) + prefix)
+    assert found is not None and found.grid == grid and found.order == expected.tolist()
+
+
+@pytest.mark.filterwarnings("default")
+def test_registers_of_a_published_picture_transformer() -> None:
+    timm = pytest.importorskip("timm")
+    net = timm.create_model("vit_small_patch14_reg4_dinov2", pretrained=False, num_classes=5, img_size=56).eval()
+    found = find_tokens(net, torch.randn(1, 3, 56, 56), "b c h w", 16 + 5)
+    assert found is not None and found.grid == (1, 4, 4) and found.order == list(range(5, 21))

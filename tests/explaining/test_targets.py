@@ -486,3 +486,13 @@ def test_one_logit_of_two_labels_has_a_negative_class(movie: Path, end: Any) -> 
     both = explain(ending(end, (-1,)), movie, target="b", method="counterfactual")
     np.testing.assert_allclose(no.heat, both.heat, rtol=1e-6)
     assert not np.allclose(yes.heat, no.heat)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.bfloat16, 0.1), (torch.float16, 0.02)])
+def test_networks_of_another_precision(movie: Path, dtype: torch.dtype, tolerance: float) -> None:
+    expected = explain(small(), movie, target="down")
+    model = small()
+    model.net.to(dtype)
+    found = explain(model, movie, target="down")
+    assert all(p.dtype == dtype for p in model.net.parameters())
+    np.testing.assert_allclose(found.heat, expected.heat, atol=tolerance * float(expected.heat.max()))

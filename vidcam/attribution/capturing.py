@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vidcam.attribution.checkpointing import without_checkpoints
 from vidcam.attribution.endings import BeforeEnding, Endings
-from vidcam.attribution.layers import call, find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
 from vidcam.errors import LayerError, ModelError, OptionError
 
 Score = Callable[[Any], Tensor]
@@ -44,6 +45,8 @@ class Captured:
     """How often each layer was called."""
     grids: dict[str, tuple[int, ...]]
     """(t, h, w) of the layers that return their grid beside their tokens."""
+    several: frozenset[str] = frozenset()
+    """Layers that returned several floating point tensors, of which the first was captured."""
     ending: str | None = None
     """The "softmax", "log_softmax" or "sigmoid" that the network ends in, of whose input class scores are."""
 
@@ -75,8 +78,8 @@ def capture(
         _cudnn_off_in_recurrent_modules(net),
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
-        with Endings() as endings:
-            output = call(net, recorder.record_input(map_tensors(x, _ordinary)))
+        with without_checkpoints(), Endings() as endings:
+            output = call(net, recorder.record_input(map_tensors(x, _own)))
         recorder.check()
         before, ending = endings.before(output)
         values = [_checked(_value(score, output, before, ending), recorder.batch) for score in scores]
@@ -89,6 +92,7 @@ def capture(
         gradients=tuple(slopes),
         calls={name: len(calls) for name, calls in recorder.calls.items()},
         grids=recorder.grids,
+        several=frozenset(recorder.several),
         ending=ending,
     )
 
@@ -149,6 +153,7 @@ class _Recorder:
     def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
         self.calls: dict[str, list[Tensor]] = {name: [] for name in layers}
         self.grids: dict[str, tuple[int, ...]] = {}
+        self.several: set[str] = set()
         self.batch = 0
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
@@ -179,6 +184,8 @@ class _Recorder:
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
+            if count_tensors(output) > 1:
+                self.several.add(name)
             return self._replace(name, output, tensor)
 
         return hook
@@ -242,6 +249,11 @@ def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
     finally:
         if flags:  # an exception came between the two hooks
             torch.backends.cudnn.enabled = flags[0]
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Copy an input, which the network may change in place."""
+    return tensor.detach().clone()
 
 
 def _ordinary(tensor: Tensor) -> Tensor:

@@ -50,6 +50,13 @@ def first_tensor(value: Any) -> Tensor | None:
     return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
 
 
+def count_tensors(value: Any) -> int:
+    """Count the floating point tensors in a value."""
+    if isinstance(value, Tensor):
+        return int(value.is_floating_point())
+    return sum(count_tensors(part) for part in named_parts(value).values())
+
+
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Return a value of the same structure and types in which every tensor is changed."""
     if isinstance(value, Tensor):

@@ -88,6 +88,11 @@ def no_influence(question: Question) -> str:
     say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
     if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
         return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
+    if layer in question.captured.several:
+        return (
+            f"layer {layer!r} returns several tensors, and the first of them, which is read, does not influence the "
+            "score: another one does; choose a layer behind it"
+        )
     names = [name for name in _backwards(net) if name != layer]
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
     for name in sorted(names, key=lambda name: name.count(".") > deepest):

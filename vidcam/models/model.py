@@ -175,6 +175,11 @@ class Model(Sight):
         return next((p.device for p in self.net.parameters()), torch.device("cpu"))
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in: that of its first floating point parameter."""
+        return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the names and values of all parameters and buffers."""
         sha = hashlib.sha256()
@@ -274,7 +279,7 @@ class Model(Sight):
 
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
-        return arranged(stacked, self.input_layout).contiguous().to(self.device)
+        return arranged(stacked, self.input_layout).contiguous().to(self.device, self.dtype)
 
 
 def _count(number: int, what: str) -> str:
