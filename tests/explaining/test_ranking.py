@@ -120,6 +120,14 @@ def test_all_but_plain_attention_find_the_evidence(ranking: Ranking) -> None:
     assert ranking.verdict.startswith("attention agrees with none of the others")
 
 
+def test_attention_to_the_evidence_agrees_with_what_is_measured(write: Callable[..., Path]) -> None:
+    found = rank(planted(), write(pictures(red=RED, bright=RED)), target=0)
+    assert {int(scores.argmax()) for scores in found.scores.values()} == {RED}
+    assert found.scores["attention"][RED] > 0.5
+    shared = "(1 of 1 top frame shared)"
+    assert found.verdict == f"attention agrees with contribution {shared}, heat {shared}, leave_out {shared}"
+
+
 def test_reversing_the_clip_moves_the_peaks(write: Callable[..., Path]) -> None:
     found = rank(planted(), write(pictures()[::-1]), target=0)
     peaks = {name: int(scores.argmax()) for name, scores in found.scores.items()}

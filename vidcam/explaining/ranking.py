@@ -47,7 +47,7 @@ class Ranking:
     seen: npt.NDArray[np.bool_]
     """(F,) which frames went through the network: only these are ranked."""
     agreements: tuple[Agreement, ...]
-    """Rank correlations of every two rankings, over the seen frames."""
+    """What every two rankings share, over the seen frames."""
     kept: Kept
     """The score when only the first k frames are shown, against k random ones."""
     explanation: Explanation
