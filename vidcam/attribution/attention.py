@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.layers import find_layer, first_tensor, noise_like
+from vidcam.attribution.threads import alone
 from vidcam.errors import LayerError
 
 Attention = Callable[[Any], Tensor]
@@ -25,7 +26,7 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     does that, as where a network weighs its states in between its modules.
     """
     names = [name for name, _ in net.named_modules() if name]
-    with _listening(net, names) as heard:
+    with alone(net), _listening(net, names) as heard:
         weights = attention(capture(net, noise_like(x), layers=()).output)
     # in the order in which modules return: the innermost first
     return next(
@@ -49,7 +50,7 @@ def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, sc
     Raises:
         LayerError: the layer does not return the context.
     """
-    with _listening(net, [layer]) as heard:
+    with alone(net), _listening(net, [layer]) as heard:
         captured = capture(net, x, layers=[layer], scores=[score])
     weights = attention(captured.output)
     states = _states(heard[layer][0], weights)

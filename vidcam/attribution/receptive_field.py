@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import untouched
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
 
@@ -109,8 +110,8 @@ def _running_exactly(net: nn.Module) -> Iterator[None]:
     Winograd's and Fourier's convolutions, which cuDNN and NNPACK may choose, work on tiles, so that a NaN spreads to
     its neighbors. cuDNN's recurrent kernels have no backward in eval mode.
     """
-    cudnn, nnpack = torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False)
-    with torch.inference_mode(False), untouched(net), cudnn, nnpack, torch.no_grad():
+    tiling = without_cudnn if any(parameter.is_cuda for parameter in net.parameters()) else without_nnpack
+    with torch.inference_mode(False), untouched(net), tiling, torch.no_grad():
         yield
 
 
