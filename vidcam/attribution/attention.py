@@ -56,7 +56,9 @@ def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, sc
     states = _states(heard[layer][0], weights)
     if states is None:
         raise LayerError(f"layer {layer!r} does not return the sum of its states weighted by attention")
-    return weights * torch.einsum("bd,btd->bt", captured.gradients[0][layer], states)
+    gradient = _fine(captured.gradients[0][layer])
+    with torch.autocast(states.device.type, enabled=False):
+        return _fine(weights) * torch.einsum("bd,btd->bt", gradient.to(states), states)
 
 
 @contextmanager
@@ -81,12 +83,25 @@ def _listening(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[
 
 
 def _states(call: Call, weights: Tensor) -> Tensor | None:
-    """Return the states of which the call returned the weighted sum, if it did."""
+    """Return the states of which the call returned the weighted sum, if it did, in float32 or finer."""
     given, returned = call
     for states in given:
         if returned is not None and states.shape[:2] == weights.shape and returned.shape == states[:, 0].shape:
-            context = torch.einsum("bt,btd->bd", weights.to(states), states)
-            error = max(1e-4, 8 * torch.finfo(states.dtype).eps)
-            if (context - returned).abs().max() <= error * states.abs().max():
-                return states
+            coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (states, returned, weights))
+            allowed = max(1e-4, 8 * coarsest, 4 * _rounding(states))
+            fine = _fine(states)
+            context = (_fine(weights)[..., None] * fine).sum(1)  # no product of matrices: those may be rounded
+            if (context - returned).abs().max() <= allowed * fine.abs().max():
+                return fine
     return None
+
+
+def _fine(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _rounding(like: Tensor) -> float:
+    """Measure by how much products of matrices are off here: under autocast, and in TF32, numbers are rounded first."""
+    numbers = torch.linspace(1, 2, 64 * 64).reshape(64, 64).to(like)
+    unit = torch.eye(64).to(like)
+    return float((numbers @ unit - numbers).abs().max())
