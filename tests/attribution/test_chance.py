@@ -1,5 +1,6 @@
 """Random numbers are left as they were, those of GPUs among them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +18,16 @@ def test_what_is_drawn_hangs_on_the_seed_alone() -> None:
     with seeded(7):
         assert torch.equal(torch.rand(5), first)
     assert torch.equal(first, torch.rand(5, generator=torch.Generator().manual_seed(7)))
+
+
+def test_threads_that_draw_from_seeds_do_so_one_after_the_other() -> None:
+    def draw(seed: int) -> list[float]:
+        with seeded(seed):
+            return [float(torch.rand(1)) for _ in range(300)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(draw, [0, 1, 2, 3] * 4)]
+    assert found == [draw(seed) for seed in (0, 1, 2, 3)] * 4
 
 
 def test_other_devices_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:

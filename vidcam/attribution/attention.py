@@ -87,11 +87,11 @@ def _states(call: Call, weights: Tensor) -> Tensor | None:
     given, returned = call
     for states in given:
         if returned is not None and states.shape[:2] == weights.shape and returned.shape == states[:, 0].shape:
-            coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (states, returned, weights))
-            allowed = max(1e-4, 8 * coarsest, 4 * _rounding(states))
             fine = _fine(states)
             context = (_fine(weights)[..., None] * fine).sum(1)  # no product of matrices: those may be rounded
-            if (context - returned).abs().max() <= allowed * fine.abs().max():
+            error = float((context - returned).abs().max() / fine.abs().max().clamp_min(torch.finfo(fine.dtype).tiny))
+            coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (states, returned, weights))
+            if error <= max(1e-4, 8 * coarsest) or error <= 4 * _rounding(states):
                 return fine
     return None
 
@@ -102,6 +102,5 @@ def _fine(tensor: Tensor) -> Tensor:
 
 def _rounding(like: Tensor) -> float:
     """Measure by how much products of matrices are off here: under autocast, and in TF32, numbers are rounded first."""
-    numbers = torch.linspace(1, 2, 64 * 64).reshape(64, 64).to(like)
-    unit = torch.eye(64).to(like)
-    return float((numbers @ unit - numbers).abs().max())
+    numbers = torch.linspace(1, 2, 64 * 64, device=like.device).reshape(64, 64).to(like)
+    return float((numbers @ torch.eye(64).to(like) - numbers).abs().max())

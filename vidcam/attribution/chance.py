@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from vidcam.attribution.threads import ProcessState
+from vidcam.attribution.threads import ProcessState, alone
 
 
 @contextmanager
@@ -31,11 +31,12 @@ def _chance_of(index: int | None) -> ProcessState:
 def seeded(seed: int) -> Iterator[None]:
     """Draw from a seed what is made on the default device, and leave all random numbers as they were.
 
-    `torch.manual_seed` would seed every device, and leave those that are not forked so.
+    Threads do so one after the other. `torch.manual_seed` would seed every device, and leave those that are not forked
+    so.
     """
     device = torch.get_default_device()
     on_gpu = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=on_gpu):
+    with alone(seeded), torch.random.fork_rng(devices=on_gpu):
         torch.default_generator.manual_seed(int(seed))
         for gpu in on_gpu:
             with torch.cuda.device(gpu):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 _guard = Lock()
-_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def _unlock_all() -> None:
@@ -25,13 +25,15 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 @contextmanager
-def alone(net: nn.Module) -> Iterator[None]:
-    """Wait until no other thread is at work with any module of a network, and let none in meanwhile.
+def alone(thing: Any) -> Iterator[None]:
+    """Wait until no other thread is at work with a network or any of its modules, and let none in meanwhile.
 
     The same thread may come in again. Networks that share modules, as a wrapped one and itself, exclude each other.
+    What is no network stands for itself.
     """
+    parts = [*thing.modules()] if isinstance(thing, nn.Module) else [thing]
     with _guard:
-        locks = {id(lock): lock for lock in (_locks.setdefault(module, RLock()) for module in net.modules())}
+        locks = {id(lock): lock for lock in (_locks.setdefault(part, RLock()) for part in parts)}
     with ExitStack() as held:
         for _, lock in sorted(locks.items()):  # all threads in the same order, so that no two wait for each other
             held.enter_context(lock)
