@@ -6,7 +6,7 @@ from math import comb, isnan, sqrt
 import numpy as np
 import pytest
 
-from vidcam.explaining.agreement import Agreement, agreements, kendall, overlap, ranks, singled_out, spearman, verdict
+from vidcam.explaining.agreement import Agreement, agreements, chance, kendall, ranks, singled_out, spearman, verdict
 
 
 def test_ties_share_the_mean_of_their_ranks() -> None:
@@ -89,14 +89,15 @@ def test_what_stands_out(scores: list[float], first: set[int]) -> None:
 
 def test_chance_is_the_hypergeometric_tail() -> None:
     """One of 16 twice: 1/16. Two of 3 and 3 of 16: (3 * 13 + 1) / 560. One in 4: 4 of 16. Two and 3 of 4 meet."""
-    assert overlap({3}, {3}, 16) == (1, 1, pytest.approx(1 / 16))
-    assert overlap({1, 2, 3}, {2, 3, 4}, 16) == (2, 3, pytest.approx(40 / 560))
-    assert overlap({1, 2, 3, 4}, {3}, 16) == (1, 1, pytest.approx(4 / 16))
-    assert overlap({1}, {2}, 16) == (0, 1, pytest.approx(1))
-    assert overlap({0, 1}, {1, 2, 3}, 4) == (1, 2, pytest.approx(1))
-    assert overlap(set(), {3}, 16) == (0, 0, 1)
+    assert chance({3}, {3}, 16) == pytest.approx(1 / 16)
+    assert chance({1, 2, 3}, {2, 3, 4}, 16) == pytest.approx(40 / 560)
+    assert chance({1, 2, 3, 4}, {3}, 16) == pytest.approx(4 / 16)
+    assert chance({1}, {1, 2, 3}, 15) == chance({1}, {1}, 5) == 0.2
+    assert chance({1}, {2}, 16) == pytest.approx(1)
+    assert chance({0, 1}, {1, 2, 3}, 4) == pytest.approx(1)
+    assert chance(set(), {3}, 16) == 1
     tail = sum(comb(25, i) * comb(75, 20 - i) for i in range(9, 21)) / comb(100, 20)
-    assert overlap(range(20), range(11, 36), 100) == (9, 20, pytest.approx(tail, rel=1e-9))
+    assert chance(range(20), range(11, 36), 100) == pytest.approx(tail, rel=1e-9)
 
 
 def planted(scores: dict[str, list[float]]) -> tuple[Agreement, ...]:
@@ -110,7 +111,7 @@ def test_ties_do_not_hide_that_one_frame_is_named_by_both() -> None:
         {"attention": [*(np.eye(16)[5] * 0.88 + noise + 0.006)], "leave_out": [*(np.eye(16)[5] * 3 - noise)]}
     )
     assert pair.spearman < -0.5, "ranks look at the rest alone"
-    assert (pair.shared, pair.of, pair.agrees) == (1, 1, True)
+    assert (pair.shared, pair.singled_out, pair.agrees) == (1, (1, 1), True)
     assert verdict([pair], claim="attention") == "attention agrees with leave_out (1 of 1 top frame shared)"
 
 
@@ -119,8 +120,8 @@ def test_noise_does_not_make_flat_attention_agree() -> None:
     told = np.random.default_rng(0).random(16)
     (pair,) = planted({"attention": [*(1 / 16 + 1e-5 * told)], "leave_out": [*told]})
     assert pair.spearman > 0.9
-    assert pair.agrees is None and pair.of == 0
-    assert "attention cannot be compared: either it singles out no frame" in verdict([pair], claim="attention")
+    assert pair.agrees is None and pair.flat == ("attention",)
+    assert verdict([pair], claim="attention") == "attention cannot be compared: no frame stands out by attention"
 
 
 def test_random_rankings_rarely_agree() -> None:
@@ -130,12 +131,12 @@ def test_random_rankings_rarely_agree() -> None:
 
 
 def pair_of(name: str, *, shared: int, of: int, chance: float = 0.05) -> Agreement:
-    return Agreement("attention", name, 0, 0, shared, of, chance)
+    return Agreement("attention", name, 0, 0, shared, (4 if of else 1, of), chance)
 
 
 def say(*pairs: Agreement) -> str:
     return verdict(
-        [*pairs, Agreement("heat", "leave_out", 1, 1, 1, 1, 0.1)], claim="attention", factor_of=["contribution"]
+        [*pairs, Agreement("heat", "leave_out", 1, 1, 1, (1, 1), 0.1)], claim="attention", factor_of=["contribution"]
     )
 
 
@@ -150,13 +151,13 @@ def test_the_verdict_says_what_agrees_and_what_does_not() -> None:
     assert "proves" not in say(factor, yes)
     assert say(no, flat._replace(second="heat")) == (
         "attention agrees with none of the others: leave_out (0 of 1 top frame shared); do not take it for what "
-        "mattered; attention cannot be compared with heat (no frame stands out)"
+        "mattered; attention cannot be compared with heat (no frame stands out by heat)"
     )
     assert say(yes, perhaps).endswith(
         "; it cannot be compared with leave_out (1 of 1 top frame shared, in 25% of cases by chance)"
     )
-    assert say(flat).startswith("attention cannot be compared: either")
+    assert say(flat) == "attention cannot be compared: no frame stands out by leave_out"
     alone = [no._replace(first="heat")]
     assert verdict(alone, claim="attention") == "heat and leave_out do not agree (0 of 1 top frame shared)"
     (said,) = {verdict([flat._replace(first="heat")], claim="attention")}
-    assert said == "heat and leave_out cannot be compared (no frame stands out)"
+    assert said == "heat and leave_out cannot be compared (no frame stands out by leave_out)"

@@ -128,6 +128,15 @@ def test_attention_to_the_evidence_agrees_with_what_is_measured(write: Callable[
     assert found.verdict == f"attention agrees with contribution {shared}, heat {shared}, leave_out {shared}"
 
 
+def test_flat_attention_is_said_to_be_flat(write: Callable[..., Path]) -> None:
+    model = planted()
+    with torch.no_grad():
+        model.net.attention.rate.weight.mul_(1e-5)
+    found = rank(model, write(pictures()), target=0, draws=1)
+    assert 0 < np.ptp(found.scores["attention"]) < 1e-4
+    assert found.verdict == "attention cannot be compared: no frame stands out by attention"
+
+
 def test_reversing_the_clip_moves_the_peaks(write: Callable[..., Path]) -> None:
     found = rank(planted(), write(pictures()[::-1]), target=0)
     peaks = {name: int(scores.argmax()) for name, scores in found.scores.items()}

@@ -14,7 +14,7 @@ TIE = 0.01
 HALF = 0.5
 """From this share of the top frames on, two rankings are said to agree."""
 CHANCE = 0.2
-"""Only if random frames would share as many less often than that."""
+"""But only if random frames would share as many in no more than that part of all cases."""
 
 
 class Agreement(NamedTuple):
@@ -30,10 +30,21 @@ class Agreement(NamedTuple):
     kendall: float
     shared: int = 0
     """How many frames both rankings single out."""
-    of: int = 0
-    """How many the one singles out that names fewer; 0 where one of them singles out none."""
+    singled_out: tuple[int, int] = (0, 0)
+    """How many each of them singles out; 0 where it tells no frame from the rest."""
     chance: float = 1.0
     """How often random frames would share as many."""
+
+    @property
+    def of(self) -> int:
+        """How many both could share."""
+        return min(self.singled_out)
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """Those that single out no frame."""
+        names = (self.first, self.second)
+        return tuple(name for name, count in zip(names, self.singled_out, strict=True) if not count)
 
     @property
     def agrees(self) -> bool | None:
@@ -48,7 +59,7 @@ def agreements(scores: Mapping[str, Floats]) -> tuple[Agreement, ...]:
     return tuple(
         Agreement(
             *(a, b, spearman(scores[a], scores[b]), kendall(scores[a], scores[b])),
-            *overlap(tops[a], tops[b], len(scores[a])),
+            *(len(tops[a] & tops[b]), (len(tops[a]), len(tops[b])), chance(tops[a], tops[b], len(scores[a]))),
         )
         for a, b in combinations(scores, 2)
     )
@@ -69,8 +80,8 @@ def singled_out(scores: Floats) -> set[int]:
     return set(top.tolist()) if len(top) <= len(scores) / 2 else set()
 
 
-def overlap(first: Collection[int], second: Collection[int], n: int) -> tuple[int, int, float]:
-    """Return how many of n things are in both sets, the size of the smaller one, and how often chance does as well.
+def chance(first: Collection[int], second: Collection[int], n: int) -> float:
+    """Return how often two random sets of that size, of n things, share as many as these two.
 
     That is the upper tail of the hypergeometric distribution; 1 where a set is empty.
     """
@@ -83,7 +94,7 @@ def overlap(first: Collection[int], second: Collection[int], n: int) -> tuple[in
 
     both = np.arange(max(shared, few + many - n), few + 1)
     share = np.exp(ways(many, both) + ways(n - many, few - both) - ways(n, np.array(few))).sum()
-    return shared, few, min(float(share), 1.0)
+    return min(round(float(share), 12), 1.0)
 
 
 def spearman(first: Floats, second: Floats) -> float:
@@ -125,7 +136,8 @@ def verdict(pairs: Sequence[Agreement], *, claim: str, factor_of: Collection[str
     if not others:
         return " and ".join(_judged(a) for a in pairs)
     if not any(pair.of for pair in others.values()):
-        return f"{claim} cannot be compared: either it singles out no frame, or none of the others does"
+        flat = dict.fromkeys(name for pair in others.values() for name in pair.flat)
+        return f"{claim} cannot be compared: no frame stands out by {', '.join(flat)}"
     listed = {how: [name for name in others if others[name].agrees is how] for how in (True, False, None)}
     alike, apart, unknown = (", ".join(f"{n} ({_shown(others[n])})" for n in names) for names in listed.values())
     if not listed[True]:
@@ -141,7 +153,7 @@ def verdict(pairs: Sequence[Agreement], *, claim: str, factor_of: Collection[str
 
 def _shown(pair: Agreement) -> str:
     if not pair.of:
-        return "no frame stands out"
+        return f"no frame stands out by {' and '.join(pair.flat)}"
     by_chance = f", in {pair.chance:.0%} of cases by chance" if pair.agrees is None else ""
     return f"{pair.shared} of {pair.of} top frame{'s' * (pair.of != 1)} shared{by_chance}"
 
