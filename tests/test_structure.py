@@ -25,7 +25,6 @@ LEVELS = {
     "models": 3,
     "explaining": 4,
     **dict.fromkeys(("metrics", "rendering", "training", "odometry"), 5),
-    **dict.fromkeys(("bulk", "web"), 6),
     **dict.fromkeys(("cli", "__main__"), 7),
 }
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

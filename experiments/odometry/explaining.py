@@ -26,7 +26,7 @@ from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.odometry.alignment import best_scale
 from vidcam.odometry.prediction import predict
 from vidcam.rendering import contact_sheet, render, render_drive
-from vidcam.rendering.deletion import deletion_plot
+from vidcam.rendering.chart import deletion_plot
 
 LAYERS = ("pose.conv5", "pose.conv4")
 ERASED_BY, ERASED_AT = ("loss", "tz", "ry"), "pose.conv4"

@@ -29,7 +29,7 @@ from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.localization import heat_shares
 from vidcam.models.model import Model
 from vidcam.rendering import contact_sheet
-from vidcam.rendering.deletion import deletion_plot
+from vidcam.rendering.chart import deletion_plot
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("VIDCAM_TEST_DATA", HERE.parents[2] / "shared" / "data")) / "steering"

@@ -173,7 +173,7 @@ def test_an_input_whose_layout_is_said_is_not_guessed() -> None:
     x = torch.empty(2, 8, 2, 16, 24, device="meta")
     assert infer_layout((16, 5, 4, 6), x, given_as="b t c h w") == "(b t) c h w"
     assert infer_layout((2, 8, 9, 4, 6), x, given_as="b t c h w") == "b t c h w"
-    with pytest.raises(LayerError, match="fits none"):
+    with pytest.raises(LayerError, match="reads as none"):
         infer_layout((16, 5, 4, 6), x)
 
 

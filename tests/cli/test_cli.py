@@ -160,6 +160,11 @@ def test_a_file_that_is_missing_is_named_without_a_number(cli: Cli, movie: Path)
     assert complaints(err) == ["error: nope: No such file or directory"]
 
 
+def test_lists_of_names_have_commas_and_sizes_do_not(cli: Cli, movie: Path) -> None:
+    _, out, _ = cli("explain", movie, "--model", "demo", "--target", "up", "--target", "left")
+    assert "explained: up, left" in out.splitlines() and "size: 96x72" in out.splitlines()
+
+
 def test_another_video_with_the_options_of_a_file(cli: Cli, movie: Path) -> None:
     Path("run.json").write_text(json.dumps({"options": {"videos": ["gone.mp4"], "model": "demo", "target": "up"}}))
     code, out, _ = cli("explain", movie, "--config", "run.json", "--json")

@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vidcam.cli import app
-from vidcam.data.synthetic.driving import drive
-from vidcam.data.synthetic.writing import write_drives
+from vidcam.data.synthetic.driving import drive, write_drives
 from vidcam.models.sfmlearner import pose_and_depth
 
 pytest.importorskip("lightning")

@@ -149,6 +149,9 @@ FLAGS = {"force": "--force", "pose": "--pose", "hop_seconds": "--hop", "audio": 
         ("give audio=False", "give --no-audio"),
         ("give expose=1 or load_model(pose=...)", "give expose=1 or load_model(pose=...)"),
         ("a pose must be known", "a pose must be known"),
+        ("cannot read runs/pose=3/m.csv", "cannot read runs/pose=3/m.csv"),
+        ("cannot read pose=3/m.csv", "cannot read pose=3/m.csv"),
+        ("cannot read 'pose=3'", "cannot read 'pose=3'"),
     ],
 )
 def test_arguments_become_flags(message: str, said: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.explaining.choices import Choices
 from vidcam.explaining.explain import explain
 from vidcam.explaining.mapping import Readout
@@ -97,3 +98,31 @@ def test_an_early_layer_that_a_window_silences_does_not_stop_the_video(red_clip:
 
     scores = explain(colors(Silenced(), frames=4), red_clip, target="red").frame_scores
     assert scores[7:13].sum() > 0.8 * scores.sum() > 0
+
+
+def test_what_a_method_without_gradients_tells_of_forces_lies_where_its_features_do(red_clip: Path) -> None:
+    """Numbers of the windows are stacked with it, on a GPU as well: here a device without any memory stands for one."""
+    plan = make_plan(load_model("demo"), Choices(method="fem"))
+
+    class Asked:
+        activations = torch.empty(2, 3, 4, device="meta")
+
+    assert [tuple(part.shape) for part in plan.forces(Asked())] == [(2,), (2,)]  # type: ignore[arg-type]
+    assert all(part.device.type == "meta" for part in plan.forces(Asked()))  # type: ignore[arg-type]
+
+
+def test_equal_bins_in_place_of_a_geometry_that_cannot_be_measured_are_said(red_clip: Path) -> None:
+    class Mixing(nn.Module):
+        """Every cell sees every row, by a layer whose width fits this size alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.deep, self.fc = nn.Linear(32, 32), nn.Conv3d(3, 4, (1, 8, 8), (1, 8, 8)), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.deep(self.mix(x.transpose(3, 4)).transpose(3, 4)).mean((2, 3, 4)))
+
+    model = Model(Mixing(), "deep", layout="b c t h w", frames=4, preprocessing=Preprocessing(resize=(32, 32)))
+    say = "along h every cell of 'deep' sees everything, or what it sees could not be measured"
+    assert any(say in note for note in explain(model, red_clip, placement=("linear", "centers"), target=0).notes)
+    assert not any(say in note for note in explain(model, red_clip, target=0).notes)

@@ -14,7 +14,7 @@ from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question, method
 from vidcam.attribution.scores import class_score, component, components
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, OptionError, TargetError
+from vidcam.errors import LayerError, ModelError, OptionError, TargetError
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
@@ -228,7 +228,25 @@ def test_a_method_that_only_looks_forward(movie: Path, monkeypatch: pytest.Monke
     assert set(np.flatnonzero(explanation.heat[:, 1, 1])) == {12, 13, 14, 15}
     assert not explanation.is_vanishing.any() and explanation.gradient is None
     assert not [note for note in explanation.notes if "gradient" in note or "flat" in note]
-    assert explanation.provenance["when"] is None
+    assert explanation.provenance["when"] is None and explanation.provenance["knows_time"]
+
+
+@pytest.mark.parametrize(
+    ("heat", "say"),
+    [
+        (torch.full((1, 4, 8, 8), torch.nan), "NaN or infinite"),
+        (-torch.ones(1, 4, 8, 8), "negative heat, and its record does not say signed"),
+        (torch.zeros(3), r"must return heat \(1, t, h, w\); it returned \(3,\)"),
+        (np.zeros((1, 4, 8, 8)), r"must return a tensor \(B, \*S\); it returned ndarray"),
+    ],
+)
+def test_a_method_that_returns_no_heat_is_named(
+    movie: Path, monkeypatch: pytest.MonkeyPatch, heat: Any, say: str
+) -> None:
+    row = method(lambda question: heat, quarters, uses_gradient=False, pools_by_slot=False, cells="input")
+    monkeypatch.setitem(METHODS, "quarters", row)
+    with pytest.raises(ModelError, match=f"method 'quarters' .*{say}"):
+        explain(small(), movie, method="quarters")
 
 
 class Stacked(nn.Module):
@@ -308,6 +326,48 @@ def test_a_layer_of_which_nobody_said_what_it_looks_at(movie: Path) -> None:
     told = replace(two_streams(), sees={"slow": "slow", "color": "color"})
     assert not [note for note in explain(told, movie, target="light").notes if "sees=" in note]
     assert not [note for note in explain(two_streams(), movie, target="bright", layer="slow").notes if "sees=" in note]
+
+
+def test_a_function_does_not_take_the_name_of_a_score(movie: Path) -> None:
+    def up(output: Tensor) -> Tensor:
+        return output[:, 1]
+
+    def loss(output: Tensor) -> Tensor:
+        return output[:, 0]
+
+    for model, target in ((small(), up), (small(labels=(), scores=components(*LABELS)), up)):
+        with pytest.raises(OptionError, match="has a score called 'up'; give the function a name of its own"):
+            explain(model, movie, target=target)
+    with pytest.raises(OptionError, match="has a score called 'loss'"):
+        explain(small(labels=()), movie, truth=np.zeros((FRAMES, 4)), target=loss)
+    assert explain(small(), movie, target=loss).target_name == "loss"
+    with pytest.raises(OptionError, match="give truth= too"):
+        explain(small(), movie, loss=lambda a, b: a - b)
+
+
+def test_windows_in_which_nothing_tells_when_are_counted_once(movie: Path) -> None:
+    """A network whose earlier layer is the same in all frames: as many windows as there are, however many targets."""
+
+    class Still(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.early, self.far, self.head = nn.Conv3d(3, 4, 1), nn.Conv3d(4, 9, 1), nn.Linear(9, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.far(self.early(x[:, :, :1].expand_as(x))).mean((2, 3, 4)))
+
+    facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
+    found = explain(Model(Still(), "far", when="early", **facts), movie, target=["up", "left", "down"])
+    assert f"in {len(found.windows)} window(s) 'early' tells no frame from another" in " ".join(found.notes)
+
+
+def test_slots_of_a_model_that_cannot_be(movie: Path) -> None:
+    with pytest.raises(LayerError, match="unknown layer 'slw'; did you mean 'slow'"):
+        replace(two_streams(), sees={"slw": "slow"})
+    with pytest.raises(OptionError, match=r"input 'color' must be a vidcam.Input; given Preprocessing"):
+        replace(two_streams(), inputs={"color": SIZE, "slow": Input(SIZE)})
+    with pytest.raises(OptionError, match="frames must be a whole number"):
+        small(frames=2.5)
 
 
 def test_what_another_model_opened_is_refused(movie: Path) -> None:

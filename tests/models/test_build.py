@@ -41,7 +41,7 @@ def test_random_weights(tag: str | None) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": "abc"}, "no network can be built with .*hidden='abc'"),
+        ({"hidden": "abc"}, "no network can be built with .*hidden 'abc'"),
         ({"size": "ab"}, "size needs a height and a width, or one number for both; given ab"),
         ({"size": (0, 3)}, "size needs a height and a width"),
     ],

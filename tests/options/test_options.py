@@ -144,6 +144,9 @@ def test_wrong_arguments_are_type_errors_as_usual(given: dict[str, Any], message
         ({"share": 2.0}, "share must be positive and at most 1; given 2.0"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'?"),
         ({"size": (4,)}, "size needs a height and a width; given (4,)"),
+        ({"epochs": None}, "epochs must have a value; given None"),
+        ({"schedule": None}, "schedule must have a value; given None"),
+        ({"size": None}, "size must have a value; given None"),
     ],
 )
 def test_checks(given: dict[str, Any], message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from vidcam.errors import MediaError, OptionError
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
-from vidcam.rendering.deletion import _draw, deletion_plot
+from vidcam.rendering.chart import _draw_curves, deletion_plot
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def report() -> DeletionReport:
 
 
 def test_lines_are_the_means_over_the_share_that_was_erased(report: DeletionReport) -> None:
-    lines = {line.get_label(): line.get_xydata() for line in _draw(report, "degrees").axes[0].lines}
+    lines = {line.get_label(): line.get_xydata() for line in _draw_curves(report, "degrees").axes[0].lines}
     assert set(lines) == set(ORDERS)
     for i, order in enumerate(ORDERS):
         np.testing.assert_allclose(lines[order], [[10, i + 0.5], [50, 2 * i + 1]])

@@ -10,7 +10,7 @@ from vidcam.errors import VidcamError
 from vidcam.media import Frame, open_video
 from vidcam.rendering.coloring import colors
 from vidcam.rendering.drive import COLORMAP, columns_of, depth_panel, drive_scene, render_drive
-from vidcam.rendering.path import PREDICTED, Course, course, course_panel, stroke
+from vidcam.rendering.path import PREDICTED, Way, stroke, way, way_panel
 from vidcam.rendering.video import scene
 
 WIDTH, HEIGHT, RATE = 320, 120, 30000 / 1001
@@ -121,15 +121,15 @@ def test_the_predicted_course_is_laid_on_the_true_one_by_one_scale():
     turned[:, :3, :3] = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # a quarter to the right, in a world of its own
     away = turned.copy()
     away[:, :3, 3] += 100
-    way = course(away, poses((5, 5, 5), (3, 5, 6), (1, 6, 8.5)))
+    laid = way(away, poses((5, 5, 5), (3, 5, 6), (1, 6, 8.5)))
     # Seen from the first camera, right is -z of that world and ahead is x.
     predicted = np.array([(0, 0, 0), (-2, 0, 1), (-4, 1, 3)], float)
     true = np.array([(0, 0, 0), (-2, 0, 1), (-4, 1, 3.5)], float)
     scale = (4 + 1 + 16 + 1 + 10.5) / (4 + 1 + 16 + 1 + 9)
-    assert way.scale == pytest.approx(scale)
-    np.testing.assert_allclose(way.predicted, scale * predicted[:, [0, 2]], atol=1e-9)
-    np.testing.assert_allclose(way.true, true[:, [0, 2]], atol=1e-9)
-    assert course(away, None).scale == 1
+    assert laid.scale == pytest.approx(scale)
+    np.testing.assert_allclose(laid.predicted, scale * predicted[:, [0, 2]], atol=1e-9)
+    np.testing.assert_allclose(laid.true, true[:, [0, 2]], atol=1e-9)
+    assert way(away, None).scale == 1
 
 
 def dots(picture):
@@ -143,7 +143,7 @@ def dots(picture):
 def test_the_dots_are_where_the_camera_is():
     # A square of 10 by 10, and the true one 20 further to the right, so that no dot hides another.
     corners = np.array([(0, 0), (0, 10), (10, 10), (10, 0)], float)
-    panel = course_panel(Course(corners, corners + np.array([20, 0]), 1.0), width=900, height=400, size=20)
+    panel = way_panel(Way(corners, corners + np.array([20, 0]), 1.0), width=900, height=400, size=20)
     out = np.zeros((400, 900, 3), np.uint8)
     panel.draw(Frame(0, 0.0, out), out)
     first = dots(out)
@@ -159,7 +159,7 @@ def test_the_dots_are_where_the_camera_is():
 
 def test_the_course_grows_and_nothing_else_moves(driven):
     explanation = driven()
-    panel = course_panel(course(explanation.poses, explanation.true_poses), width=WIDTH, height=HEIGHT, size=9)
+    panel = way_panel(way(explanation.poses, explanation.true_poses), width=WIDTH, height=HEIGHT, size=9)
     outs = [np.zeros((HEIGHT, WIDTH, 3), np.uint8) for _ in range(12)]
     for index, out in enumerate(outs):
         panel.draw(Frame(index, 0.0, out), out)
@@ -186,14 +186,14 @@ def test_a_stroke_covers_as_much_as_it_is_wide():
 @pytest.mark.parametrize("positions", [[(0, 0, 0)] * 3, [(0, 0, 0), (1e-9, 0, 0), (0, 0, 0)]])
 def test_a_camera_that_stands_still_can_be_drawn(positions):
     for true in (None, poses((0, 0, 0), (0, 0, 1), (0, 0, 2)), poses(*positions)):
-        panel = course_panel(course(poses(*positions), true), width=64, height=48, size=9)
+        panel = way_panel(way(poses(*positions), true), width=64, height=48, size=9)
         out = np.zeros((48, 64, 3), np.uint8)
         panel.draw(Frame(2, 0.0, out), out)
 
 
 def test_poses_that_are_no_numbers_are_an_error():
     with pytest.raises(VidcamError, match="poses are NaN"):
-        course(poses((0, 0, 0), (0, 0, np.nan)), None)
+        way(poses((0, 0, 0), (0, 0, np.nan)), None)
 
 
 def test_the_video_has_all_frames_at_the_sources_rate(make_source, make_regression, tmp_path):

@@ -12,7 +12,7 @@ from vidcam.errors import MediaError, VidcamError
 from vidcam.explaining.explanation import Explanation
 from vidcam.media import VideoWriter, open_video
 from vidcam.media.files import check_free
-from vidcam.rendering.outputs import NAMES, describe, write_outputs
+from vidcam.rendering.outputs import NAMES, describe, names, write_outputs
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_facts(explanation: Explanation) -> None:
 
 
 def test_existing_files(explanation: Explanation, tmp_path: Path) -> None:
-    for name in NAMES:
+    for name in names():
         folder = tmp_path / name.replace(".", "_")
         check_free(folder, NAMES, force=False)
         folder.mkdir()
@@ -137,3 +137,11 @@ def test_writing_beside_the_source_leaves_it_alone(explanation: Explanation) -> 
         write_outputs(hot(renamed), renamed.parent, options={}, force=True)
     assert [path.name for path in renamed.parent.iterdir()] == ["overlay.mp4"]
     assert len(list(open_video(renamed))) == 5
+
+
+def test_a_file_that_this_run_does_not_write_is_no_obstacle(explanation: Explanation, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "drive.mp4").write_text("of another network")
+    assert "drive.mp4" not in names() and "drive.mp4" in names({"depth"})
+    write_outputs(explanation, tmp_path / "out", options={})
+    assert (tmp_path / "out" / "drive.mp4").read_text() == "of another network"

@@ -133,6 +133,14 @@ def test_the_timeline_shows_values_loss_and_gradient_and_never_a_probability(mak
     assert importance._left_title.get_text().startswith("frame importance")
 
 
+def test_the_timeline_of_a_method_without_gradients_leaves_that_panel_out_alone(make_regression):
+    nowhere = np.zeros((3, 12), bool)
+    drawn = _draw(make_regression(gradients=np.full((3, 12), np.nan), vanishing=nowhere), 3, 2)
+    assert len(drawn.axes) == 3 and not [text for text in texts(drawn) if "gradient" in text]
+    np.testing.assert_allclose(drawn.axes[1].lines[0].get_ydata(), np.linspace(-1, 1.2, 12))
+    np.testing.assert_allclose(drawn.axes[2].lines[0].get_ydata(), np.linspace(0.3, 0.1, 12))
+
+
 def test_without_a_loss_beside_the_target_there_is_no_panel_for_it(make_regression):
     assert len(_draw(make_regression(target=0), 5, 3).axes) == 3
     assert len(_draw(make_regression(labels=("a", "b", "c")), 5, 3).axes) == 3

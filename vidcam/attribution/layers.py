@@ -184,8 +184,9 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
         fitting = [layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid)]
     if len(fitting) == 1:
         return fitting[0]
-    say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"fits none of {', '.join(LAYOUTS)}"
-    raise LayerError(f"the layer's output of shape {tuple(shape)} {say}; give layout= (tokens need grid=(t, h, w) too)")
+    say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"reads as none of {', '.join(LAYOUTS)}"
+    of = f" for an input of shape {tuple(given.shape)}" if given is not None else ""
+    raise LayerError(f"the layer's output of shape {tuple(shape)} {say}{of}; give layout= (tokens need grid=(t, h, w))")
 
 
 def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None) -> bool:

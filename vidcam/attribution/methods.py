@@ -1,13 +1,13 @@
 """Methods: the one table, and `cam`, which explains a network's answer to a tensor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from vidcam.attribution import features, formulas, smoothing
-from vidcam.attribution.capturing import Score, capture
-from vidcam.attribution.influence import no_influence
+from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.scores import class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
@@ -73,3 +73,28 @@ def most_likely(output: Any) -> Tensor:
     if values.ndim != 2:
         raise OptionError(f"the most likely class needs an output of shape (B, K); given {tuple(values.shape)}")
     return values.max(dim=1).values
+
+
+def no_influence(question: Question) -> str:
+    """Say that a layer's gradient is zero, and name the last layer whose gradient is not."""
+    net, x, layer = question.net, question.x, question.layer
+    say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
+    if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
+        return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
+    names = [name for name in _backwards(net) if name != layer]
+    deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
+    for name in sorted(names, key=lambda name: name.count(".") > deepest):
+        try:
+            g = replace(question, layer=name).about(x).gradients
+        except LayerError:
+            continue  # not reached, or not readable as this grid
+        if g.ndim > 2 and g.any():
+            return f"{say}; try {name!r}"
+    return f"{say}, and so is every other layer's that reads alike"
+
+
+def _backwards(net: nn.Module, prefix: str = "") -> Iterator[str]:
+    """Name the modules from the last to the first, each before its own parts."""
+    for name, child in reversed(list(net.named_children())):
+        yield prefix + name
+        yield from _backwards(child, f"{prefix}{name}.")

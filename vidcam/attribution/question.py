@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
 from vidcam.attribution.scores import minus
+from vidcam.errors import ModelError
 
 TokenGrid = tuple[int, int, int] | Callable[[int], tuple[int, int, int]]
 """(t, h, w) of a layer that returns tokens, or a function that tells it from the number of tokens."""
@@ -113,11 +114,28 @@ class Method:
     """Where its cells lie: at the layer's own, or at equal bins of the input's frames and pixels, all three axes."""
 
     def heat(self, question: Question, *, signed: bool = False) -> Tensor:
-        """Return heat (B, *S); if signed, less that of minus the score, for methods that do not tell it by a sign."""
+        """Return heat (B, *S); if signed, less that of minus the score, for methods that do not tell it by a sign.
+
+        Raises:
+            ModelError: what it returned is no heat, as its record says it.
+        """
         asked = question if self.pools_by_slot else replace(question, pooling="clip")
         if signed and self.uses_score and not self.signed:
-            return self.run(asked) - self.run(asked.against())
-        return self.run(asked)
+            return self._run(asked) - self._run(asked.against())
+        return self._run(asked)
+
+    def _run(self, question: Question) -> Tensor:
+        heat, a = self.run(question), question.activations
+        if not isinstance(heat, Tensor):
+            raise ModelError(f"method {self.name!r} must return a tensor (B, *S); it returned {type(heat).__name__}")
+        wanted = f"({len(a)}, t, h, w)" if self.cells == "input" else str((len(a), *a.shape[2:]))
+        if len(heat) != len(a) or (heat.ndim != 4 if self.cells == "input" else heat.shape[1:] != a.shape[2:]):
+            raise ModelError(f"method {self.name!r} must return heat {wanted}; it returned {tuple(heat.shape)}")
+        if not heat.isfinite().all():
+            raise ModelError(f"method {self.name!r} returned NaN or infinite heat; check the weights and the input")
+        if not self.signed and (heat < 0).any():
+            raise ModelError(f"method {self.name!r} returned negative heat, and its record does not say signed=True")
+        return heat
 
 
 def method(run: Callable[[Question], Tensor], told: Callable[..., Any], **facts: Any) -> Method:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from vidcam.types import Progress
 
 
+SIZES = ("size", "grid", "stride", "sees")
+"""What is shown as 640x480; other lists have commas."""
+
+
 def say(message: str) -> None:
     """Print a note for people on stderr, in the flags of the running command."""
     typer.echo(in_flags(message), err=True)
@@ -40,17 +44,16 @@ def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None
     for key, value in facts.items():
         tables = isinstance(value, list) and any(isinstance(item, dict) for item in value)
         lines = [_shown(item) for item in value] if key == "outputs" or tables else []
-        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
+        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value, key)}")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, key: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        between = "x" if all(isinstance(item, int | str) for item in value) else ", "
-        return between.join(map(_shown, value))
+        return ("x" if key in SIZES else ", ").join(map(_shown, value))
     return str(value)
 
 
@@ -60,7 +63,7 @@ def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         for row in rows:
             typer.echo(json.dumps(row))
         return
-    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    lines = [list(rows[0]), *([_shown(value, key) for key, value in row.items()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

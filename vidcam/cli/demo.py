@@ -29,9 +29,9 @@ def demo(
     from vidcam.data.synthetic import MOTIONS, motion_clip
     from vidcam.media.files import check_free, leaving_none_empty, staged
     from vidcam.metrics.localization import hits
-    from vidcam.rendering.outputs import NAMES, describe, write_outputs
+    from vidcam.rendering.outputs import describe, names, write_outputs
 
-    check_free(output, (CLIP, *NAMES), force=writing.force)
+    check_free(output, (CLIP, *names()), force=writing.force)
     clip, path = motion_clip(seed, width=SIZE[0], height=SIZE[1]), output / CLIP
     options, look = {"videos": [str(path.resolve())], "model": "demo"}, {"bar": True, "colorbar": False}
     with progress_bar("demo") as progress, leaving_none_empty(output), ExitStack() as after_failure:

@@ -78,14 +78,16 @@ def explain(
         raise OptionError("the name of a video is empty")
     with warnings_in_one_line():
         from vidcam.media.files import check_free
-        from vidcam.rendering.outputs import NAMES
+        from vidcam.rendering.outputs import names
 
         folders = _folders(videos, place.output)
         for folder in folders:
-            check_free(folder, NAMES, force=place.force)
+            check_free(folder, names(), force=place.force)
         asked = _typed_first(context, asked)
         options = _repeatable(context.params | asked.arguments())
         model, failed = network.load(files.arguments()), 0
+        for folder in folders:
+            check_free(folder, names(model.told), force=place.force)
         for video, folder in zip(videos, folders, strict=True):
             try:
                 explanation = _explain(model, video, camera, asked, choices)

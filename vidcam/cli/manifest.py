@@ -54,7 +54,8 @@ def _recipe_command(name: str) -> TyperCommand:
 
 def _runner(collect: Callable[..., Any]) -> Callable[..., None]:
     """Return a function with the options of `collect`, and of `write` of what that returns."""
-    write = inspect.signature(collect).return_annotation.write
+    collected_as = inspect.signature(collect).return_annotation
+    write, check = collected_as.write, getattr(collected_as, "check", None)
     reading, writing = ({option.name: option for option in _options(function)} for function in (collect, write))
 
     def run(printing: Printing, **given: Any) -> None:
@@ -62,6 +63,8 @@ def _runner(collect: Callable[..., Any]) -> Callable[..., None]:
 
         if output := given["output"]:
             check_free(output.parent, [output.name], force=given["force"])
+        if check is not None:
+            check(**{name: given[name] for name in writing})
         collected = _call(collect, {name: given[name] for name in reading})
         facts = _call(write, {"self": collected} | {name: given[name] for name in writing})
         for warning in collected.warnings:

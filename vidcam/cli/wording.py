@@ -12,6 +12,8 @@ Flags = Mapping[str, str]
 
 _flags: ContextVar[Flags] = ContextVar("flags")
 ALONE = r"(?=$|[\s,;:.)])"
+BEFORE = r"(?<![\w.(/\\'\"=-])"
+"""An argument of the library does not stand in a path, in quotes or in a call."""
 
 
 def in_flags(message: str) -> str:
@@ -20,8 +22,8 @@ def in_flags(message: str) -> str:
         if name.endswith("=False"):
             message = re.sub(rf"(?<![\w.(]){re.escape(name)}\b", flag, message)
             continue
-        message = re.sub(rf"(?<![\w.(]){name}=(?:True\b|{ALONE})", flag, message)
-        message = re.sub(rf"(?<![\w.(]){name}=(?=[^\s=])", f"{flag} ", message)
+        message = re.sub(rf"{BEFORE}{name}=(?:True\b|{ALONE})", flag, message)
+        message = re.sub(rf"{BEFORE}{name}=(?=[^\s=/\\]+(?:\s|$))", f"{flag} ", message)
         message = re.sub(rf"^{name}(?= (?:must|needs|is for) )", flag, message)
     return message
 

@@ -279,11 +279,15 @@ class Explanation:
     def score_notes(self) -> tuple[str, ...]:
         """What a reader must know of the target's map."""
         method = METHODS.get(self.provenance.get("method", ""))
+        notes: list[str] = []
         if method is not None and not method.uses_score and (not self.classes or len(self.explained) > 1):
-            return (f"method {method.name!r} looks at no score: all scores have the same map",)
-        if self.classes:
-            return (_flat("nothing in the layer speaks for this class"),) if not (self.heat > 0).any() else ()
-        return tuple(self._notes_of_value(against=method is not None and method.against))
+            notes.append(f"method {method.name!r} looks at no score: all scores have the same map")
+        if self.classes and not (self.heat > 0).any():
+            what = "speaks for this class" if self.is_class else f"raises {self.target_name!r}"
+            notes.append(_flat(f"nothing in the layer {what}"))
+        elif not notes and not self.classes:
+            notes += self._notes_of_value(against=method is not None and method.against)
+        return tuple(notes)
 
     def _notes_of_value(self, *, against: bool) -> Sequence[str]:
         name, notes = self.target_name, []

@@ -7,6 +7,7 @@ pixels (`vidcam.data.preprocessing.View`), between which heat is spread (`spread
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +89,11 @@ class Placing:
         def geometry() -> Axis:
             if axis not in self.axes:
                 self.axes |= self.axes_of(reading, x, axis)
+            if isinf(self.axes[axis].extent):
+                self._note(
+                    f"along {axis} every cell of {reading.layer!r} sees everything, or what it sees could not be "
+                    "measured: cells are placed at the middles of equal bins of all that the network is given"
+                )
             return self.axes[axis]
 
         along = Along(slots, length, geometry, lambda: self._measured(reading, x)[axis])
@@ -97,10 +103,12 @@ class Placing:
             return linear(along), "linear"
         kind = self.placement[0 if axis == "t" else 1]
         if (positions := _in_order(kind, along)) is None:
-            note = f"the {kind} centers along {axis} are not in order for this clip: 'linear' places them instead"
-            self.notes += [] if note in self.notes else [note]
+            self._note(f"the {kind} centers along {axis} are not in order for this clip: 'linear' places them instead")
             return linear(along), "linear"
         return positions, PLACEMENTS[kind].mode
+
+    def _note(self, note: str) -> None:
+        self.notes += [] if note in self.notes else [note]
 
     def moments(self, share: Floats, reading: Readout, x: Any) -> Floats:
         """(B, t) -> (B, T): lay what an earlier layer's slots tell on the window's frames."""

@@ -109,6 +109,7 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "pooling": plan.pooling,
         "placement": list(plan.placing.placement),
         "geometry": geometry,
+        "knows_time": plan.has_time,
         "window_frames": model.frames,
         "frame_rate": stream.rate,
         "hop_frames": stream.hop,

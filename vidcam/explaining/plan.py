@@ -10,9 +10,8 @@ from torch import Tensor
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.influence import no_influence
 from vidcam.attribution.layers import find_layer, noise_like
-from vidcam.attribution.methods import find_method
+from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
@@ -97,7 +96,7 @@ class Plan:
         """
         a = question.activations
         if not self.method.uses_gradient:
-            unknown = torch.full((len(a),), torch.nan)
+            unknown = a.new_full((len(a),), torch.nan)
             return unknown, unknown
         g = question.gradients
         return g.flatten(1).norm(dim=1), (g * a).flatten(1).abs().sum(1)
@@ -121,7 +120,7 @@ class Plan:
         if not g.any():
             self.refuse_blind_layer(early)
         share = _with_mean_one(frame_contribution(a, g), noise=STILL * (a * g).abs().flatten(1).sum(1, keepdim=True))
-        self.silent += int((share == 1).all(dim=1).sum())
+        self.silent += int((share == 1).all(dim=1).sum()) if question.which == 0 else 0  # windows, not scores
         return self.placing.moments(share.cpu().numpy(), self.readings[layer], question.x)
 
 

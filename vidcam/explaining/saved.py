@@ -51,7 +51,7 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
 def fields_of_heat(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of an explanation of one class and its heat, or of all scores of a regressor and their maps.
 
-    That is what version 0.1 wrote.
+    That is what version 0.1 wrote. It kept no class's probability per frame: that is interpolated between the windows.
     """
     values = dict(given)
     extras = {name: extra for name in EXTRAS if (extra := values.pop(name, None)) is not None}

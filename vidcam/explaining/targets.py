@@ -132,6 +132,11 @@ def find_targets(
     if answers is not None and LOSS in model.scores:
         raise OptionError(f"{model.name} has a loss of its own; give no truth")
     _check_classes(source.model, classes, several, is_classifier=not model.scores and answers is None)
+    taken = {*model.scores, *model.labels, *([] if answers is None else [LOSS])}
+    if clashing := sorted(own.keys() & taken):
+        raise OptionError(f"{model.name} has a score called {clashing[0]!r}; give the function a name of its own")
+    if loss is not None and answers is None:
+        raise OptionError("loss= is of the answer and the truth; give truth= too")
     named = {**model.scores, **own}
     if model.scores or answers is not None:
         names = [*([] if answers is None else [LOSS]), *named]

@@ -126,8 +126,10 @@ class _Eraser:
         self.counts = tuple(min(max(1, round(p * size)), size - 1) for p in self.fractions)
         self.heat = _cell_heat(self.explanation, view, self.shape)
         sums = self.heat.sum(axis=(1, 2), keepdims=True)
-        # each frame's map is that of the window around it; an explanation made by hand tells of no geometry
-        self.alone = "t" not in self.explanation.provenance.get("geometry", {"t": None})
+        # each frame's map is that of the window around it; earlier versions told it by the geometry alone, and an
+        # explanation made by hand tells of neither
+        told = self.explanation.provenance
+        self.alone = not told.get("knows_time", "t" in told.get("geometry", {"t": None}))
         self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
 
     def measure(self, windows: Iterable[Window[Fed]]) -> None:

@@ -116,6 +116,8 @@ class Model:
     def __post_init__(self) -> None:
         if self.input_layout not in INPUT_LAYOUTS:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
+        if not isinstance(self.frames, int):
+            raise OptionError(f"frames must be a whole number; given {self.frames!r}")
         if self.frames < 1 or (self.frame_rate is not None and not self.frame_rate > 0):
             raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
         if self.input_layout == "b c h w" and self.frames != 1:
@@ -132,8 +134,13 @@ class Model:
                 raise TargetError(f"the labels must differ; {label!r} comes {times} times")
 
     def _check_inputs(self) -> None:
-        if strange := [name for name in self.sees.values() if name not in self.inputs]:
-            raise OptionError(unknown("input", strange[0], self.inputs))
+        for prefix, name in self.sees.items():
+            find_layer(self.net, prefix)
+            if name not in self.inputs:
+                raise OptionError(unknown("input", name, self.inputs))
+        if strange := [name for name, given in self.inputs.items() if not isinstance(given, Input)]:
+            kind = type(self.inputs[strange[0]]).__name__
+            raise OptionError(f"input {strange[0]!r} must be a vidcam.Input; given {kind}")
         if not self.inputs:
             return
         first = next(iter(self.inputs.values())).preprocessing

@@ -140,7 +140,7 @@ class Recipe:
             try:
                 return self.network(**given)
             except (TypeError, ValueError, RuntimeError) as error:
-                shown = ", ".join(f"{option}={value!r}" for option, value in chosen.items())
+                shown = ", ".join(f"{option} {value!r}" for option, value in chosen.items())
                 raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
 
     def _published(self, name: str, tag: str, chosen: Chosen) -> tuple[nn.Module, str]:

@@ -32,10 +32,12 @@ class Declared:
         possible = f"Possible: {', '.join(self.choices)}." if self.choices else ""
         return " ".join(filter(None, (self.help, self.more, possible)))
 
-    def refuse(self, name: str, value: Any) -> None:
-        """Raise an OptionError if a value is not possible; None, for what was not chosen, always is."""
-        if value is None:
+    def refuse(self, name: str, value: Any, *, optional: bool = True) -> None:
+        """Raise an OptionError if a value is not possible; None is where the option is `optional`."""
+        if value is None and optional:
             return
+        if value is None:
+            raise OptionError(f"{name} must have a value; given None")
         if self.choices and value not in self.choices:
             raise OptionError(unknown(name, value, self.choices))
         wrong = self._out_of_range(value) or (self.check(value) if self.check else None)
@@ -112,7 +114,7 @@ class Options:
         for name, about in declared(type(self)).items():
             value = _tidy(getattr(self, name), hints[name])
             object.__setattr__(self, name, value)
-            about.refuse(name, value)
+            about.refuse(name, value, optional=hints[name] is Any or type(None) in get_args(hints[name]))
 
     def arguments(self) -> dict[str, Any]:
         """Return the options as the arguments of a function that `takes` them."""

@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vidcam.rendering.chart import deletion_plot as deletion_plot
     from vidcam.rendering.chart import timeline as timeline
-    from vidcam.rendering.deletion import deletion_plot as deletion_plot
     from vidcam.rendering.drive import render_drive as render_drive
     from vidcam.rendering.outputs import write_outputs as write_outputs
     from vidcam.rendering.sheet import contact_sheet as contact_sheet
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "contact_sheet": "vidcam.rendering.sheet",
-    "deletion_plot": "vidcam.rendering.deletion",
+    "deletion_plot": "vidcam.rendering.chart",
     "figure": "vidcam.rendering.sheet",
     "rank_sheet": "vidcam.rendering.sheet",
     "render": "vidcam.rendering.video",

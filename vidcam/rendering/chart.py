@@ -1,4 +1,4 @@
-"""The timeline: when the network looked, and what it said."""
+"""Charts: the timeline, when the network looked and what it said, and the curves of a deletion report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vidcam.errors import OptionError, unknown
 from vidcam.explaining.explanation import Explanation
+from vidcam.metrics.deletion_report import DeletionReport
 from vidcam.rendering.coloring import check_finite
 from vidcam.rendering.curves import gaps, importance, kind, limits, output, runners_up, span, vanishing_spans
 from vidcam.rendering.drawing import DAY, DAY_OTHERS, axes_at, clean, empty_figure, number, save_figure, shorten
@@ -17,6 +19,8 @@ from vidcam.types import Floats
 LEFT, PLOT, ASIDE = 56, 620, 196  # points
 WIDTH = LEFT + PLOT + ASIDE + 28
 PANEL, TITLE, FOOT = 130, 26, 34
+COLORS = {"hottest": DAY["target"], "coldest": DAY["importance"], "random": DAY["ink"], "blocks": DAY["attention"]}
+DASHES = {"even": (4, 2), "center": (1, 1.5), "fixed": (6, 2, 1, 2)}
 
 
 def timeline(explanation: Explanation, path: str | Path, *, k: int = 5, others: int = 3, force: bool = False) -> None:
@@ -53,10 +57,11 @@ def _drawings(explanation: Explanation, k: int, others: int) -> list[Callable[[A
     """Return what to draw into each panel, from the top."""
     slope, beside, attention = explanation.gradient, explanation.loss, explanation.attention
     drawings: list[Callable[[Axes], None]] = [lambda axes: _draw_importance(axes, explanation, k)]
-    if slope is None:
+    if explanation.is_class:
         drawings.append(lambda axes: _draw_classes(axes, explanation, others))
     else:
         drawings.append(lambda axes: _draw_target(axes, explanation))
+    if slope is not None:
         drawings.append(lambda axes: _draw_gradient(axes, explanation, slope))
     if beside is not None:
         drawings.insert(2, lambda axes: _draw_loss(axes, explanation, beside))
@@ -166,3 +171,39 @@ def _aside(axes: Axes, lines: list[tuple[str, str]]) -> None:
         text = shorten(text, ASIDE, size=10)
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "parse_math": False}
         axes.annotate(text, (1, 1), (12, -4 - 17 * i), va="top", fontsize=10, color=color, **place)
+
+
+def deletion_plot(report: DeletionReport, path: str | Path, *, measure: str | None = None, force: bool = False) -> None:
+    """Draw one measure of a report, the first by default: a line per order, bands of 95 % for the colored ones.
+
+    Raises:
+        OptionError: no such measure.
+        MediaError: the file exists or cannot be written.
+    """
+    measure = report.measures[0] if measure is None else measure
+    if measure not in report.measures:
+        raise OptionError(unknown("measure", measure, report.measures))
+    save_figure(_draw_curves(report, measure), path, force=force)
+
+
+def _draw_curves(report: DeletionReport, measure: str) -> Figure:
+    figure = Figure(figsize=(6.4, 4), layout="constrained", facecolor=DAY["paper"])
+    axes = figure.subplots()
+    clean(axes, DAY, size=10)
+    axes.grid(axis="y", color=DAY["grid"], linewidth=0.7)
+    shares = [100 * n / (report.cells[0] * report.cells[1]) for n in report.erased]
+    for order in (*DASHES, *reversed(COLORS)):
+        mean, low, high = report.mean(measure, order)
+        color = COLORS.get(order, DAY["faint"])
+        line = axes.plot(shares, mean, color=color, linewidth=2 if order in COLORS else 1.2, label=order)[0]
+        if order in DASHES:
+            line.set_dashes(DASHES[order])
+        else:
+            line.set_marker("o")
+            axes.fill_between(shares, low, high, color=color, alpha=0.13, linewidth=0)
+    axes.set_xlabel("% of the picture erased", color=DAY["faint"])
+    title = f"change of {measure} · {report.target} · {len(report.starts)} windows"
+    axes.set_title(title, loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False, fontsize=10)
+    return figure

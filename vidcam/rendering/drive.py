@@ -1,4 +1,4 @@
-"""The driving video: frame, heat, depth and the course so far, side by side."""
+"""The driving video: frame, heat, depth and the way so far, side by side."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from vidcam.rendering.coloring import LEVELS, Spread, colors, overlay
 from vidcam.rendering.curves import VANISHES
 from vidcam.rendering.labels import Ramp, draw_tag, heat_ramp, stamp
 from vidcam.rendering.look import PLAIN, Audio, Color
-from vidcam.rendering.path import course, course_panel
+from vidcam.rendering.path import way, way_panel
 from vidcam.rendering.strips import draw_bar, type_size
 from vidcam.rendering.video import FramePanel, HeatPanel, Panel, Scene, film, room
 from vidcam.types import Floats, Pixels, Progress
@@ -41,7 +41,7 @@ def render_drive(
 ) -> tuple[str, ...]:
     """Write a video of panels of the source's size, for every frame of the source, above the curves over time.
 
-    The panels are the frame, the frame with its heat, depth (near is bright, one scale for the video), and the course
+    The panels are the frame, the frame with its heat, depth (near is bright, one scale for the video), and the way
     so far from above: the predicted one beside the true one, laid on it by one scale for the whole drive. What the
     explanation does not know is left out.
 
@@ -74,7 +74,7 @@ def drive_scene(explanation: Explanation, color: Color = PLAIN) -> Scene:
     if explanation.depth is not None:
         panels.append(depth_panel(explanation.depth, **across))
     if explanation.poses is not None:
-        panels.append(course_panel(course(explanation.poses, explanation.true_poses), **across))
+        panels.append(way_panel(way(explanation.poses, explanation.true_poses), **across))
     columns = columns_of(len(panels), explanation.width / explanation.height)
     blank = room(explanation, len(panels), columns)
     strip = draw_bar(explanation, blank.shape[1], size=round(BAR_TYPE * size))

@@ -1,14 +1,14 @@
 """What a run leaves behind: one table of files, written together or not at all."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vidcam.errors import MediaError
 from vidcam.explaining.explanation import Explanation
-from vidcam.media.files import check_free, staged
+from vidcam.media.files import staged
 from vidcam.rendering.chart import timeline
 from vidcam.rendering.drive import render_drive
 from vidcam.rendering.sheet import contact_sheet
@@ -84,6 +84,11 @@ OUTPUTS: tuple[Output, ...] = (
 NAMES = tuple(output.name for output in OUTPUTS)
 
 
+def names(extras: Collection[str] = ()) -> list[str]:
+    """Name the files that a run writes where the network tells these extras."""
+    return [output.name for output in OUTPUTS if not output.extras or output.extras & set(extras)]
+
+
 def write_outputs(
     explanation: Explanation,
     directory: Path,
@@ -105,12 +110,11 @@ def write_outputs(
     """
     _check_apart(explanation.provenance.get("source"), directory)
     run = RunFiles(explanation, options, look or {}, progress)
-    check_free(directory, NAMES, force=force)
-    chosen = [output for output in OUTPUTS if not output.extras or output.extras & explanation.extras.keys()]
-    with staged(directory, [output.name for output in chosen], force=force) as part:
-        for output in chosen:
+    chosen = names(explanation.extras)
+    with staged(directory, chosen, force=force) as part:
+        for output in (output for output in OUTPUTS if output.name in chosen):
             run.said += output.write(run, part / output.name) or ()
-    return [directory / output.name for output in chosen], tuple(run.said)
+    return [directory / name for name in chosen], tuple(run.said)
 
 
 def _check_apart(source: str | None, directory: Path) -> None:

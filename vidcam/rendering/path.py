@@ -1,4 +1,4 @@
-"""The course: where the camera went, seen from above, as a picture that grows from frame to frame."""
+"""The way: where the camera went, seen from above, as a picture that grows from frame to frame."""
 
 from dataclasses import dataclass, field
 from math import ceil, floor
@@ -20,7 +20,7 @@ LEADING = 1.45
 """From line to line of the legend, in heights of the type."""
 
 
-class Course(NamedTuple):
+class Way(NamedTuple):
     """Positions from above, from the first camera: right and forward; the predicted ones scaled to the true ones."""
 
     predicted: Floats
@@ -31,8 +31,8 @@ class Course(NamedTuple):
     """Metres in the network's unit of length, 1 if no truth is known."""
 
 
-def course(poses: Floats, true_poses: Floats | None) -> Course:
-    """Lay the predicted course on the true one by the scale that fits all of the drive best, `sum(t p) / sum(p p)`.
+def way(poses: Floats, true_poses: Floats | None) -> Way:
+    """Lay the predicted way on the true one by the scale that fits all of the drive best, `sum(t p) / sum(p p)`.
 
     Args:
         poses: (F, 4, 4) camera to world, in the network's unit.
@@ -43,11 +43,11 @@ def course(poses: Floats, true_poses: Floats | None) -> Course:
     """
     predicted = _positions(poses)
     if true_poses is None:
-        return Course(predicted[:, ::2], None, 1.0)
+        return Way(predicted[:, ::2], None, 1.0)
     true = _positions(true_poses)
     driven = float((predicted**2).sum())
     scale = float((true * predicted).sum()) / driven if driven > 0 else 1.0
-    return Course(scale * predicted[:, ::2], true[:, ::2], scale)
+    return Way(scale * predicted[:, ::2], true[:, ::2], scale)
 
 
 def _positions(poses: Floats) -> Floats:
@@ -73,13 +73,13 @@ class Line:
 
 
 @dataclass
-class CoursePanel:
-    """The courses until now, on axes that stay the same; each frame adds a piece to what is drawn already."""
+class WayPanel:
+    """The ways until now, on axes that stay the same; each frame adds a piece to what is drawn already."""
 
     paper: Pixels
     """(H, W, 3) what lies behind the lines."""
     lines: list[Line]
-    """The true course, if known, and on top the predicted one."""
+    """The true way, if known, and on top the predicted one."""
     canvas: Pixels
     """(H, W, 3) what is drawn so far."""
     _done: int = field(default=0, init=False)
@@ -157,8 +157,8 @@ class GroundView:
         return round_step(float((self.end - self.start).min()) / self.per_unit / GRID_LINES)
 
 
-def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePanel:
-    """Draw what stays the same, with type of `size` pixels, and place both courses in it with equal axes.
+def way_panel(way: Way, *, width: int, height: int, size: int) -> WayPanel:
+    """Draw what stays the same, with type of `size` pixels, and place both ways in it with equal axes.
 
     The whole drive has room from the start. Forward of the first camera is up.
     """
@@ -170,10 +170,10 @@ def course_panel(way: Course, *, width: int, height: int, size: int) -> CoursePa
         for points, color in known
     ]
     paper = _paper(view, _legend(way, view.step), width, height, size)
-    return CoursePanel(paper, lines, paper.copy())
+    return WayPanel(paper, lines, paper.copy())
 
 
-def _legend(way: Course, step: float) -> list[tuple[str, str]]:
+def _legend(way: Way, step: float) -> list[tuple[str, str]]:
     """Return text and color of what stands beside the plot."""
     faint = NIGHT["faint"]
     if way.true is None:

@@ -108,12 +108,11 @@ def _ending(explanation: Explanation, *, short: bool) -> str:
 
 def _asides(explanation: Explanation) -> list[tuple[str, str]]:
     """Return text and color of what is said of all but the target."""
-    if explanation.gradient is None:
-        return [("frame importance", NIGHT["importance"])]
+    area = "frame importance" if explanation.gradient is None else "size of the gradient"
     beside, spans = explanation.loss, vanishing_spans(explanation)
     return [
         *([] if beside is None else [(f"loss {number(beside.min())} to {number(beside.max())}", NIGHT["loss"])]),
-        ("size of the gradient", NIGHT["importance"]),
+        (area, NIGHT["importance"]),
         *([(VANISHES, NIGHT["vanishing_ink"])] if spans else []),
     ]
 

@@ -125,6 +125,16 @@ def test_a_clip_in_two_places_or_lines_is_taken_once_and_said(video, write, run,
     ]
 
 
+def test_names_that_are_no_clips_names_say_nothing_of_what_is_in_them(video, run, tmp_path):
+    for name in ("train/yoga/0001.mp4", "train/zumba/0001.mp4", "val/yoga/0001.mp4"):
+        video(name)
+    done = run("kinetics", tmp_path / "k")
+    assert [(row.label, row.split) for row in done.manifest.rows] == [
+        *(("yoga", "train"), ("zumba", "train"), ("yoga", "val"))
+    ]
+    assert done.said == []
+
+
 def test_wrong_options_are_one_line(video, run, tmp_path):
     video(f"train/yoga/{A}_000001_000011.mp4")
     for option, said in (("--classes", "unknown number of classes 0;"), ("--workers", "--workers must be 1 or more")):

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from vidcam.data.synthetic.driving import drive
-from vidcam.data.synthetic.writing import write_drives
+from vidcam.data.synthetic.driving import drive, write_drives
 from vidcam.models.sfmlearner import pose_and_depth
 
 

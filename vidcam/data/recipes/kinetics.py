@@ -19,6 +19,7 @@ Kinetics-400: 246534 train, 19906 val, 39805 test in the lists, some of which ha
 """
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from vidcam.errors import MediaError, OptionError, unknown
 
 WEIGHTS = "R3D_18_Weights.KINETICS400_V1"
 VERSIONS = (400, 600, 700)
+CLIP = re.compile(r"[\w-]{11}(_\d{6}_\d{6})?")
+"""A clip's name, of a film and perhaps of seconds in it; others, as 0001, say nothing of what is in them."""
 ID = 11  # characters of a video's name on YouTube
 SLACK_SECONDS = 2
 NEEDED = ("youtube_id", "time_start", "time_end")
@@ -168,9 +171,9 @@ def located(root: Path, files: Sequence[Path], entries: Iterable[Listing]) -> tu
             left["relisted"].append(entry.names[0])
         else:
             rows[path] = _row(path, entry)
-    taken, _ = firsts(rows.values(), lambda row: row.path.stem)
-    kept = {row.path for row in taken.values()}
-    left["copied"] = sorted({file.stem for file in files if file.stem in taken and file not in kept})
+    taken, _ = firsts(rows.values(), lambda row: row.path.stem if CLIP.fullmatch(row.path.stem) else str(row.path))
+    kept = {row.path: row.path.stem for row in taken.values()}
+    left["copied"] = sorted({file.stem for file in files if file.stem in kept.values() and file not in kept})
     return list(taken.values()), left
 
 

@@ -56,10 +56,7 @@ class Sequences:
             force: replace what is there.
             say: told which sequence is being prepared.
         """
-        if output is None and prepare is None:
-            raise OptionError("say what to write: output= (drives.csv), prepare= (a folder of scenes), or both")
-        if output is not None and Path(output).suffix.lower() != ".csv":
-            raise OptionError(f"the list must end in .csv; given {str(output)!r}")
+        self.check(output, prepare)
         if output is not None:
             sources = {name: drive.source for name, drive in self.drives.items()}
             rows = [ListedDrive(source.parent, source.name, self.splits[name]) for name, source in sources.items()]
@@ -71,6 +68,14 @@ class Sequences:
             "scenes": prepare and str(prepare),
             "sequences": {name: facts(drive, self.splits[name]) for name, drive in self.drives.items()},
         }
+
+    @staticmethod
+    def check(output: str | Path | None = None, prepare: str | Path | None = None, **_: Any) -> None:
+        """Refuse what `write` refuses, before any picture was opened."""
+        if output is None and prepare is None:
+            raise OptionError("say what to write: output= (drives.csv), prepare= (a folder of scenes), or both")
+        if output is not None and Path(output).suffix.lower() != ".csv":
+            raise OptionError(f"the list must end in .csv; given {str(output)!r}")
 
     def _prepare(self, folder: Path, size: tuple[int, int], force: bool, say: Say) -> None:
         from vidcam.data.drives.scene import write_scene

@@ -1,8 +1,7 @@
 """Procedural clips and drives of which everything is known."""
 
-from vidcam.data.synthetic.driving import CLASSES, SyntheticDrive, World, build_world, drive
+from vidcam.data.synthetic.driving import CLASSES, SyntheticDrive, World, build_world, drive, read_truth, write_drives
 from vidcam.data.synthetic.motion import MOTIONS, SyntheticClip, motion_clip
-from vidcam.data.synthetic.writing import read_truth, write_drives
 
 __all__ = [
     "CLASSES",
