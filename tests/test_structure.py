@@ -249,3 +249,9 @@ def test_ci_runs_the_readme_s_test_command(readme: str) -> None:
     commands = [line.strip() for line in blocks[0].splitlines() if line.strip()]
     assert commands
     assert not [command for command in commands if command not in run]
+
+
+def test_only_a_training_step_seeds_all_devices() -> None:
+    """`torch.manual_seed` seeds GPUs for good, also within a fork of the CPU's numbers: `seeded` is for that."""
+    found = {path.name for path in SOURCES if re.search(r"\btorch\.(random\.)?manual_seed\(", path.read_text("utf-8"))}
+    assert found == {"module.py"}

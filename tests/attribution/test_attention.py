@@ -1,6 +1,8 @@
 """What attention lets through, by hand and by an independent derivation."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -109,3 +111,83 @@ def test_the_network_is_left_as_it_was(fails: bool) -> None:
     assert all(module.training and not module._forward_hooks for module in net.modules())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+class Mixed(nn.Module):
+    """Attention by a product of matrices over states in float32, which a normalization gives under autocast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate, self.norm, self.pool, self.fc = nn.Linear(16, 1), nn.LayerNorm(16), Product(), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        states = self.norm(x)
+        weights = (4 * self.rate(states)[..., 0]).softmax(1)
+        return {"logits": self.fc(self.pool(states, weights)), "weights": weights}
+
+
+class Inside(Mixed):
+    """The network goes over to bfloat16 on its own."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+
+class Product(nn.Module):
+    def forward(self, states: Tensor, weights: Tensor) -> Tensor:
+        return torch.matmul(weights[:, None], states)[:, 0]
+
+
+def rounded(matmul: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Multiply matrices as TF32 does: float32 with ten bits behind the point."""
+
+    def tf32(x: Tensor) -> Tensor:
+        return x + ((x.detach().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32) - x.detach()
+
+    return lambda a, b: matmul(tf32(a), tf32(b))
+
+
+@pytest.fixture
+def noise() -> Tensor:
+    return torch.randn(1, 12, 16, generator=torch.Generator().manual_seed(1))
+
+
+ASKED: dict[str, Any] = {"layer": "pool", "attention": weights_of, "score": class_score(1)}
+
+
+def close(found: Tensor, right: Tensor, share: float) -> bool:
+    return found.dtype == torch.float32 and bool((found - right).abs().max() <= share * right.abs().max())
+
+
+def test_the_context_is_found_under_autocast(noise: Tensor) -> None:
+    net, inside = Mixed(), Inside()
+    inside.load_state_dict(net.state_dict())
+    right = contribution(net, noise, **ASKED)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert find_context(net, noise, weights_of) == "pool"
+        assert close(contribution(net, noise, **ASKED), right, 0.05)
+    assert find_context(inside, noise, weights_of) == "pool"
+    assert close(contribution(inside, noise, **ASKED), right, 0.05)
+
+
+def test_the_context_of_a_network_in_half_precision_is_found(noise: Tensor) -> None:
+    net = Mixed()
+    right = contribution(net, noise, **ASKED)
+    assert find_context(net.bfloat16(), noise.bfloat16(), weights_of) == "pool"
+    assert close(contribution(net, noise.bfloat16(), **ASKED), right, 0.05)
+
+
+def test_the_context_is_found_in_tf32(noise: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Mixed()
+    right = contribution(net, noise, **ASKED)
+    for name in ("torch.matmul", "torch.Tensor.__matmul__"):
+        monkeypatch.setattr(name, rounded(torch.Tensor.matmul))
+    assert find_context(net, noise, weights_of) == "pool"
+    assert close(contribution(net, noise, **ASKED), right, 0.01)
+
+
+def test_other_weights_are_not_taken_for_attention_where_products_are_rounded(noise: Tensor) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert find_context(Mixed(), noise, lambda output: output["weights"].flip(1)) is None
+        assert find_context(Mixed(), noise, lambda output: torch.full((1, 12), 1 / 12)) is None

@@ -491,11 +491,22 @@ def test_hooks_of_the_user_fire_and_stay(x: Tensor) -> None:
     torch.testing.assert_close(found.activations["deep"], net.eval().deep(net.stem(x)).detach())
 
 
+class OnGpu(nn.Parameter):
+    """A parameter that says it is on a GPU."""
+
+    is_cuda = property(lambda _: True)
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 @pytest.mark.parametrize("enabled", [True, False])
-def test_cudnn_is_off_in_recurrent_modules_only(kind: Any, enabled: bool) -> None:
+@pytest.mark.parametrize(("on_gpu", "gradients"), [(True, True), (True, False), (False, True)])
+def test_cudnn_is_off_in_recurrent_modules_that_need_it_only(
+    kind: Any, enabled: bool, on_gpu: bool, gradients: bool
+) -> None:
     net, x, seen = PerFrame(loop=False), torch.randn(1, 3, 3, 8, 8), {}
     net.rnn = kind(4, 7, batch_first=True)
+    for name, weight in [*net.rnn.named_parameters()]:
+        setattr(net.rnn, name, OnGpu(weight.detach()) if on_gpu else weight)
 
     def watch(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any) -> Any:
@@ -508,9 +519,21 @@ def test_cudnn_is_off_in_recurrent_modules_only(kind: Any, enabled: bool) -> Non
         module = net.get_submodule(name)
         module.forward = watch(name, module.forward)
     with torch.backends.cudnn.flags(enabled=enabled):
-        capture(net, x, layers=["cnn"], scores=[class_score(0)])
+        capture(net, x, layers=["cnn"], scores=[class_score(0)], gradients=gradients)
         assert torch.backends.cudnn.enabled == enabled
-    assert seen == {"cnn": enabled, "rnn": False, "head": enabled}
+    assert seen == {"cnn": enabled, "rnn": enabled and not (on_gpu and gradients), "head": enabled}
+
+
+def test_cudnn_comes_back_after_an_exception_in_a_recurrent_module() -> None:
+    net = PerFrame(loop=False)
+    net.rnn = nn.LSTM(4, 7, batch_first=True)
+    for name, weight in [*net.rnn.named_parameters()]:
+        setattr(net.rnn, name, OnGpu(weight.detach()))
+    net.rnn.forward = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    with torch.backends.cudnn.flags(enabled=True):
+        with pytest.raises(KeyboardInterrupt):
+            capture(net, torch.randn(1, 3, 3, 8, 8), layers=["cnn"], scores=[class_score(0)])
+        assert torch.backends.cudnn.enabled
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

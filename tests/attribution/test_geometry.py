@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.geometry import PLACEMENTS, Along, Axis, Mode, find_placement, interpolation_matrix
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
-from vidcam.errors import LayerError, OptionError
+from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
 
 LAYER4 = Axis(8, 0, 109)  # the time axis of r3d_18's last stage
@@ -289,6 +289,57 @@ def test_an_up_sampled_layer_has_no_regular_interval() -> None:
 def test_the_head_is_never_reached() -> None:
     net = nn.Sequential(nn.Conv3d(1, 1, 3, 1, 1), nn.AvgPool3d((1, 8, 8)), nn.Flatten(), nn.Linear(7, 2))
     assert measure_axes(net, (1, 16, 8, 8), "0") == (Axis(1, 0, 3),) * 3
+
+
+FAILURES = {
+    "out of memory": torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore on this."),
+    "on a CPU": RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    "CUDA": RuntimeError("CUDA error: an illegal memory access was encountered"),
+    "cuBLAS": RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+}
+
+
+class Failing(nn.Module):
+    """Fails where the input is longer, or narrower, than it should be."""
+
+    def __init__(self, error: Exception, *, longest: int = 2048, narrowest: int = 1) -> None:
+        super().__init__()
+        self.conv, self.error, self.longest, self.narrowest = nn.Conv3d(1, 1, 3), error, longest, narrowest
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > self.longest or x.shape[4] < self.narrowest:
+            raise self.error
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("limits", [{"longest": 6}, {"narrowest": 8}])
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_device_that_fails_does_not_read_as_a_size_that_does_not_fit(name: str, limits: dict[str, int]) -> None:
+    """The right geometry is (1, 1, 3); where failing read as a wrong size, all slots saw all."""
+    first = str(FAILURES[name]).splitlines()[0]
+    with pytest.raises(ModelError, match=r"the geometry of layer 'conv' cannot be measured: .* Model\(axes=") as told:
+        measure_axes(Failing(FAILURES[name], **limits), (1, 6, 8, 8), "conv", axes="t")
+    assert first in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Kernel size can't be greater"), ValueError("too long"), IndexError()])
+def test_a_size_that_does_not_fit_is_one(error: Exception) -> None:
+    assert measure_axes(Failing(error, longest=6), (1, 6, 8, 8), "conv", axes="t") == (Axis(1.5, 0.25, math.inf),)
+    assert measure_axes(Failing(error, narrowest=8), (1, 6, 8, 8), "conv", axes="t") == (Axis(1, 1, 3),)
+
+
+def test_the_precision_of_convolutions_may_be_set_in_the_new_way() -> None:
+    """`torch.backends.cudnn.flags` fails beside it."""
+    if not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("torch before 2.9")
+    before = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "ieee"
+        assert measure_axes(nn.Sequential(nn.Conv3d(1, 1, 3)), (1, 6, 8, 8), "0") == (Axis(1, 1, 3),) * 3
+        assert torch.backends.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = before
 
 
 def snapshot(net: nn.Module) -> dict[str, Any]:

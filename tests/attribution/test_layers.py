@@ -240,3 +240,12 @@ def test_token_grid() -> None:
     assert token_grid("a", (ONE, (8, 7, 7))) == token_grid("a", (ONE, [8, 7, 7])) == {"a": (8, 7, 7)}
     for output in (ONE, (ONE,), (ONE, ONE), (ONE, (7, 7)), (ONE, (8.0, 7, 7)), (ONE, None)):
         assert token_grid("a", output) == {}
+
+
+def test_a_full_memory_does_not_read_as_a_layout_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("vidcam.attribution.layers.rearrange", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        read_grid(torch.zeros(1, 2, 3, 4, 4), "b c t h w", batch=1)

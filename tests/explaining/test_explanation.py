@@ -54,6 +54,14 @@ def test_negative_heat_counts_for_nothing() -> None:
     np.testing.assert_allclose(found.normalize(), np.array([[[0, 2]], [[0, 0]], [[1, 3]]]) / 3)
 
 
+def test_top_frames_are_those_that_were_seen(tmp_path: Path) -> None:
+    seen = np.array([True, False, False, True, False])
+    found = make(np.array([1, 3, 2, 3, 0])[:, None, None], seconds=np.arange(5) / 10, seen=seen)
+    assert found.top_frames(99) == [3, 0]
+    assert Explanation.load(found.save(tmp_path / "saved.npz")).top_frames() == [3, 0]
+    assert "seen" not in found.summary()
+
+
 def test_top_frames() -> None:
     found = make(np.array([1, 3, 2, 3, 0])[:, None, None], seconds=np.arange(5) / 10)
     assert found.top_frames(2) == [1, 3]  # of equal ones the earlier first

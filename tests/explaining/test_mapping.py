@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidcam.explaining.mapping import blend, fill
+from vidcam.explaining.mapping import blend, fill, of_whole_frames
 
 SECONDS = np.arange(8) / 10
 
@@ -80,3 +80,19 @@ def test_attention_without_space_blends_as_well() -> None:
 def test_fill_is_constant_beyond_the_ends() -> None:
     found = fill(np.array([1.0, 2.0]), np.array([0.2, 0.4]), np.array([0.0, 0.2, 0.3, 0.4, 9.0]), nearest=False)
     np.testing.assert_allclose(found, [1, 1, 1.5, 2, 2])
+
+
+def test_shares_of_a_frame_that_comes_several_times_add_up() -> None:
+    """Frame 7 fills three of five places, and what its samples got is its own, at each of them."""
+    found = of_whole_frames(np.array([0.1, 0.2, 0.3, 0.15, 0.25], np.float32), (4, 5, 7, 7, 7))
+    np.testing.assert_allclose(found, [0.1, 0.2, 0.7, 0.7, 0.7], rtol=1e-6)
+    apart = np.random.default_rng(0).random((4, 2)).astype(np.float32)
+    np.testing.assert_array_equal(of_whole_frames(apart, (0, 1, 2, 3)), apart)
+
+
+def test_a_window_that_cuts_a_repeated_frame_counts_for_less() -> None:
+    """Frame 1 has one place in window 0, weight 1, and two in window 1, weights 1 and 2: (0.4 + 3 x 0.9) / 4."""
+    parts = {0: np.array([0.3, 0.3, 0.4]), 2: np.array([0.5, 0.4, 0.1])}
+    frames = {0: (0, 0, 1), 2: (1, 1, 2)}
+    whole = {start: of_whole_frames(part, frames[start]) for start, part in parts.items()}
+    np.testing.assert_allclose(blend(whole, frames, SECONDS[:3], nearest=False), [0.6, (0.4 + 3 * 0.9) / 4, 0.1])

@@ -120,6 +120,23 @@ def test_all_but_plain_attention_find_the_evidence(ranking: Ranking) -> None:
     assert ranking.verdict.startswith("attention agrees with none of the others")
 
 
+def test_attention_to_the_evidence_agrees_with_what_is_measured(write: Callable[..., Path]) -> None:
+    found = rank(planted(), write(pictures(red=RED, bright=RED)), target=0)
+    assert {int(scores.argmax()) for scores in found.scores.values()} == {RED}
+    assert found.scores["attention"][RED] > 0.5
+    shared = "(1 of 1 top frame shared)"
+    assert found.verdict == f"attention agrees with contribution {shared}, heat {shared}, leave_out {shared}"
+
+
+def test_flat_attention_is_said_to_be_flat(write: Callable[..., Path]) -> None:
+    model = planted()
+    with torch.no_grad():
+        model.net.attention.rate.weight.mul_(1e-5)
+    found = rank(model, write(pictures()), target=0, draws=1)
+    assert 0 < np.ptp(found.scores["attention"]) < 1e-4
+    assert found.verdict == "attention cannot be compared: no frame stands out by attention"
+
+
 def test_reversing_the_clip_moves_the_peaks(write: Callable[..., Path]) -> None:
     found = rank(planted(), write(pictures()[::-1]), target=0)
     peaks = {name: int(scores.argmax()) for name, scores in found.scores.items()}
@@ -140,6 +157,24 @@ def test_the_last_state_has_the_evidence_too(write: Callable[..., Path], red: in
     assert found.top(1)[0] == RankedFrame(red, pytest.approx(red / 25), found.scores["leave_out"][red])
     assert "no attention" in found.notes[0]
     assert found.verdict.startswith("heat and leave_out")
+
+
+@pytest.mark.parametrize(("changes", "count"), [({}, 13), ({"frame_rate": 100.0}, 4)])
+def test_what_a_repeated_frame_gets_adds_up(write: Callable[..., Path], changes: dict[str, Any], count: int) -> None:
+    """13 frames fill 16 places: the last has four of them. At four ticks a frame, of 4 frames the last has five."""
+    source = write(pictures(red=count - 1, bright=None, count=count))
+    model = planted(**changes)
+    found = rank(model, source, target=0, by="contribution")
+    places = np.repeat(np.arange(4), [3, 4, 4, 5]) if changes else np.arange(16).clip(max=12)
+    clip = torch.tensor(pictures(red=count - 1, bright=None, count=count)[places]).permute(3, 0, 1, 2)[None] / 255
+    with torch.no_grad():
+        output = model.net(clip)
+    told = np.bincount(places, output.attention[0].numpy())
+    np.testing.assert_allclose(found.scores["attention"], told, rtol=1e-5)
+    assert found.scores["attention"].sum() == pytest.approx(1, abs=1e-5)
+    bias = model.net.head.bias[0].item()
+    assert found.scores["contribution"].sum() == pytest.approx(output.logits[0, 0].item() - bias, rel=1e-4)
+    assert found.scores["contribution"].argmax() == count - 1
 
 
 def test_leave_out_is_the_drop_when_the_frame_is_its_neighbor(ranking: Ranking) -> None:
@@ -184,6 +219,7 @@ def test_agreements_are_over_the_frames_that_were_seen(write: Callable[..., Path
     found = rank(planted(frame_rate=5.0), source, target=0)
     assert np.flatnonzero(found.seen).tolist() == list(range(0, 80, 5))
     assert len(found.frames) == 16 and found.scores["heat"].shape == (80,)
+    assert set(found.explanation.top_frames(99)) == set(range(0, 80, 5)), "what is between them was never looked at"
     assert found.frames[0].index == 20 and all(found.seen[frame.index] for frame in found.top(99))
     heat, attention = (found.scores[name][found.seen] for name in ("heat", "attention"))
     (pair,) = (a for a in found.agreements if a[:2] == ("attention", "heat"))

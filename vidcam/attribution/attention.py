@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.layers import find_layer, first_tensor, noise_like
+from vidcam.attribution.threads import alone
 from vidcam.errors import LayerError
 
 Attention = Callable[[Any], Tensor]
@@ -25,7 +26,7 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     does that, as where a network weighs its states in between its modules.
     """
     names = [name for name, _ in net.named_modules() if name]
-    with _listening(net, names) as heard:
+    with alone(net), _listening(net, names) as heard:
         weights = attention(capture(net, noise_like(x), layers=()).output)
     # in the order in which modules return: the innermost first
     return next(
@@ -49,13 +50,15 @@ def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, sc
     Raises:
         LayerError: the layer does not return the context.
     """
-    with _listening(net, [layer]) as heard:
+    with alone(net), _listening(net, [layer]) as heard:
         captured = capture(net, x, layers=[layer], scores=[score])
     weights = attention(captured.output)
     states = _states(heard[layer][0], weights)
     if states is None:
         raise LayerError(f"layer {layer!r} does not return the sum of its states weighted by attention")
-    return weights * torch.einsum("bd,btd->bt", captured.gradients[0][layer], states)
+    gradient = _fine(captured.gradients[0][layer])
+    with torch.autocast(states.device.type, enabled=False):
+        return _fine(weights) * torch.einsum("bd,btd->bt", gradient.to(states), states)
 
 
 @contextmanager
@@ -80,12 +83,24 @@ def _listening(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[
 
 
 def _states(call: Call, weights: Tensor) -> Tensor | None:
-    """Return the states of which the call returned the weighted sum, if it did."""
+    """Return the states of which the call returned the weighted sum, if it did, in float32 or finer."""
     given, returned = call
     for states in given:
         if returned is not None and states.shape[:2] == weights.shape and returned.shape == states[:, 0].shape:
-            context = torch.einsum("bt,btd->bd", weights.to(states), states)
-            error = max(1e-4, 8 * torch.finfo(states.dtype).eps)
-            if (context - returned).abs().max() <= error * states.abs().max():
-                return states
+            fine = _fine(states)
+            context = (_fine(weights)[..., None] * fine).sum(1)  # no product of matrices: those may be rounded
+            error = float((context - returned).abs().max() / fine.abs().max().clamp_min(torch.finfo(fine.dtype).tiny))
+            coarsest = max(torch.finfo(tensor.dtype).eps for tensor in (states, returned, weights))
+            if error <= max(1e-4, 8 * coarsest) or error <= 4 * _rounding(states):
+                return fine
     return None
+
+
+def _fine(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _rounding(like: Tensor) -> float:
+    """Measure by how much products of matrices are off here: under autocast, and in TF32, numbers are rounded first."""
+    numbers = torch.linspace(1, 2, 64 * 64, device=like.device).reshape(64, 64).to(like)
+    return float((numbers @ torch.eye(64).to(like) - numbers).abs().max())

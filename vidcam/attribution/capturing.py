@@ -5,7 +5,7 @@ only what follows builds a graph. So an explanation costs one inference in time 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
 from vidcam.attribution.endings import BeforeEnding, Endings
 from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.threads import alone, without_cudnn
 from vidcam.errors import LayerError, ModelError, OptionError
 
 Score = Callable[[Any], Tensor]
@@ -75,10 +77,10 @@ def capture(
         untouched(net),
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
-        _cudnn_off_in_recurrent_modules(net),
+        _recurrent_backward(net) if differentiate else nullcontext(),
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
-        with without_checkpoints(), Endings() as endings:
+        with without_checkpoints, Endings() as endings:
             output = call(net, recorder.record_input(map_tensors(x, _own)))
         recorder.check()
         before, ending = endings.before(output)
@@ -111,10 +113,17 @@ def untouched(net: nn.Module) -> Iterator[None]:
     """Put the network into eval mode, frozen, and restore everything about it and the random state on the way out.
 
     Buffers changed in place, replaced, added or removed are put back; plain attributes are the network's own business.
+    Other threads that come with the same network, or with one that shares a module, wait for their turn.
 
     Raises:
         ModelError: the network has lazy parameters, or was built under inference mode.
     """
+    with alone(net), _restored(net):
+        yield
+
+
+@contextmanager
+def _restored(net: nn.Module) -> Iterator[None]:
     tensors = [*net.parameters(), *net.buffers()]
     if any(is_lazy(tensor) for tensor in tensors):
         raise ModelError("the network has lazy parameters without a shape yet; run it once before explaining it")
@@ -122,12 +131,12 @@ def untouched(net: nn.Module) -> Iterator[None]:
         raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
     modules = list(net.modules())
     flags = [module.training for module in modules]
-    buffers = [(module, dict(module._buffers)) for module in modules]
+    # a script's own are no dictionary, and cannot be replaced either
+    buffers = [(m, dict(m._buffers)) for m in modules if not isinstance(m, torch.jit.ScriptModule)]
     copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
     frozen = [(p, p.requires_grad) for p in net.parameters()]
-    devices = sorted({t.device.index for t in tensors if t.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices=devices):
+        with chance_kept({tensor.device for tensor in tensors}):
             for module in modules:
                 module.training = False
             for parameter, _ in frozen:
@@ -225,30 +234,30 @@ class _Recorder:
 
 
 @contextmanager
-def _cudnn_off_in_recurrent_modules(net: nn.Module) -> Iterator[None]:
-    """Let recurrent modules choose kernels that have a backward in eval mode; cuDNN's have none.
+def _recurrent_backward(net: nn.Module) -> Iterator[None]:
+    """Let recurrent modules on a GPU choose kernels that have a backward in eval mode; cuDNN's have none.
 
     The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
     """
-    flags: list[bool] = []
+    inside: list[ExitStack] = []
 
     def off(*_: object) -> None:
-        flags.append(torch.backends.cudnn.enabled)
-        torch.backends.cudnn.enabled = False
+        inside.append(ExitStack())
+        inside[-1].enter_context(without_cudnn)
 
     def back(*_: object) -> None:
-        torch.backends.cudnn.enabled = flags.pop()
+        inside.pop().close()
 
     try:
         with ExitStack() as hooks:
             for module in net.modules():
-                if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+                if isinstance(module, nn.RNNBase) and any(weight.is_cuda for weight in module.parameters()):
                     hooks.enter_context(module.register_forward_pre_hook(off))
                     hooks.enter_context(module.register_forward_hook(back, always_call=True))
             yield
     finally:
-        if flags:  # an exception came between the two hooks
-            torch.backends.cudnn.enabled = flags[0]
+        while inside:  # an exception came between the two hooks
+            back()
 
 
 def _own(tensor: Tensor) -> Tensor:

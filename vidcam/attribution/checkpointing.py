@@ -1,11 +1,11 @@
 """Gradient checkpointing: what a network recomputes to save memory in training is run once, and as it is."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from unittest.mock import patch
 
 from torch.utils import checkpoint
+
+from vidcam.attribution.threads import ProcessState
 
 
 class _Direct:
@@ -18,14 +18,19 @@ class _Direct:
 
 
 def _nothing_kept(*_: Any, **__: Any) -> Iterator[None]:
-    """Stand for the generator of the other kind, which keeps what it needs before the run and checks after it."""
+    """Stand for the generators of the other kind, which keep what is needed before a run and check after it."""
     yield
 
 
-@contextmanager
-def without_checkpoints() -> Iterator[None]:
-    """Let `torch.utils.checkpoint` call what it is given: recomputing would ask the hooks a second time."""
-    keeping = [name for name in vars(checkpoint) if name.startswith("_checkpoint_without_reentrant_generator")]
-    direct: dict[str, Any] = {"CheckpointFunction": _Direct, **dict.fromkeys(keeping, _nothing_kept)}
-    with patch.multiple(checkpoint, **direct):
-        yield
+_OTHERS = [name for name in vars(checkpoint) if name.startswith("_checkpoint_without_reentrant_generator")]
+_DIRECT: Mapping[str, Any] = {"CheckpointFunction": _Direct, **dict.fromkeys(_OTHERS, _nothing_kept)}
+
+
+def _replace(parts: Mapping[str, Any]) -> None:
+    vars(checkpoint).update(parts)
+
+
+# recomputing would ask the hooks a second time
+without_checkpoints = ProcessState(
+    lambda: {name: vars(checkpoint)[name] for name in _DIRECT}, _replace, meanwhile=_DIRECT
+)

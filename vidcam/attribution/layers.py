@@ -12,6 +12,7 @@ import torch
 from einops import EinopsError, rearrange
 from torch import Tensor, nn
 
+from vidcam.attribution.failures import of_device
 from vidcam.errors import LayerError, unknown
 
 LAYOUTS = (
@@ -140,7 +141,9 @@ def read_grid(tensor: Tensor, layout: str, *, batch: int, grid: Shape | None = N
     try:
         cells = _without_class_token(tensor, layout, sizes)
         return rearrange(cells, f"{layout} -> b c {' '.join(axes)}", b=batch, **sizes)
-    except (EinopsError, RuntimeError):
+    except (EinopsError, RuntimeError) as error:
+        if of_device(error):
+            raise
         read = f"shape {tuple(tensor.shape)} for a batch of {batch}" + (f" and grid {tuple(grid)}" if grid else "")
         raise LayerError(f"the layer's output has {read}, which does not fit the layout {layout!r}") from None
 

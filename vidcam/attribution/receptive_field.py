@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import untouched
+from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
 
@@ -60,13 +62,21 @@ def measure_axes(
     Raises:
         LayerError: the layer does not exist, or its output does not have that layout.
         OptionError: the layer has an axis that the input has not.
+        ModelError: the device failed, as where its memory is full: that says nothing of sizes.
     """
     sizes = tuple(shape[1:])
     pairs = _axes(len(sizes), layout, axes)
     run = partial(_read_layer, net, layer, layout=layout, grid=grid)
     like = next(net.parameters(), torch.zeros(()))
-    with _running_exactly(net):
-        return tuple(_Probe(run, like, shape[0], *pair).measure(sizes) for pair in pairs)
+    try:
+        with _running_exactly(net):
+            return tuple(_Probe(run, like, shape[0], *pair).measure(sizes) for pair in pairs)
+    except RuntimeError as error:
+        if not of_device(error):
+            raise
+        say, *_ = str(error).splitlines() or [type(error).__name__]
+        help_ = "free some memory, take another device, or give the geometry by Model(axes=...)"
+        raise ModelError(f"the geometry of layer {layer!r} cannot be measured: {say}; {help_}") from error
 
 
 def effective_centers(
@@ -109,8 +119,8 @@ def _running_exactly(net: nn.Module) -> Iterator[None]:
     Winograd's and Fourier's convolutions, which cuDNN and NNPACK may choose, work on tiles, so that a NaN spreads to
     its neighbors. cuDNN's recurrent kernels have no backward in eval mode.
     """
-    cudnn, nnpack = torch.backends.cudnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False)
-    with torch.inference_mode(False), untouched(net), cudnn, nnpack, torch.no_grad():
+    tiling = without_cudnn if any(parameter.is_cuda for parameter in net.parameters()) else without_nnpack
+    with torch.inference_mode(False), untouched(net), tiling, torch.no_grad():
         yield
 
 
@@ -186,7 +196,9 @@ class _Probe:
             sizes = _with(sizes, self.input_axis, length)
             try:
                 start, stop, slots = self._clear(sizes)
-            except UNFIT:
+            except UNFIT as error:
+                if of_device(error):
+                    raise
                 break
         return Axis(bins, (bins - 1) / 2, math.inf)
 
@@ -209,7 +221,9 @@ class _Probe:
         """Tell whether the layer takes the input and reads it: cells must not look past it, at padding alone."""
         try:
             cells = self._cells(sizes, slice(None))
-        except UNFIT:
+        except UNFIT as error:
+            if of_device(error):
+                raise
             return False
         return 2 * int(cells.sum()) > cells.numel()
 

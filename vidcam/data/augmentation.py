@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from vidcam.attribution.chance import seeded
 from vidcam.data.drives.intrinsics import cropped, mirrored, stretched
 from vidcam.data.preprocessing import Preprocessing, Size
 from vidcam.options import Options, option
@@ -57,8 +57,7 @@ class Augmentation(Options):
         clip = F.resized_crop(clip, *box, list(size), antialias=preprocessing.antialias)
         clip = self._recolor(F.horizontal_flip(clip) if rng.random() < self.flip else clip, rng)
         if self.transform is not None:
-            with torch.random.fork_rng(devices=[]):  # torchvision's transforms know only torch's global chance
-                torch.default_generator.manual_seed(int(rng.integers(2**63)))
+            with seeded(int(rng.integers(2**63))):  # torchvision's transforms know only torch's global chance
                 clip = self.transform(clip)
         normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
         return normalized

@@ -67,6 +67,8 @@ class Explanation:
             "attention", "poses", "true_poses", "depth".
         provenance: source, digests, model, layer, method, options, versions: what is needed to repeat this.
         notes: what a reader must know: padding, cropping, flat maps.
+        seen: (F,) which frames the network told of; what is said of the others is interpolated. None where it is not
+            known.
     """
 
     maps: Floats
@@ -92,6 +94,7 @@ class Explanation:
     extras: Mapping[str, Floats] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    seen: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def from_heat(cls, heat: Floats, **fields: Any) -> Explanation:
@@ -224,10 +227,11 @@ class Explanation:
         return replace(self, outputs=self.outputs[:, which], gradients=self.gradients[which], **parts)
 
     def top_frames(self, k: int = 5) -> list[int]:
-        """Indices of the k frames with the most heat, hottest first."""
+        """Indices of the k frames with the most heat, hottest first, of those that the network saw."""
         if k < 1:
             raise OptionError(f"top_frames needs k of at least 1; given {k}")
-        return [int(i) for i in np.argsort(-self.frame_scores, kind="stable")[:k]]
+        order = np.argsort(-self.frame_scores, kind="stable")
+        return [int(i) for i in order if self.seen is None or self.seen[i]][:k]
 
     def normalize(self, scale: Literal["video", "frame"] = "video") -> Floats:
         """Return heat in 0 to 1, (F, h, w): negative heat is 0, the hottest cell is 1.

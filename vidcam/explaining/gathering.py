@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vidcam.errors import ModelError
+from vidcam.explaining.mapping import of_whole_frames
 from vidcam.explaining.targets import Key
 from vidcam.explaining.windows import Group
 from vidcam.models.model import Model
@@ -67,7 +68,14 @@ class Gathered:
             for window, own in zip(group, rows.numpy(), strict=True):
                 slots = len(self.frames[window.start])
                 whole = own if extra.join is not None else np.repeat(own[None], slots, axis=0)
+                if extra.per_frame and extra.read is model.attention:  # shares of a whole add up
+                    own = of_whole_frames(own, self.samples[window.start])
                 self.extras[name][window.start] = self._kept(own) if extra.per_frame else whole
+
+    @property
+    def told_frames(self) -> set[int]:
+        """The source's frames that have slots of their own; what is said of the others is interpolated."""
+        return {index for own in self.frames.values() for index in own}
 
     def missing(self, key: Key) -> Collection[int]:
         """Return the windows in which a score was not explained."""

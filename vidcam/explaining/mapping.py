@@ -5,7 +5,7 @@ windows are blended on the source's frames (`blend`, `fill`), and positions in t
 pixels (`vidcam.data.preprocessing.View`), between which heat is spread (`spreading`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isinf
 from typing import Any, Literal
@@ -185,6 +185,18 @@ def blend(
     known = np.flatnonzero(weight)
     values = total[known] / _beside(weight[known], total)
     return fill(values, seconds[known], seconds, nearest=nearest)
+
+
+def of_whole_frames(part: Floats, frames: Sequence[int]) -> Floats:
+    """(T, ...) -> (T, ...): give each of a window's samples what all samples of its frame add up to.
+
+    So are shares and sums told, such as attention: a frame that fills four places of a window holds all they get.
+    """
+    _, place = np.unique(frames, return_inverse=True)
+    total = np.zeros((place.max() + 1, *part.shape[1:]), part.dtype)
+    np.add.at(total, place, part)
+    whole: Floats = total[place]
+    return whole
 
 
 def fill(values: Floats, known: Floats, wanted: Floats, *, nearest: bool) -> Floats:

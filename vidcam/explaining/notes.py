@@ -76,7 +76,7 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
 
 def _of_frames(model: Model, gathered: Gathered, targets: Targets, frames: int) -> Iterator[str]:
     """Say which frames a regressor told of."""
-    known = sorted({index for own in gathered.frames.values() for index in own})
+    known = sorted(gathered.told_frames)
     if gathered.alone and model.frames > 1:
         yield (
             f"the network stacks {model.frames} frames; the map lies on number {model.frames // 2 + 1} of them. The "

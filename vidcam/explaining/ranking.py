@@ -18,7 +18,7 @@ from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.mapping import blend
+from vidcam.explaining.mapping import blend, of_whole_frames
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.windows import Stream
 from vidcam.media import replacing
@@ -46,7 +46,7 @@ class Ranking:
     seen: npt.NDArray[np.bool_]
     """(F,) which frames went through the network: only these are ranked."""
     agreements: tuple[Agreement, ...]
-    """Rank correlations of every two rankings, over the seen frames."""
+    """What every two rankings share, over the seen frames."""
     kept: Kept
     """The score when only the first k frames are shown, against k random ones."""
     explanation: Explanation
@@ -136,11 +136,13 @@ def rank(
         asked = {**choices.arguments(), "batch": batch}
         explanation = explain(model, opened, target=target, progress=progress, **asked)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
-        scores, seen = _score_frames(stream, explanation, context, batch, nearest=nearest)
+        scores = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]
             drawn = {"draws": comparison.draws, "seed": comparison.seed, "batch": batch}
             kept = [measure_kept(model, clip, scores, k=k, **drawn) for clip in clips]
+    seen = explanation.seen
+    assert seen is not None  # it was not loaded
     return Ranking(
         by=comparison.by,
         scores=scores,
@@ -195,8 +197,8 @@ def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
 
 def _score_frames(
     stream: Stream, explanation: Explanation, context: str | None, batch: int, *, nearest: bool
-) -> tuple[dict[str, Floats], npt.NDArray[np.bool_]]:
-    """Return every ranking's scores (F,), in the order of `RANKINGS`, and which frames were seen (F,)."""
+) -> dict[str, Floats]:
+    """Return every ranking's scores (F,), in the order of `RANKINGS`."""
     model, target, seconds = stream.model, explanation.target, explanation.seconds
     parts: dict[str, dict[int, Floats]] = {"contribution": {}, "leave_out": {}}
     frames: dict[int, tuple[int, ...]] = {}
@@ -205,13 +207,12 @@ def _score_frames(
             frames[clip.start] = clip.frames
             parts["leave_out"][clip.start] = leave_out(model, clip, batch=batch)
             if context is not None:
-                parts["contribution"][clip.start] = _contribution(model, clip, context)
+                parts["contribution"][clip.start] = of_whole_frames(_contribution(model, clip, context), clip.frames)
     rankings = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
     rankings["heat"] = explanation.frame_scores
     if explanation.attention is not None:
         rankings["attention"] = explanation.attention
-    seen = np.isin(np.arange(len(seconds)), [index for window in frames.values() for index in window])
-    return {name: rankings[name] for name in RANKINGS if name in rankings}, seen
+    return {name: rankings[name] for name in RANKINGS if name in rankings}
 
 
 def _contribution(model: Model, clip: Clip, context: str) -> Floats:

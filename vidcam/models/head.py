@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-import torch
 from torch import nn
 
+from vidcam.attribution.chance import seeded
 from vidcam.errors import ModelError
 
 BACKBONE = "backbone"
@@ -48,7 +48,6 @@ def renew_head(net: nn.Module, classes: int, *, head: str | None = None, seed: i
         setattr(new, key, nn.Parameter(old.new_empty(classes, *old.shape[1:])))
     for count in {"out_features", "out_channels"} & vars(new).keys():
         setattr(new, count, classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # so that a run can be repeated
+    with seeded(seed):  # so that a run can be repeated
         new.reset_parameters()
     setattr(net.get_submodule(parent), last, new)

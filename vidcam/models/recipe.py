@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from vidcam.attribution.chance import seeded
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
@@ -136,8 +136,7 @@ class Recipe:
         kinds = inspect.signature(self.network).parameters
         if not any(kind.kind is kind.VAR_KEYWORD for kind in kinds.values()):
             given = {option: value for option, value in given.items() if option in kinds}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(chosen.get("seed", 0))  # so that a run can be repeated
+        with seeded(chosen.get("seed", 0)):  # so that a run can be repeated
             try:
                 return self.network(**given)
             except (TypeError, ValueError, RuntimeError) as error:

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from vidcam.attribution.chance import seeded
 from vidcam.errors import ModelError
 from vidcam.models.checkpoint import Checkpoint, load_into, read_checkpoint, write_weights
 from vidcam.models.sfmlearner.network import SfMLearner
@@ -26,10 +26,9 @@ def starting_networks(settings: OdometrySettings) -> SfMLearner:
     A branch of masks that is wanted and not in the checkpoint starts anew; one that is not wanted is left out. A
     ModelError says what does not fit, as the number of frames.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         pose = PoseExpNet(settings.length - 1, explainability=settings.explainability > 0)
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         disp = DispNetS()
     if settings.pose is not None:
         load_into(pose, _fitted(_read(settings.pose, "pose"), pose), f"a pose network of {settings.length} frames")
