@@ -5,14 +5,20 @@ import pytest
 from vidcam.media.timeline import Clock, Timeline
 
 
-def test_increasing_timestamps_are_kept() -> None:
+@pytest.mark.parametrize("first", [0, 1000, -1000, 3_900_000_000_000])
+def test_time_counts_from_the_first_timestamp(first: int) -> None:
     clock = Clock(Fraction(10), Fraction(1, 1000))
-    assert [clock.tick(stamp) for stamp in (1000, 1001, 1500)] == [1.0, 1.001, 1.5]
+    assert [clock.tick(first + stamp) for stamp in (0, 1, 500)] == [0.0, 0.001, 0.5]
 
 
 def test_missing_and_earlier_timestamps_follow_after_one_frame() -> None:
     clock = Clock(Fraction(10), Fraction(1, 10))
-    assert [clock.tick(stamp) for stamp in (1, 3, 2, None, 9)] == [0.1, 0.3, 0.4, 0.5, 0.9]
+    assert [clock.tick(stamp) for stamp in (1, 3, 2, None, 9)] == [0.0, 0.2, 0.3, 0.4, 0.8]
+
+
+def test_before_the_first_timestamp_frames_follow_from_zero() -> None:
+    clock = Clock(Fraction(10), Fraction(1, 10))
+    assert [clock.tick(stamp) for stamp in (None, None, 14, 15)] == [0.0, 0.1, 0.2, 0.3]
 
 
 def test_without_a_time_base_the_index_counts() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -61,7 +62,6 @@ class VideoWriter:
             self.notes.append(f"{width}x{height} padded to {padded}: the last row or column is repeated")
         self._stack = ExitStack()
         self._written = self._dropped = 0
-        self._shift = Fraction(0)
         self._output: OutputContainer
         self._sound: Sound
 
@@ -80,20 +80,20 @@ class VideoWriter:
             self._finish()
 
     def write(self, pixels: Pixels, seconds: float | None = None) -> None:
-        """Add one frame: (H, W, 3) uint8 RGB, shown from `seconds` on.
+        """Add one frame: (H, W, 3) uint8 RGB, shown from `seconds` on; 0 is the first picture of `audio_from`.
 
         Without `seconds`, or with seconds that agree with the constant rate, frames lie exactly 1 / rate apart.
         """
         self._check(pixels)
-        if self._written == 0:
-            self._shift = Fraction(0) if seconds is not None else -self._sound.video_start
+        if seconds is not None and not 0 <= seconds < inf:
+            raise MediaError(f"cannot write {str(self.path)!r}: seconds count from 0 on; given {seconds:g}")
         timestamp = self._timeline.place(seconds)
         if timestamp is None:
             self._dropped += 1
             return
         with self._encoding():
             self._mux(self._picture.encode(pixels, timestamp))
-        self._sound.write(timestamp * self._timeline.time_base, shift=self._shift)
+        self._sound.write(timestamp * self._timeline.time_base)
         self._written += 1
 
     def _check(self, pixels: Pixels) -> None:
@@ -135,7 +135,7 @@ class VideoWriter:
             self.notes.append(f"{self._dropped} frames were left out: not later than the one before, in this format")
         with self._encoding():
             self._mux(self._picture.flush())
-        self._sound.write(None, shift=self._shift)
+        self._sound.write(None)
 
     def _close(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         """Close the files; an error of the encoder's own is told only if nothing else went wrong."""
