@@ -39,7 +39,7 @@ def assemble(
     nearest = plan.placing.time_mode == "nearest"
     on_frames = partial(blend, frames=gathered.frames, seconds=seconds, nearest=nearest)
     numbers = np.stack([on_frames(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
-    starts = sorted(gathered.samples)
+    starts = gathered.voting
     spans = [gathered.samples[start] for start in starts]
     explanation = Explanation(
         maps=np.stack([on_frames(gathered.heat[key]) for key in keys]).astype(np.float32),

@@ -151,7 +151,7 @@ class _Run:
             self.plan.refuse_blind_layer(self._last)
 
     def _winners(self) -> list[int]:
-        return leaders([*self.gathered.probabilities.values()], self.targets.likeliest)
+        return leaders(self.gathered.votes, self.targets.likeliest)
 
     def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
         with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
@@ -166,9 +166,7 @@ class _Run:
         x = model.batch([[item.pixels for item in window.items] for window in group])
         asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
         chosen: list[int] = []
-        captured = self.plan.capture(
-            x, [*asked.values()] or self.targets.leading([*self.gathered.probabilities.values()], chosen)
-        )
+        captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
             self.gathered.keep_probabilities(group, shares(model, captured.output))
