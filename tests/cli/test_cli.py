@@ -534,7 +534,7 @@ NASTY = {
     "h264_10bits.mp4": (30, 200, 200),
     "h265_video.mp4": (10, 128, 128),
     "minimal.mp4": (1, 320, 240),
-    "no_timescale.mp4": (170, 320, 240),
+    "no_timescale.mp4": (182, 320, 240),
     "pigs_in_a_polka.gif": (30, 314, 273),
     "tiny_av1.mp4": (1, 64, 64),
     "unordered.mov": (4, 50, 50),
@@ -547,7 +547,7 @@ NASTY = {
 LARGE = {
     "bbb_642x642_768kbps_30fps_vp9.webm": (90, 642, 642),
     "bt709_full_range.mp4": (30, 1280, 720),
-    "corrupted.mp4": (49, 1280, 720),
+    "corrupted.mp4": (50, 1280, 720),
     "edit_list_positive_shift.mp4": (270, 1920, 1080),
     "hlg10-color-test.mp4": (9, 1920, 1080),
     "no_duration.webm": (74, 1280, 720),
@@ -558,7 +558,7 @@ LARGE = {
     "sample_mdat_too_long.mp4": (30, 1080, 720),
     "sample_rotate_and_reflect.mp4": (30, 720, 1080),
     "sample_with_increasing_timestamps.mp4": (30, 1920, 1080),
-    "sample_with_invalid_nalu.mp4": (29, 1080, 720),
+    "sample_with_invalid_nalu.mp4": (30, 1080, 720),
     "video_with_failing_audio.mp4": (280, 640, 360),
 }
 UNTRAINED = pytest.mark.filterwarnings("default:.* is untrained")

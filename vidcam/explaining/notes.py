@@ -40,9 +40,6 @@ def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
             f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
             f"{frames}: the last frame was repeated"
         )
-    promised, decoded = stream.video.info.frame_count, len(stream.seconds)
-    if promised is not None and decoded < promised - 1:  # a packed AVI's header counts one too many
-        yield f"the file promises {promised} frames, but only {decoded} could be read: it may be cut off"
     if not view.covers_source:
         left, top, right, bottom = (round(edge + 0.5) for edge in view.region)
         yield (

@@ -22,14 +22,14 @@ class Numbering:
         self._due = list(known)
         self._last: int | None = None
         self.packets = 0
-        """How many there were, those included that are not shown."""
+        """How many whole ones there were, those included that are not shown."""
         self.lost = 0
 
     def expect(self, packet: "av.Packet[Any]") -> None:
         """Take note of a packet that goes into the decoder."""
         if packet.size == 0:
             return
-        self.packets += 1
+        self.packets += not packet.is_corrupt
         if packet.pts is None:
             self._tells = False
         elif self._learns and not (packet.is_discard or packet.is_corrupt):

@@ -1,6 +1,6 @@
 """Read video files with PyAV, which brings its own FFmpeg."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
@@ -86,7 +86,7 @@ class PyavVideo(Video):
 
     def _read_first(self, container: InputContainer, stream: VideoStream) -> None:
         """Decode one frame: only this tells the true size and which way is up, and that there is any frame."""
-        _, first = next(self._frames(container, stream), (None, None))
+        _, first = next(self._frames(container, stream, Numbering(tells=False)), (None, None))
         if first is None:
             raise MediaError(f"cannot read {str(self._path)!r}: not one frame of its video can be decoded")
         self._first = first.pts
@@ -137,14 +137,17 @@ class PyavVideo(Video):
             stream.codec_context.thread_count = threads
             stream.thread_type = "SLICE" if threads == 1 else "AUTO"
             known = self._table.timestamps if threads == 1 and self._table is not None else ()
-            yield from self._frames(container, stream, strict=threads != 1, known=known)
+            numbering = Numbering(tells=packets_tell(container, stream), known=known)
+            yield from self._frames(container, stream, numbering, strict=threads != 1)
+            if numbering.packets < stream.frames - 1:  # a packed AVI's header counts one too many
+                only = f"only {numbering.packets} could be read: it may be cut off"
+                self._note(f"the file promises {stream.frames} frames, but {only}")
 
     def _frames(
-        self, container: InputContainer, stream: VideoStream, *, strict: bool = False, known: Sequence[int] = ()
+        self, container: InputContainer, stream: VideoStream, numbering: Numbering, *, strict: bool = False
     ) -> Iterator[_Shown]:
         """Yield the frames in order; `strict` raises _Damaged at the first packet that cannot be decoded."""
         skipped = concealed = 0
-        numbering = Numbering(tells=packets_tell(container, stream), known=known)
         for packet in self._packets(container, stream):
             numbering.expect(packet)
             try:
@@ -221,7 +224,7 @@ class PyavVideo(Video):
                 key = table.key_before(timestamp)
                 if position == 0 or key > table.timestamps[indices[position - 1]]:
                     container.seek(key, stream=stream)
-                    frames = self._frames(container, stream, strict=True)
+                    frames = self._frames(container, stream, Numbering(tells=False), strict=True)
                 there = (shown for shown in frames if shown.timestamp is not None and shown.timestamp >= timestamp)
                 found, frame = next(there, (None, None))
                 if frame is None or found != timestamp:
