@@ -78,6 +78,54 @@ def test_damaged_picture_is_named(folder: Path) -> None:
         list(open_video(folder))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["img_1", "img_2", "flow_x_1", "flow_x_2", "flow_y_1", "flow_y_2"],
+        ["1_rgb", "2_rgb", "1_flow", "2_flow"],
+        ["frame1", "frame2", "frame3", "cover"],
+        ["left1", "right1"],
+    ],
+)
+def test_several_videos_in_a_folder_are_refused(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        save(tmp_path / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(MediaError, match=r"are not one video: '.*'; give a folder that holds one of them"):
+        open_video(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0.0", "0.25", "0.5", "1.0", "1.125", "10.0"],  # seconds
+        ["t1305031102.175304", "t1305031102.211214", "t1305031103.011215"],
+        ["shot1.8", "shot1.9", "shot1.10", "shot2.1"],  # no decimals
+        ["a", "b", "c"],
+        ["take1_9", "take1_10", "take2_1"],
+    ],
+)
+def test_names_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    for index, name in enumerate(names):
+        save(tmp_path / f"{name}.png", np.full((4, 6, 3), 20 * index, np.uint8))
+    assert [int(frame.pixels[0, 0, 0]) // 20 for frame in open_video(tmp_path)] == [*range(len(names))]
+
+
+@pytest.mark.parametrize("thumbnail", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_torn_jpeg_is_named(tmp_path: Path, thumbnail: bool, progressive: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    exif = Image.Exif()
+    if thumbnail:  # a whole JPEG in the header of the torn one
+        Image.fromarray(noise[:24, :32]).save(tmp_path / "thumbnail", "JPEG")
+        exif[0x010F] = (tmp_path / "thumbnail").read_bytes()
+    Image.fromarray(noise).save(tmp_path / "0.jpg", exif=exif, progressive=progressive)
+    assert len(list(open_video(tmp_path))) == 1
+    whole = (tmp_path / "0.jpg").read_bytes()
+    (tmp_path / "0.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(MediaError, match=r"cannot read the picture '.*0\.jpg': it breaks off"):
+        open_video(tmp_path)
+
+
 def broken(path: Path, make) -> dict[str, Path]:
     """One file for every way in which a file can be no video."""
     good = make("good.mp4", count=50).read_bytes()
