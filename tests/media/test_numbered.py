@@ -38,6 +38,11 @@ def test_time_counts_from_the_first_picture(clips: Path, name: str, count: int) 
     assert video.times() == pytest.approx(wanted, abs=1e-9)
 
 
+def test_an_animated_webp(clips: Path) -> None:
+    frames = list(open_video(clips / "anim.webp"))
+    assert [number(frame) for frame in frames] == list(range(12))
+
+
 def test_rows_of_a_manifest_count_from_the_first_picture(clips: Path) -> None:
     source = ClipSource(Row(clips / "h264.ts", "x", "train", 0.4, 0.8))
     assert [number(frame) for frame in source.read(range(source.ends[0], source.ends[1] + 1))] == list(range(10, 20))

@@ -66,6 +66,26 @@ def test_a_percent_sign_in_a_picture_name_is_no_pattern(tmp_path: Path) -> None:
     assert [int(frame.pixels[0, 0, 0]) for frame in open_video(tmp_path)] == [60]
 
 
+def test_an_animated_webp_keeps_pictures_and_times(tmp_path: Path) -> None:
+    pictures = [Image.new("RGBA", (32, 24), (60 * index, 40, 200, 255)) for index in range(4)]
+    pictures[3].putalpha(0)
+    durations = [40, 80, 0, 500]
+    how = {"save_all": True, "append_images": pictures[1:], "duration": durations, "lossless": True, "exact": True}
+    pictures[0].save(tmp_path / "a.webp", **how)
+    video = open_video(tmp_path / "a.webp")
+    assert [tuple(frame.pixels[5, 5]) for frame in video] == [(0, 40, 200), (60, 40, 200), (120, 40, 200), (0, 0, 0)]
+    assert [frame.seconds for frame in video] == video.times() == pytest.approx([0, 0.04, 0.12, 0.22])
+    assert (video.info.width, video.info.height, video.info.frame_count) == (32, 24, 4)
+    assert video.info.duration_seconds == pytest.approx(0.72)
+    with pytest.raises(MediaError, match="backend 'pyav' cannot read"):
+        open_video(tmp_path / "a.webp", backend="pyav")
+    data = (tmp_path / "a.webp").read_bytes()
+    for size in range(30, len(data), 40):
+        (tmp_path / "torn.webp").write_bytes(data[:size])
+        with pytest.raises(MediaError, match="damaged or not a video"):
+            list(open_video(tmp_path / "torn.webp"))
+
+
 def test_pictures_of_two_sizes_are_named(folder: Path) -> None:
     save(folder / "frame3.png", np.zeros((8, 6, 3), np.uint8))
     with pytest.raises(MediaError, match=r"'frame1.png' is 6x4, 'frame3.png' is 6x8"):
