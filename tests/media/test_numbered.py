@@ -1,5 +1,6 @@
 """Clips whose pictures carry their number as a binary code: which picture comes when, exactly, from every reader."""
 
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -115,3 +116,11 @@ def end(path: Path, kind: str) -> float:
     """Return when the last frame of a stream begins, on the container's clock."""
     with av.open(str(path)) as container:
         return max(float(frame.pts * frame.time_base) for frame in container.decode(**{kind: 0}))
+
+
+@pytest.mark.parametrize(("name", "aspect"), [("anamorphic.mkv", "2"), ("anamorphic_pal.mp4", "64/45")])
+def test_pixels_that_are_not_square_are_said(clips: Path, name: str, aspect: str) -> None:
+    video = open_video(clips / name)
+    assert video.info.pixel_aspect == Fraction(aspect)
+    (note,) = video.notes
+    assert "not square: a network sees the picture squeezed" in note

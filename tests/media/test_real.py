@@ -49,6 +49,7 @@ READABLE = {
 UNREADABLE = {"sample_audio_only.mp4": "only sound", "sine_mono_s16.wav": "only sound"}
 HELD = {"corrupted.mp4": 1, "no_timescale.mp4": 12, "sample_with_invalid_nalu.mp4": 1}
 NOTES = {"corrupted.mp4": 3, "no_timescale.mp4": 3, "sample_with_invalid_nalu.mp4": 2}
+NOTES |= {"hlg10-color-test.mp4": 1, "sample_av1.mkv": 1}  # HDR
 PACKED = {"golf": 89, "shoot_bow": 81, "swing_baseball": 140, "wave": 72}
 COMPARED = 12  # pictures compared per file; all are counted
 

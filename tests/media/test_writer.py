@@ -183,3 +183,40 @@ def test_gif_says_that_it_has_no_sound(tmp_path: Path, picture) -> None:
     with VideoWriter(tmp_path / "a.gif", width=64, height=48, rate=Fraction(5), audio_from=sound) as writer:
         writer.write(picture(0))
     assert writer.notes == ["a GIF has no sound: the source's is left out"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.gif"])
+def test_the_pixels_shape_is_kept_or_its_loss_is_said(tmp_path: Path, picture, name: str) -> None:
+    wide = {"pixel_aspect": Fraction(64, 45)}
+    with VideoWriter(tmp_path / name, width=64, height=48, rate=Fraction(5), **wide) as writer:
+        writer.write(picture(0))
+    kept = open_video(tmp_path / name).info.pixel_aspect
+    assert kept == (1 if writer.notes else Fraction(64, 45))
+    assert bool(writer.notes) == name.endswith(("webm", "gif"))
+    assert all("not square" in note for note in writer.notes)
+
+
+def test_sound_tracks_that_are_left_out_are_said(tmp_path: Path, picture) -> None:
+    with av.open(str(tmp_path / "two.mkv"), "w") as container:
+        streams = [container.add_stream("aac", rate=48_000, layout="mono") for _ in range(2)]
+        for stream in streams:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence.sample_rate = 48_000
+            container.mux(stream.encode(silence))
+            container.mux(stream.encode(None))
+    two = tmp_path / "two.mkv"
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(5), audio_from=two) as writer:
+        writer.write(picture(0))
+    assert writer.notes == ["one of 2 sound tracks is carried over"]
+
+
+def test_sound_without_a_packet_is_said(tmp_path: Path, picture) -> None:
+    with av.open(str(tmp_path / "empty.mkv"), "w") as container:
+        container.add_stream("aac", rate=48_000, layout="mono")
+        video = container.add_stream("libx264", rate=5, width=64, height=48)
+        container.mux(video.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24").reformat(format="yuv420p")))
+        container.mux(video.encode(None))
+    empty = tmp_path / "empty.mkv"
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(5), audio_from=empty) as writer:
+        writer.write(picture(0))
+    assert writer.notes == ["the sound could not be carried over: nothing of it could be read"]

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from vidcam.errors import MediaError
@@ -25,6 +25,7 @@ from vidcam.media.source import (
     frame_rate,
     opened,
     packets_tell,
+    pixel_aspect,
     read_table,
     time_base,
     video_stream,
@@ -32,6 +33,8 @@ from vidcam.media.source import (
 from vidcam.media.timeline import Clock
 from vidcam.media.video import Frame, Video, VideoInfo
 from vidcam.types import Pixels
+
+HDR = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
 
 class _Damaged(Exception):
@@ -95,6 +98,13 @@ class PyavVideo(Video):
         if upright is None:
             self._note("the video asks to be turned by an angle that is no quarter turn; it is shown unturned")
         self._upright = upright or UPRIGHT
+        aspect = pixel_aspect(stream)
+        self._aspect = 1 / aspect if self._upright.transposed else aspect
+        if aspect != 1:
+            ratio = f"{self._aspect.numerator}:{self._aspect.denominator}"
+            self._note(f"the pixels are {ratio}, not square: a network sees the picture squeezed")
+        if kind := HDR.get(int(first.color_trc)):
+            self._note(f"the video is HDR ({kind}): its colors are taken as they are stored, paler than they are shown")
 
     def _describe(self, container: InputContainer, stream: VideoStream) -> VideoInfo:
         width, height = self._stored[::-1] if self._upright.transposed else self._stored
@@ -107,6 +117,7 @@ class PyavVideo(Video):
             duration_seconds=duration(container, stream),
             frame_count=stream.frames if stream.frames > 0 else None,
             backend=self.name,
+            pixel_aspect=self._aspect,
         )
 
     def _pixels(self, frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:

@@ -37,6 +37,7 @@ class Sound:
         self._ahead: av.Packet[Any] | None = None
         self._last = -inf
         self._skipped = 0
+        self._begun = False
         self._shift = self._before = Fraction(0)
         try:
             if source is not None:
@@ -49,10 +50,15 @@ class Sound:
         """Add a stream to the output; a source without sound adds none."""
         stream = source.streams.best("audio")
         if not isinstance(stream, AudioStream):
+            if source.streams.audio:
+                self.notes.append("the sound could not be carried over: its codec is unknown")
             return
         if container.sound is None:
             self.notes.append("a GIF has no sound: the source's is left out")
             return
+        if (tracks := len(source.streams.audio)) > 1:
+            self.notes.append(f"one of {tracks} sound tracks is carried over")
+        self._begun = True
         codec, name = stream.codec_context.codec.canonical_name, container.sound.removeprefix("lib")
         if codec in container.sound_copied:
             self._packets = _copied(source, stream, self._output.add_stream_from_template(stream))
@@ -74,6 +80,8 @@ class Sound:
 
     def close(self) -> None:
         """Close the source."""
+        if self._begun and self._last == -inf and not self.notes:
+            self.notes.append("the sound could not be carried over: nothing of it could be read")
         if self._skipped:
             self.notes.append(f"{self._skipped} damaged packets of the sound were left out")
         if self._before >= SOON:

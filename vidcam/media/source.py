@@ -77,9 +77,19 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    """Return the exact nominal rate: what FFmpeg guesses from container and codec, else the average."""
-    rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    """Return the exact nominal rate: what FFmpeg guesses from container and codec, else the average.
+
+    One frame alone has no rate: it is shown for one over the average.
+    """
+    rates = [stream.guessed_rate, stream.average_rate, stream.base_rate]
+    rates = rates[1:] + rates[:1] if stream.frames == 1 else rates
     return next((Fraction(rate) for rate in rates if rate and rate > 0), DEFAULT_RATE)
+
+
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Return how much wider than high pixels are shown, as stored; 1 where nothing is said."""
+    told = stream.sample_aspect_ratio
+    return Fraction(told) if told and told > 0 else Fraction(1)
 
 
 def time_base(container: InputContainer, stream: VideoStream) -> Fraction | None:

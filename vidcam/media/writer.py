@@ -21,6 +21,7 @@ from vidcam.media.source import Packets, reason
 from vidcam.media.timeline import Timeline
 from vidcam.types import Pixels
 
+SQUARE = Fraction(1)
 GIF_TIME_BASE = Fraction(1, 100)
 FAILURES = (av.error.FFmpegError, OSError, ValueError)
 MOST_DENOMINATOR = 100_000  # leaves every real rate exact; containers count in 32 bits
@@ -31,7 +32,8 @@ class VideoWriter:
 
     The extension chooses the format (.mp4, .mov, .mkv: H.264; .webm: VP9; .gif), `codec` another one the format takes
     (`h264`, `vp9`, `av1`). The file appears when the block ends without an exception; otherwise nothing is left.
-    `notes` then says what a user must know: padding, sound that was encoded anew or left out.
+    Pixels are shown `pixel_aspect` times as wide as high. `notes` then says what a user must know: padding, sound that
+    was encoded anew or left out.
 
     Raises:
         MediaError: a file that exists without `force`, an unknown extension, a folder that cannot be written.
@@ -47,6 +49,7 @@ class VideoWriter:
         audio_from: str | Path | None = None,
         force: bool = False,
         codec: str | None = None,
+        pixel_aspect: Fraction = SQUARE,
     ) -> None:
         self.path = Path(path)
         self.notes: list[str] = []
@@ -57,6 +60,11 @@ class VideoWriter:
         gif = self._format.sound is None
         self._timeline = Timeline(self._rate, time_base=GIF_TIME_BASE if gif else None, from_zero=gif)
         self._picture_class = GifPicture if gif else YuvPicture
+        self._aspect = pixel_aspect if self._codec.keeps_aspect else SQUARE
+        if self._aspect != pixel_aspect:
+            self.notes.append(
+                f"the pixels are not square, which {self.path.suffix} does not keep: they are shown squeezed"
+            )
         if not gif and (width % 2 or height % 2):
             padded = f"{width + width % 2}x{height + height % 2}"
             self.notes.append(f"{width}x{height} padded to {padded}: the last row or column is repeated")
@@ -120,6 +128,8 @@ class VideoWriter:
         self._picture = self._picture_class(
             self._output, self._codec, width=width, height=height, rate=self._rate, time_base=self._timeline.time_base
         )
+        if self._aspect != SQUARE:
+            self._picture.stream.codec_context.sample_aspect_ratio = self._aspect
         self._sound = Sound(source, self._output, self._format)
         self._output.start_encoding()
 
