@@ -195,6 +195,8 @@ def test_several_videos_of_which_one_fails(cli: Cli, movie: Path, here: Path) ->
     first, bad, last = (json.loads(line) for line in out.splitlines())
     assert list(bad) == ["video", "error"] and "bad.mp4" in bad["error"]
     assert [line.startswith("error: bad.mp4: ") for line in complaints(err)] == [True]
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert notes and all(line.startswith(f"note: {movie}: ") for line in notes)  # several videos: whose note it is
     assert first["outputs"][0] == "out/clip/explanation.npz"
     assert last["outputs"][0] == "out/clip-2/explanation.npz"  # the same name again
     assert sorted(p.name for p in (here / "out").iterdir()) == ["clip", "clip-2"]

@@ -70,7 +70,7 @@ def test_nothing_is_made_up_in_a_gap(model: vidcam.Model, tmp_path: Path, gap: f
         np.array([(0, 0.8), (0.4, 1.2), (1.1 + gap, 1.9 + gap)]), abs=1e-6
     )
     (note,) = [note for note in explanation.notes if "no frame" in note]
-    assert note.startswith("from 1.10 s to ") and "apart" in note
+    assert note.startswith("from 1.1 s to ") and "apart" in note
 
 
 def test_a_short_pause_is_no_gap(model: vidcam.Model, tmp_path: Path) -> None:

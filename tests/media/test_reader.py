@@ -190,6 +190,26 @@ def test_damage_in_the_middle_is_noted(make) -> None:
     assert any("damaged" in note for note in video.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wmv", "wmv2"), ("a.mpg", "mpeg2video"), ("a.ts", "libx264"), ("a.mkv", "mpeg4")]
+)
+def test_decord_refuses_containers_without_an_index(tmp_path: Path, name: str, codec: str, require_backend) -> None:
+    require_backend("decord")
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25, width=64, height=48)
+        for index in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * index, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    frames = list(open_video(tmp_path / name))
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 25 for index in range(30)], abs=2e-3)
+    if name.endswith("mkv"):
+        assert len(open_video(tmp_path / name, backend="decord").times()) == 30
+        return
+    with pytest.raises(MediaError, match=r"it misses frames in .*, which has no index.*backend 'pyav' can"):
+        open_video(tmp_path / name, backend="decord")
+
+
 def test_unknown_backend_and_rate_for_a_file(make) -> None:
     with pytest.raises(OptionError, match="unknown backend 'pyva'; did you mean 'pyav'"):
         open_video(make(), backend="pyva")

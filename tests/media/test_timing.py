@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from vidcam.media.timeline import Clock, Timeline
+from vidcam.media.timeline import Clock, Timeline, moment
 
 
 @pytest.mark.parametrize("first", [0, 1000, -1000, 3_900_000_000_000])
@@ -52,3 +52,11 @@ def test_other_times_are_kept_to_half_a_tick() -> None:
 def test_a_time_that_does_not_advance_has_no_place() -> None:
     line = Timeline(Fraction(100), time_base=Fraction(1, 100))
     assert [line.place(time) for time in (0.0, 0.003, 0.01)] == [0, None, 1]
+
+
+def test_moments_of_neighbors_differ() -> None:
+    assert [moment(seconds) for seconds in (0, 7.0, 2.4, 34200.12, 34200.16, 1 / 30, float("inf"))] == [
+        *("0", "7", "2.4", "34,200.12", "34,200.16", "0.033", "inf")
+    ]
+    assert len({moment(40_000 + index / 240) for index in range(240)}) == 240
+    assert moment(1305031102.175304, 6) == "1,305,031,102.175304"

@@ -40,14 +40,23 @@ def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None
     for key, value in facts.items():
         tables = isinstance(value, list) and any(isinstance(item, dict) for item in value)
         lines = [_shown(item) for item in value] if key == "outputs" or tables else []
-        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value)}")
+        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_fact(key, value)}")
+
+
+def _fact(name: str, value: object) -> str:
+    """Show times to the frame, all else to four digits."""
+    if not (name.endswith("seconds") and isinstance(value, float)):
+        return _shown(value)
+    from vidcam.media.timeline import moment
+
+    return moment(value)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_fact(key, item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         between = "x" if all(isinstance(item, int | str) for item in value) else ", "
         return between.join(map(_shown, value))

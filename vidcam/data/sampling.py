@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import Frame, open_video
+from vidcam.media.timeline import moment
 
 
 class Timed(Protocol):
@@ -141,7 +142,7 @@ class ClipSource:
         inside = np.ones_like(seconds, bool) if row.start_seconds is None else seconds >= start
         inside &= seconds < end
         if not inside.any():
-            raise MediaError(f"{str(row.path)!r} has no frame from {start:g} to {end:g} seconds")
+            raise MediaError(f"{str(row.path)!r} has no frame from {moment(start)} to {moment(end)} seconds")
         self._first = int(inside.argmax())
         self.seconds = seconds[inside]
 

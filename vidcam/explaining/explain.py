@@ -56,8 +56,8 @@ def explain(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
-        source: a video file, an animated GIF, or a folder of frames; for networks that see motion a KITTI sequence, or
-            what `open_drive` or `Model.open` returns.
+        source: a video file, an animated GIF or WebP, or a folder of frames; for networks that see motion a KITTI
+            sequence, or what `open_drive` or `Model.open` returns.
         target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, or several of
             these, the one that is shown first. None takes the likeliest class by its mean probability over the video;
             of a regressor the loss where there is one, or else the first score.

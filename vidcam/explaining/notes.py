@@ -15,6 +15,7 @@ from vidcam.explaining.plan import Plan
 from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
 from vidcam.media.files import digest
+from vidcam.media.timeline import moment
 from vidcam.models.model import Model
 
 FEW = 4
@@ -55,14 +56,14 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
     if not len(gaps):
         return
     if len(gaps) == len(steps):
-        yield f"{steps.min():,.4g} s and more lie between frames: the network saw each alone, as a still picture"
+        yield f"{moment(steps.min())} s and more lie between frames: the network saw each alone, as a still picture"
         return
     longest = gaps[steps[gaps].argmax()]
     more = f" (the longest of {len(gaps)} gaps)" if len(gaps) > 1 else ""
     padded = "; where that is shorter than a window, its last frame was repeated" if padding else ""
+    start, end = (moment(seconds) for seconds in stream.seconds[longest : longest + 2])
     yield (
-        f"from {stream.seconds[longest]:,.2f} s to {stream.seconds[longest + 1]:,.2f} s there is no frame{more}: the "
-        f"network saw what lies before and after apart{padded}"
+        f"from {start} s to {end} s there is no frame{more}: the network saw what lies before and after apart{padded}"
     )
 
 

@@ -1,10 +1,15 @@
 """From a container's timestamps to seconds that always increase, and from seconds to the timestamps of a new file."""
 
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 FINEST_SECONDS = Fraction(1, 90_000)
 SNAP_SECONDS = Fraction(1, 1000)  # containers that count in milliseconds move a frame by up to this
+
+
+def moment(seconds: float, digits: int = 3) -> str:
+    """Write a time so that neighboring frames differ, however late they are, as 34,200.12."""
+    return f"{seconds:,.{digits}f}".rstrip("0").removesuffix(".") if isfinite(seconds) else str(seconds)
 
 
 class Clock:
