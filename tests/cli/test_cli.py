@@ -225,7 +225,37 @@ def test_names_that_are_unusual(cli: Cli, movie: Path, here: Path) -> None:
         Path(name).unlink()
 
 
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.mp4", b"two\nerror: forged.mp4", b"\x1b[2Jgone\x07.mp4", "\u202e😀$x^2$.mp4".encode()]
+)
+def test_names_forge_nothing(cli: Cli, movie: Path, here: Path, name: bytes) -> None:
+    video = os.fsdecode(name)
+    (here / video).write_bytes(movie.read_bytes())
+    code, out, err = cli("explain", "--model", "demo", "--", video)
+    assert code == 0 and complaints(err) == []
+    keys = ("video:", "target:", "explained:", "probability:", "frames:", "size:", "duration_seconds:", "outputs:")
+    assert all(line.startswith((*keys, "  ")) for line in out.splitlines())
+    assert all(line.startswith(("note: ", "warning: Glyph")) for line in err.splitlines())
+    assert all(character.isprintable() for line in (out + err).split("\n") for character in line)
+    assert (here / "vidcam-out" / video.removesuffix(".mp4") / "explanation.npz").is_file()
+
+
+@pytest.mark.parametrize("name", ["...mp4", "..mp4", "....mp4"])
+def test_names_of_dots_stay_in_the_output_folder(cli: Cli, movie: Path, here: Path, name: str) -> None:
+    (here / name).write_bytes(movie.read_bytes())
+    code, _, err = cli("explain", "--model", "demo", "--", name)
+    assert (code, complaints(err)) == (0, [])
+    assert {path.name for path in here.iterdir()} == {name, "vidcam-out"}
+    (folder,) = (here / "vidcam-out").iterdir()
+    assert (folder / "explanation.npz").is_file()
+
+
 # Mistakes: one line, exit code 1 or 2, nothing on disk
+
+
+@pytest.mark.parametrize("options", [("--output", ""), ("--output=",), ("--checkpoint", "")])
+def test_an_empty_value_is_refused(cli: Cli, movie: Path, here: Path, options: tuple[str, ...]) -> None:
+    assert "is empty" in refused(cli, here, "explain", movie, "--model", "demo", *options)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vidcam.cli.wording import in_flags
+from vidcam.errors import printable
 
 if TYPE_CHECKING:
     from vidcam.types import Progress
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 def say(message: str) -> None:
     """Print a note for people on stderr, in the flags of the running command."""
-    typer.echo(in_flags(message), err=True)
+    typer.echo(printable(in_flags(message)), err=True)
 
 
 def one_line(message: object) -> str:
     """Join a message's lines; the system's own errors say what and of which file, without their number."""
     if isinstance(message, OSError) and message.strerror and message.filename is not None:
         message = f"{message.filename}: {message.strerror}"
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))
 
 
 def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None = None) -> None:
@@ -60,7 +61,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
         between = "x" if all(isinstance(item, int | str) for item in value) else ", "
         return between.join(map(_shown, value))
-    return str(value)
+    return printable(str(value))
 
 
 def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:

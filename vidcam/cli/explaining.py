@@ -222,7 +222,8 @@ def _folders(videos: Sequence[str], output: Path | None) -> list[Path]:
         return [output]
     folders: list[Path] = []
     for path in map(Path, videos):
-        name = path.stem if path.suffix else path.resolve().name
+        inside = path.suffix and path.stem.strip(".")  # the stem of "...mp4" is "..", the folder above
+        name = path.stem if inside else path.resolve().name
         names = chain([name], (f"{name}-{number}" for number in count(2)))
         folders.append(next(folder for each in names if (folder := (output or OUTPUT) / each) not in folders))
     return folders

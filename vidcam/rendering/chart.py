@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vidcam.errors import printable
 from vidcam.explaining.explanation import Explanation
 from vidcam.rendering.coloring import check_finite
 from vidcam.rendering.curves import gaps, importance, kind, limits, output, runners_up, span, vanishing_spans
@@ -76,7 +77,7 @@ def _panel(figure: Figure, explanation: Explanation, index: int) -> Axes:
 
 
 def _entitle(axes: Axes, title: str, color: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, color=color, pad=6, parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=color, pad=6, parse_math=False)
 
 
 def _draw_importance(axes: Axes, explanation: Explanation, k: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vidcam.errors import OptionError, unknown
+from vidcam.errors import OptionError, printable, unknown
 from vidcam.metrics.deletion_report import DeletionReport
 from vidcam.rendering.drawing import DAY, clean, save_figure
 
@@ -42,7 +42,7 @@ def _draw(report: DeletionReport, measure: str) -> Figure:
             axes.fill_between(shares, low, high, color=color, alpha=0.13, linewidth=0)
     axes.set_xlabel("% of the picture erased", color=DAY["faint"])
     title = f"change of {measure} · {report.target} · {len(report.starts)} windows"
-    axes.set_title(title, loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False, fontsize=10)
     return figure
