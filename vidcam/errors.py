@@ -11,6 +11,9 @@ VidcamError
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Invisible, but letters and emoji are joined by them."""
+
 
 class VidcamError(Exception):
     """The root of all errors that vidcam raises on purpose."""
@@ -44,3 +47,19 @@ def unknown(kind: str, given: object, possible: Iterable[str], *, most: int = 12
         return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}?"
     shown = ", ".join(options[:most]) + (f" and {len(options) - most} more" if len(options) > most else "")
     return f"unknown {kind} {given!r}; possible: {shown or 'none'}"
+
+
+def printable(text: str) -> str:
+    r"""Return one line that a terminal, a font and any encoding can take: what cannot be shown stands as \x1b, \udce9.
+
+    Line breaks, control characters, marks that turn the direction of writing, and bytes of a file's name that are no
+    UTF-8 are among these; spaces of any kind become a space.
+    """
+    return "".join(map(_shown, text)) if not text.isprintable() else text
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in JOINERS:
+        return character
+    wide = character.isspace() and ord(character) > 0x9F and character not in "\u2028\u2029"
+    return " " if wide else character.encode("unicode_escape").decode("ascii")

@@ -241,3 +241,14 @@ def test_real_hmdb51_clips_load(data):
     (batch,) = loader(loaded, 0, collate, batch_size=4)
     assert batch["x"].shape == (4, 3, 16, 112, 112) and not loaded.broken()
     assert batch["x"].flatten(1).std(dim=1).min() > 0.05
+
+
+def test_clips_do_not_reach_across_a_gap(make) -> None:
+    """A second, a minute of nothing, a frame alone, a minute of nothing, 0.9 seconds; at 20 frames per second."""
+    times = [*(i / 20 for i in range(20)), 60.0, *(120 + i / 20 for i in range(18))]
+    source = ClipSource(Row(make(count=39, times=times), "a", "train"))
+    rng = np.random.default_rng(0)
+    assert {source.random(rng, 16, 20)[0] for _ in range(300)} == {*range(5), *range(21, 24)}
+    assert all(np.diff(source.random(rng, 16, 20)).tolist() == [1] * 15 for _ in range(50))
+    uniform = [source.uniform(clip, 3, 16, 20) for clip in range(3)]
+    assert uniform == [[*range(16)], [*range(4, 20)], [*range(23, 39)]]

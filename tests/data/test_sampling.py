@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vidcam.data.sampling import sample, windows
+from vidcam.data.sampling import longest_step, sample, stretches, windows
 from vidcam.errors import OptionError
 
 
@@ -136,3 +136,21 @@ def test_a_stream_is_read_no_further_than_needed() -> None:
 
     next(windows(frames(), length=4, hop=2))
     assert read == [0, 1, 2, 3]
+
+
+def test_the_clock_starts_anew_after_a_gap() -> None:
+    seconds = [0.0, 0.1, 0.2, 60.03, 60.13, 3660.0]
+    frames = [At(second) for second in seconds]
+    assert [frames.index(frame) for frame in sample(frames, 10, gap=1)] == [0, 1, 2, 3, 4, 5]
+    assert [frames.index(frame) for frame in sample(frames, 5, gap=1)] == [0, 2, 3, 5]
+    assert len([*sample(frames[:4], 10)]) == 601  # without the gap frames are held
+    assert [[frame.seconds for frame in stretch] for stretch in stretches(frames, 1)] == [
+        [0.0, 0.1, 0.2],
+        [60.03, 60.13],
+        [3660.0],
+    ]
+
+
+def test_a_gap_is_longer_than_a_window_and_than_a_second() -> None:
+    assert [longest_step(*given) for given in [(16, 15), (4, 30), (16, 1)]] == [16 / 15, 1, 16]
+    assert longest_step(16, None) == np.inf

@@ -66,6 +66,26 @@ def test_a_percent_sign_in_a_picture_name_is_no_pattern(tmp_path: Path) -> None:
     assert [int(frame.pixels[0, 0, 0]) for frame in open_video(tmp_path)] == [60]
 
 
+def test_an_animated_webp_keeps_pictures_and_times(tmp_path: Path) -> None:
+    pictures = [Image.new("RGBA", (32, 24), (60 * index, 40, 200, 255)) for index in range(4)]
+    pictures[3].putalpha(0)
+    durations = [40, 80, 0, 500]
+    how = {"save_all": True, "append_images": pictures[1:], "duration": durations, "lossless": True, "exact": True}
+    pictures[0].save(tmp_path / "a.webp", **how)
+    video = open_video(tmp_path / "a.webp")
+    assert [tuple(frame.pixels[5, 5]) for frame in video] == [(0, 40, 200), (60, 40, 200), (120, 40, 200), (0, 0, 0)]
+    assert [frame.seconds for frame in video] == video.times() == pytest.approx([0, 0.04, 0.12, 0.22])
+    assert (video.info.width, video.info.height, video.info.frame_count) == (32, 24, 4)
+    assert video.info.duration_seconds == pytest.approx(0.72)
+    with pytest.raises(MediaError, match="backend 'pyav' cannot read"):
+        open_video(tmp_path / "a.webp", backend="pyav")
+    data = (tmp_path / "a.webp").read_bytes()
+    for size in range(30, len(data), 40):
+        (tmp_path / "torn.webp").write_bytes(data[:size])
+        with pytest.raises(MediaError, match="damaged or not a video"):
+            list(open_video(tmp_path / "torn.webp"))
+
+
 def test_pictures_of_two_sizes_are_named(folder: Path) -> None:
     save(folder / "frame3.png", np.zeros((8, 6, 3), np.uint8))
     with pytest.raises(MediaError, match=r"'frame1.png' is 6x4, 'frame3.png' is 6x8"):
@@ -76,6 +96,54 @@ def test_damaged_picture_is_named(folder: Path) -> None:
     (folder / "frame4.png").write_bytes(b"junk" * 50)
     with pytest.raises(MediaError, match=r"frame4.png"):
         list(open_video(folder))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["img_1", "img_2", "flow_x_1", "flow_x_2", "flow_y_1", "flow_y_2"],
+        ["1_rgb", "2_rgb", "1_flow", "2_flow"],
+        ["frame1", "frame2", "frame3", "cover"],
+        ["left1", "right1"],
+    ],
+)
+def test_several_videos_in_a_folder_are_refused(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        save(tmp_path / f"{name}.png", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(MediaError, match=r"are not one video: '.*'; give a folder that holds one of them"):
+        open_video(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0.0", "0.25", "0.5", "1.0", "1.125", "10.0"],  # seconds
+        ["t1305031102.175304", "t1305031102.211214", "t1305031103.011215"],
+        ["shot1.8", "shot1.9", "shot1.10", "shot2.1"],  # no decimals
+        ["a", "b", "c"],
+        ["take1_9", "take1_10", "take2_1"],
+    ],
+)
+def test_names_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    for index, name in enumerate(names):
+        save(tmp_path / f"{name}.png", np.full((4, 6, 3), 20 * index, np.uint8))
+    assert [int(frame.pixels[0, 0, 0]) // 20 for frame in open_video(tmp_path)] == [*range(len(names))]
+
+
+@pytest.mark.parametrize("thumbnail", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_torn_jpeg_is_named(tmp_path: Path, thumbnail: bool, progressive: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    exif = Image.Exif()
+    if thumbnail:  # a whole JPEG in the header of the torn one
+        Image.fromarray(noise[:24, :32]).save(tmp_path / "thumbnail", "JPEG")
+        exif[0x010F] = (tmp_path / "thumbnail").read_bytes()
+    Image.fromarray(noise).save(tmp_path / "0.jpg", exif=exif, progressive=progressive)
+    assert len(list(open_video(tmp_path))) == 1
+    whole = (tmp_path / "0.jpg").read_bytes()
+    (tmp_path / "0.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(MediaError, match=r"cannot read the picture '.*0\.jpg': it breaks off"):
+        open_video(tmp_path)
 
 
 def broken(path: Path, make) -> dict[str, Path]:
@@ -120,6 +188,26 @@ def test_damage_in_the_middle_is_noted(make) -> None:
     count = len(list(video))
     assert 150 < count <= 200
     assert any("damaged" in note for note in video.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.wmv", "wmv2"), ("a.mpg", "mpeg2video"), ("a.ts", "libx264"), ("a.mkv", "mpeg4")]
+)
+def test_decord_refuses_containers_without_an_index(tmp_path: Path, name: str, codec: str, require_backend) -> None:
+    require_backend("decord")
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=25, width=64, height=48)
+        for index in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * index, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    frames = list(open_video(tmp_path / name))
+    assert [frame.seconds for frame in frames] == pytest.approx([index / 25 for index in range(30)], abs=2e-3)
+    if name.endswith("mkv"):
+        assert len(open_video(tmp_path / name, backend="decord").times()) == 30
+        return
+    with pytest.raises(MediaError, match=r"it misses frames in .*, which has no index.*backend 'pyav' can"):
+        open_video(tmp_path / name, backend="decord")
 
 
 def test_unknown_backend_and_rate_for_a_file(make) -> None:

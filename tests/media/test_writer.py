@@ -68,7 +68,9 @@ def test_colors_are_tagged_as_bt709_limited(make, probe) -> None:
 def test_variable_rate_keeps_times_and_duration(make, probe, name: str) -> None:
     times = [1.25, 1.27, 1.5, 2.1, 2.11, 4.0]
     path = make(name, count=6, times=times)
-    assert [frame.seconds for frame in open_video(path)] == pytest.approx(times, abs=1e-3)
+    video = open_video(path)
+    assert [frame.seconds for frame in video] == pytest.approx([time - 1.25 for time in times], abs=1e-3)
+    assert video.start == pytest.approx(1.25, abs=1e-3)
     if name == "clip.mp4":
         assert float(probe(path, "stream=duration")["duration"]) == pytest.approx(4.0 + 1 / 25 - 1.25, abs=1e-4)
 
@@ -136,7 +138,25 @@ def test_sound_is_copied_and_stays_in_place(make, tmp_path: Path) -> None:
     path = make("clip.mp4", count=10, times=[1 + i / 25 for i in range(10)], audio_from=sound)
     assert sound_of(path) == ("aac", pytest.approx(sound_of(sound)[1], abs=0.03))
     video = open_video(path)
-    assert video.info.has_audio and next(iter(video)).seconds == 1.0
+    assert video.info.has_audio and (video.start, next(iter(video)).seconds) == (1, 0.0)
+
+
+def test_times_before_zero_are_refused(tmp_path: Path, picture) -> None:
+    with (
+        pytest.raises(MediaError, match=r"seconds count from 0 on; given -0\.4"),
+        VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(25)) as writer,
+    ):
+        writer.write(picture(0), -0.4)
+
+
+def test_sound_before_the_first_picture_is_left_out_and_said(make, tmp_path: Path, picture) -> None:
+    sound = write_sound(tmp_path / "sound.mp4")
+    late = make("late.mp4", count=10, times=[1 + i / 25 for i in range(10)], audio_from=sound)
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(25), audio_from=late) as writer:
+        for frame in open_video(late):
+            writer.write(frame.pixels, frame.seconds)
+    assert sound_of(tmp_path / "a.mp4") == ("aac", pytest.approx(1.0, abs=0.03))
+    assert writer.notes == ["the sound begins 1.0 s before the first picture; that is left out"]
 
 
 def test_sound_is_encoded_anew_where_the_format_does_not_take_it(tmp_path: Path, picture) -> None:
@@ -163,3 +183,40 @@ def test_gif_says_that_it_has_no_sound(tmp_path: Path, picture) -> None:
     with VideoWriter(tmp_path / "a.gif", width=64, height=48, rate=Fraction(5), audio_from=sound) as writer:
         writer.write(picture(0))
     assert writer.notes == ["a GIF has no sound: the source's is left out"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.gif"])
+def test_the_pixels_shape_is_kept_or_its_loss_is_said(tmp_path: Path, picture, name: str) -> None:
+    wide = {"pixel_aspect": Fraction(64, 45)}
+    with VideoWriter(tmp_path / name, width=64, height=48, rate=Fraction(5), **wide) as writer:
+        writer.write(picture(0))
+    kept = open_video(tmp_path / name).info.pixel_aspect
+    assert kept == (1 if writer.notes else Fraction(64, 45))
+    assert bool(writer.notes) == name.endswith(("webm", "gif"))
+    assert all("not square" in note for note in writer.notes)
+
+
+def test_sound_tracks_that_are_left_out_are_said(tmp_path: Path, picture) -> None:
+    with av.open(str(tmp_path / "two.mkv"), "w") as container:
+        streams = [container.add_stream("aac", rate=48_000, layout="mono") for _ in range(2)]
+        for stream in streams:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            silence.sample_rate = 48_000
+            container.mux(stream.encode(silence))
+            container.mux(stream.encode(None))
+    two = tmp_path / "two.mkv"
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(5), audio_from=two) as writer:
+        writer.write(picture(0))
+    assert writer.notes == ["one of 2 sound tracks is carried over"]
+
+
+def test_sound_without_a_packet_is_said(tmp_path: Path, picture) -> None:
+    with av.open(str(tmp_path / "empty.mkv"), "w") as container:
+        container.add_stream("aac", rate=48_000, layout="mono")
+        video = container.add_stream("libx264", rate=5, width=64, height=48)
+        container.mux(video.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24").reformat(format="yuv420p")))
+        container.mux(video.encode(None))
+    empty = tmp_path / "empty.mkv"
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=Fraction(5), audio_from=empty) as writer:
+        writer.write(picture(0))
+    assert writer.notes == ["the sound could not be carried over: nothing of it could be read"]

@@ -3,6 +3,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.media import Frame, VideoWriter, open_video
@@ -55,6 +56,25 @@ def test_odd_sizes_are_padded_and_said(make_source, make_explanation, tmp_path):
     notes = render(explanation, tmp_path / "out.mp4")
     assert any("64x48" in note for note in notes)
     assert len(read(tmp_path / "out.mp4")[1]) == 12
+
+
+def test_pixels_keep_their_shape(make_explanation, tmp_path):
+    source = tmp_path / "wide.mp4"
+    with VideoWriter(source, width=64, height=48, rate=Fraction(25), pixel_aspect=Fraction(64, 45)) as writer:
+        writer.write(np.full((48, 64, 3), 90, np.uint8))
+    render(make_explanation(source), tmp_path / "out.mp4")
+    assert read(tmp_path / "out.mp4")[0].pixel_aspect == Fraction(64, 45)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 5])
+def test_a_gif_of_one_frame_is_shown_as_long(make_explanation, tmp_path, seconds):
+    source = tmp_path / "one.gif"
+    Image.new("RGB", (64, 48), (90, 20, 30)).save(source, duration=1000 * seconds)
+    explanation = make_explanation(source)
+    render(explanation, tmp_path / "out.mp4")
+    info, frames = read(tmp_path / "out.mp4")
+    assert (len(frames), info.duration_seconds) == (1, pytest.approx(seconds, abs=1e-3))
+    assert explanation.duration_seconds == pytest.approx(seconds)
 
 
 def test_side_by_side_with_bar_and_color_scale_holds_all_parts(make_explanation):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vidcam.cli.wording import in_flags
+from vidcam.errors import printable
 
 if TYPE_CHECKING:
     from vidcam.types import Progress
@@ -21,14 +22,14 @@ SIZES = ("size", "grid", "stride", "sees")
 
 def say(message: str) -> None:
     """Print a note for people on stderr, in the flags of the running command."""
-    typer.echo(in_flags(message), err=True)
+    typer.echo(printable(in_flags(message)), err=True)
 
 
 def one_line(message: object) -> str:
     """Join a message's lines; the system's own errors say what and of which file, without their number."""
     if isinstance(message, OSError) and message.strerror and message.filename is not None:
         message = f"{message.filename}: {message.strerror}"
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))
 
 
 def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None = None) -> None:
@@ -44,17 +45,26 @@ def show(facts: Mapping[str, Any], *, as_json: bool, first: Iterable[str] | None
     for key, value in facts.items():
         tables = isinstance(value, list) and any(isinstance(item, dict) for item in value)
         lines = [_shown(item) for item in value] if key == "outputs" or tables else []
-        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_shown(value, key)}")
+        typer.echo("\n  ".join([f"{key}:", *lines]) if lines else f"{key}: {_fact(key, value)}")
+
+
+def _fact(name: str, value: object) -> str:
+    """Show times to the frame, all else to four digits."""
+    if not (name.endswith("seconds") and isinstance(value, float)):
+        return _shown(value, name)
+    from vidcam.media.timeline import moment
+
+    return moment(value)
 
 
 def _shown(value: object, key: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_fact(key, item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ("x" if key in SIZES else ", ").join(map(_shown, value))
-    return str(value)
+    return printable(str(value))
 
 
 def table(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -91,7 +91,8 @@ def explain(
         for video, folder in zip(videos, folders, strict=True):
             try:
                 explanation = _explain(model, video, camera, asked, choices)
-                facts = _write(explanation, video, folder, options=options, force=place.force)
+                of = video if len(videos) > 1 else None
+                facts = _write(explanation, video, folder, options=options, force=place.force, of=of)
             except (VidcamError, OSError) as error:
                 if len(videos) == 1:
                     raise
@@ -119,7 +120,7 @@ def _explain(model: "Model", video: str, camera: Camera, asked: AskedScores, cho
 
 
 def _write(
-    explanation: "Explanation", video: str, folder: Path, *, options: Mapping[str, Any], force: bool
+    explanation: "Explanation", video: str, folder: Path, *, options: Mapping[str, Any], force: bool, of: str | None
 ) -> dict[str, Any]:
     """Write the files of a run, say what a reader must know, and return the facts."""
     from vidcam.rendering.outputs import describe, write_outputs
@@ -127,7 +128,7 @@ def _write(
     kept = {**options, "videos": [str(Path(video).resolve())]}
     with progress_bar("drawing") as progress:
         outputs, said = write_outputs(explanation, folder, options=kept, force=force, progress=progress)
-    _note(*explanation.notes, *said)
+    _note(*explanation.notes, *said, of=of)
     return describe(explanation, video, outputs)
 
 
@@ -212,9 +213,9 @@ def render(
     show({"outputs": [str(output)], "frames": len(shown.heat), "target": shown.target_name}, as_json=writing.as_json)
 
 
-def _note(*notes: str) -> None:
+def _note(*notes: str, of: str | None = None) -> None:
     for note in notes:
-        say(f"note: {note}")
+        say(f"note: {note}" if of is None else f"note: {of}: {note}")
 
 
 def _folders(videos: Sequence[str], output: Path | None) -> list[Path]:
@@ -223,7 +224,8 @@ def _folders(videos: Sequence[str], output: Path | None) -> list[Path]:
         return [output]
     folders: list[Path] = []
     for path in map(Path, videos):
-        name = path.stem if path.suffix else path.resolve().name
+        inside = path.suffix and path.stem.strip(".")  # the stem of "...mp4" is "..", the folder above
+        name = path.stem if inside else path.resolve().name
         names = chain([name], (f"{name}-{number}" for number in count(2)))
         folders.append(next(folder for each in names if (folder := (output or OUTPUT) / each) not in folders))
     return folders

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
@@ -12,6 +13,7 @@ from typer.core import TyperCommand
 
 from vidcam.cli.configuration import configure, pairs
 from vidcam.cli.wording import speaking
+from vidcam.errors import OptionError
 from vidcam.options import Declared, Options, declared, is_sequence, members, option, parameters
 
 ARGUMENTS, LAST = "Arguments", ("Machine", "Output", "Options")
@@ -53,6 +55,7 @@ def _flat(run: Callable[..., int | None]) -> Callable[..., int | None]:
     def call(**given: Any) -> int | None:
         context = given.pop("context")
         with speaking(dict(_flags(context.command.params))):
+            context.command.refuse_empty_paths(given)
             filled = {home: _filled(group, given) for home, group in homes.items()}
             return run(**given, **filled, **({"context": context} if "context" in own else {}))
 
@@ -77,6 +80,19 @@ class Command(TyperCommand):
         """Name the arguments as their help does."""
         arguments = [part for part in self.get_params(ctx) if part.param_type_name == "argument"]
         return ["[OPTIONS]", *(str(part.metavar) if part.required else f"[{part.metavar}]" for part in arguments)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember which values are empty."""
+        given = {flag for flag, value in pairwise(args) if value == ""}
+        self.empty = given | {each[:-1] for each in args if each.startswith("-") and each.endswith("=")}
+        return super().parse_args(ctx, args)
+
+    def refuse_empty_paths(self, given: Mapping[str, Any]) -> None:
+        """Refuse an empty path, as an unset variable gives: it would be the current folder."""
+        for part in self.params:
+            flags = sorted(self.empty & {*part.opts})
+            if flags and given.get(str(part.name)) == Path():
+                raise OptionError(f"the value of {flags[0]} is empty")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section per panel."""

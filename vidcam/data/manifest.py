@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import replacing
+from vidcam.media.timeline import moment
 
 COLUMNS = ("path", "label", "split", "start_seconds", "end_seconds", "group")
 NEEDED = COLUMNS[:3]
@@ -177,7 +178,7 @@ def _row(path: Path, line: int, columns: list[str], cells: list[str]) -> Row:
         raise OptionError(f"{at}: the path {given['path']!r} is absolute; paths are relative to the manifest's folder")
     start, end = (_seconds(at, name, given.get(name, "")) for name in ("start_seconds", "end_seconds"))
     if end is not None and end <= (start or 0):
-        raise OptionError(f"{at}: end_seconds {end:g} is not after start_seconds {start or 0:g}")
+        raise OptionError(f"{at}: end_seconds {moment(end)} is not after start_seconds {moment(start or 0)}")
     label, split, group = given["label"].strip(), given["split"].strip(), given.get("group", "").strip()
     return Row(path.parent / given["path"], label, split, start, end, group, line)
 

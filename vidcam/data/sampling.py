@@ -4,14 +4,17 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from math import inf
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import Frame, open_video
+from vidcam.media.timeline import moment
 
 
 class Timed(Protocol):
@@ -22,17 +25,47 @@ class Timed(Protocol):
         """When it is shown."""
 
 
+Numbers = npt.NDArray[np.intp]
 Item = TypeVar("Item")
 TimedItem = TypeVar("TimedItem", bound=Timed)
 
 
-def sample(frames: Iterable[TimedItem], rate: float | None) -> Iterator[TimedItem]:
+GAP_SECONDS = 1.0
+"""Frames that lie closer than that are no gap, however short the window."""
+
+
+def longest_step(frames: int, rate: float | None) -> float:
+    """Return how many seconds may lie between frames before it is a gap: a window of `frames`, at least a second.
+
+    Across a gap nothing can be said of motion. Without a rate frames count and not their times: nothing is a gap.
+    """
+    return inf if rate is None else max(frames / rate, GAP_SECONDS)
+
+
+def stretches(items: Iterable[TimedItem], gap: float) -> Iterator[Iterator[TimedItem]]:
+    """Cut where more than `gap` seconds lie between two items; read each stretch before asking for the next."""
+    number, last = 0, -inf
+
+    def place(item: TimedItem) -> int:
+        nonlocal number, last
+        number, last = number + (item.seconds - last > gap), item.seconds
+        return number
+
+    return (stretch for _, stretch in groupby(items, key=place))
+
+
+def sample(frames: Iterable[TimedItem], rate: float | None, *, gap: float = inf) -> Iterator[TimedItem]:
     """Yield, for every tick of a clock that starts with the first frame, the frame nearest in time.
 
     A source slower than the clock has frames that come up several times. A tie takes the earlier frame. The clock
     stops half a frame, or half a tick, after the last frame, whichever is shorter. The rate is in ticks per second;
-    None takes every frame once.
+    None takes every frame once. After more than `gap` seconds without a frame the clock starts anew.
     """
+    for stretch in stretches(frames, gap):
+        yield from _ticks(stretch, rate)
+
+
+def _ticks(frames: Iterable[TimedItem], rate: float | None) -> Iterator[TimedItem]:
     if rate is None:
         yield from frames
         return
@@ -64,10 +97,11 @@ class Window(Generic[Item]):
     padding: int = 0
 
 
-def windows(samples: Iterable[Item], *, length: int, hop: int) -> Iterator[Window[Item]]:
+def windows(samples: Iterable[Item], *, length: int, hop: int, first: int = 0) -> Iterator[Window[Item]]:
     """Yield overlapping windows that together hold every sample; the last one ends with the last sample.
 
-    A stream shorter than a window gives one window, padded by repeating its last sample.
+    A stream shorter than a window gives one window, padded by repeating its last sample. `first` is the number of the
+    first sample.
     """
     if length < 1 or not 1 <= hop <= length:
         raise OptionError(f"windows of {length} samples need a hop of 1 to {length} samples; given {hop}")
@@ -77,12 +111,12 @@ def windows(samples: Iterable[Item], *, length: int, hop: int) -> Iterator[Windo
         held.append(item)
         count += 1
         if count >= length and (count - length) % hop == 0:
-            yield Window(count - length, tuple(held))
+            yield Window(first + count - length, tuple(held))
             covered = count
     if 0 < count < length:
-        yield Window(0, (*held, *[held[-1]] * (length - count)), padding=length - count)
+        yield Window(first, (*held, *[held[-1]] * (length - count)), padding=length - count)
     elif covered < count:
-        yield Window(count - length, tuple(held))
+        yield Window(first + count - length, tuple(held))
 
 
 class Moment(NamedTuple):
@@ -108,7 +142,7 @@ class ClipSource:
         inside = np.ones_like(seconds, bool) if row.start_seconds is None else seconds >= start
         inside &= seconds < end
         if not inside.any():
-            raise MediaError(f"{str(row.path)!r} has no frame from {start:g} to {end:g} seconds")
+            raise MediaError(f"{str(row.path)!r} has no frame from {moment(start)} to {moment(end)} seconds")
         self._first = int(inside.argmax())
         self.seconds = seconds[inside]
 
@@ -126,30 +160,42 @@ class ClipSource:
 
     def random(self, rng: np.random.Generator, frames: int, rate: float | None) -> list[int]:
         """Choose a clip that starts with any frame after which there is time for it."""
-        latest = self._latest(frames, rate)
-        return self._padded(islice(self._sampled(rate, int(rng.integers(latest + 1))), frames), frames)
+        parts = self._stretches(frames, rate)
+        starts = np.cumsum([self._latest(part, frames, rate) + 1 for part in parts])
+        pick = int(rng.integers(starts[-1]))
+        part = int(np.searchsorted(starts, pick, side="right"))
+        start = pick - int(starts[part - 1] if part else 0)
+        return self._padded(islice(self._sampled(rate, parts[part][start:]), frames), frames)
 
     def uniform(self, clip: int, clips: int, frames: int, rate: float | None) -> list[int]:
         """Choose one of `clips` clips that are spread over the video on the clock of its first frame."""
-        chosen = list(self._sampled(rate, 0))
-        spare = max(len(chosen) - frames, 0)
-        start = round(spare / 2 if clips == 1 else spare * clip / (clips - 1))
-        return self._padded(iter(chosen[start : start + frames]), frames)
+        chosen = [list(self._sampled(rate, part)) for part in self._stretches(frames, rate)]
+        starts = [(part, start) for part in chosen for start in range(max(len(part) - frames, 0) + 1)]
+        spare = len(starts) - 1
+        part, start = starts[round(spare / 2 if clips == 1 else spare * clip / (clips - 1))]
+        return self._padded(iter(part[start : start + frames]), frames)
 
     def read(self, indices: Sequence[int]) -> list[Frame]:
         """Decode the frames at ascending `indices`; one that is repeated comes once."""
         return self._video.frames_at(list(dict.fromkeys(indices)))
 
-    def _latest(self, frames: int, rate: float | None) -> int:
+    def _stretches(self, frames: int, rate: float | None) -> list[Numbers]:
+        """Return the numbers of the frames between gaps; frames that stand alone are left out if not all do."""
+        gaps = np.flatnonzero(np.diff(self.seconds) > longest_step(frames, rate))
+        parts = np.split(np.arange(len(self.seconds)), gaps + 1)
+        return [part for part in parts if len(part) > 1] or parts
+
+    def _latest(self, part: Numbers, frames: int, rate: float | None) -> int:
         """Return the last frame with which a whole clip can start."""
         if rate is None:
-            return max(len(self.seconds) - frames, 0)
-        step = min([*np.diff(self.seconds[-2:]), 1 / rate])  # as `sample` holds the last frame
-        limit = self.seconds[-1] + step / 2 - 1e-9 - (frames - 1) / rate
-        return max(bisect_right(self.seconds, limit) - 1, 0)
+            return max(len(part) - frames, 0)
+        seconds = self.seconds[part]
+        step = min([*np.diff(seconds[-2:]), 1 / rate])  # as `sample` holds the last frame
+        limit = seconds[-1] + step / 2 - 1e-9 - (frames - 1) / rate
+        return max(bisect_right(seconds, limit) - 1, 0)
 
-    def _sampled(self, rate: float | None, start: int) -> Iterator[int]:
-        moments = (Moment(start + i, float(seconds)) for i, seconds in enumerate(self.seconds[start:]))
+    def _sampled(self, rate: float | None, part: Numbers) -> Iterator[int]:
+        moments = (Moment(int(number), float(self.seconds[number])) for number in part)
         return (self._first + moment.number for moment in sample(moments, rate))
 
     def _padded(self, chosen: Iterator[int], frames: int) -> list[int]:

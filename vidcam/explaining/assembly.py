@@ -39,7 +39,7 @@ def assemble(
     nearest = plan.placing.time_mode == "nearest"
     on_frames = partial(blend, frames=gathered.frames, seconds=seconds, nearest=nearest)
     numbers = np.stack([on_frames(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
-    starts = sorted(gathered.samples)
+    starts = gathered.voting
     spans = [gathered.samples[start] for start in starts]
     explanation = Explanation(
         maps=np.stack([on_frames(gathered.heat[key]) for key in keys]).astype(np.float32),
@@ -136,6 +136,8 @@ def _extras(
     for name, parts in gathered.extras.items():
         join = model.told[name].join
         if join is None:
+            if model.told[name].read is model.attention:  # a window of one frame gives it all that there is
+                parts = {start: parts[start] for start in gathered.voting}
             rows = on_frames(parts)
             yield name, rows if rows.ndim == 1 else rows.astype(next(iter(parts.values())).dtype)
         elif len(joined := join(np.stack([parts[start] for start in sorted(parts)]))) == frames:

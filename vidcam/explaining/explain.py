@@ -55,8 +55,8 @@ def explain(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
-        source: a video file, an animated GIF, or a folder of frames; for networks that see motion a KITTI sequence, or
-            what `open_drive` or `Model.open` returns.
+        source: a video file, an animated GIF or WebP, or a folder of frames; for networks that see motion a KITTI
+            sequence, or what `open_drive` or `Model.open` returns.
         target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, or several of
             these, the one that is shown first. None takes the likeliest class by its mean probability over the video;
             of a regressor the loss where there is one, or else the first score.
@@ -150,7 +150,7 @@ class _Run:
             self.plan.refuse_blind_layer(self._last)
 
     def _winners(self) -> list[int]:
-        return leaders([*self.gathered.probabilities.values()], self.targets.likeliest)
+        return leaders(self.gathered.votes, self.targets.likeliest)
 
     def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
         with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
@@ -165,9 +165,7 @@ class _Run:
         x = model.batch([[item.pixels for item in window.items] for window in group])
         asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
         chosen: list[int] = []
-        captured = self.plan.capture(
-            x, [*asked.values()] or self.targets.leading([*self.gathered.probabilities.values()], chosen)
-        )
+        captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
             self.gathered.keep_probabilities(group, shares(model, captured.output, captured.ending))

@@ -8,11 +8,14 @@ from math import isinf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan
 from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
 from vidcam.media.files import digest
+from vidcam.media.timeline import moment
 from vidcam.models.model import Model
 
 FEW = 4
@@ -34,20 +37,36 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
 
 def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
     frames, view = plan.model.frames, plan.view(stream.video.info)
-    if padding:
+    yield from _of_gaps(stream, padding)
+    if padding and max(np.diff(stream.seconds), default=0) <= stream.gap:
         yield (
             f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
             f"{frames}: the last frame was repeated"
         )
-    promised, decoded = stream.video.info.frame_count, len(stream.seconds)
-    if promised is not None and decoded < promised - 1:  # a packed AVI's header counts one too many
-        yield f"the file promises {promised} frames, but only {decoded} could be read: it may be cut off"
     if not view.covers_source:
         left, top, right, bottom = (round(edge + 0.5) for edge in view.region)
         yield (
             f"the network sees pixels {left} to {right} of {view.source[1]} across and {top} to {bottom} of "
             f"{view.source[0]} down (its own crop); outside there is no heat"
         )
+
+
+def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
+    """Say where for longer than a window there is no frame."""
+    steps = np.diff(stream.seconds)
+    gaps = np.flatnonzero(steps > stream.gap)
+    if not len(gaps):
+        return
+    if len(gaps) == len(steps):
+        yield f"{moment(steps.min())} s and more lie between frames: the network saw each alone, as a still picture"
+        return
+    longest = gaps[steps[gaps].argmax()]
+    more = f" (the longest of {len(gaps)} gaps)" if len(gaps) > 1 else ""
+    padded = "; where that is shorter than a window, its last frame was repeated" if padding else ""
+    start, end = (moment(seconds) for seconds in stream.seconds[longest : longest + 2])
+    yield (
+        f"from {start} s to {end} s there is no frame{more}: the network saw what lies before and after apart{padded}"
+    )
 
 
 def _of_the_layer(plan: Plan) -> Iterator[str]:

@@ -118,7 +118,7 @@ def rank(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)`; it is left as it was found.
-        source: a video file, an animated GIF, or a folder of frames.
+        source: a video file, an animated GIF or WebP, or a folder of frames.
         target: as in `explain`.
         progress: called after every frame that was read, in each of the three turns.
 

@@ -1,13 +1,14 @@
 """A video as the windows that a network sees, decoded and preprocessed in the background."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from math import isfinite
 
 from torch import Tensor
 
-from vidcam.data.sampling import Window, sample, windows
+from vidcam.data.sampling import Window, longest_step, sample, stretches, windows
 from vidcam.errors import OptionError
 from vidcam.media import Frame, Video, prefetch
 from vidcam.models.model import Model
@@ -21,6 +22,8 @@ class Fed:
     index: int
     pixels: Tensor | dict[str, Tensor]
     """(C, H, W); of several inputs one by each name."""
+    stretch: int = 0
+    """How many gaps in time come before it."""
 
 
 Group = Sequence[Window[Fed]]
@@ -30,6 +33,7 @@ Group = Sequence[Window[Fed]]
 class Stream:
     """The source as groups of windows, as often as it is asked for.
 
+    A window never reaches across a gap (`longest_step`), and one that holds a single frame is given once.
     Close its iterator, as with `contextlib.closing`: the thread that reads ahead ends there, also after an exception.
     """
 
@@ -42,21 +46,34 @@ class Stream:
         self.video, self.model, self.batch = video, model, batch
         self.seconds: list[float] = []
         self.rate = model.frame_rate or float(video.info.rate)
+        self.gap = longest_step(model.frames, model.frame_rate)
         self.hop = max(1, model.frames // 2) if hop is None else _hop(hop, self.rate, model.frames)
         self._progress = progress
 
     def __iter__(self) -> Generator[list[Window[Fed]], None, None]:
         self.seconds = []
-        cut = windows(prefetch(self._samples()), length=self.model.frames, hop=self.hop)
-        while group := list(islice(cut, self.batch)):
-            yield group
+        with closing(prefetch(self._samples())) as samples:
+            cut = self._windows(samples)
+            while group := list(islice(cut, self.batch)):
+                yield group
+
+    def _windows(self, samples: Iterable[Fed]) -> Iterator[Window[Fed]]:
+        first, length, alone = 0, self.model.frames, -1
+        for _, stretch in groupby(samples, key=lambda fed: fed.stretch):
+            for window in windows(stretch, length=length, hop=self.hop, first=first):
+                held = holds_one_frame([fed.index for fed in window.items])
+                if not held or window.items[0].index != alone:
+                    yield window
+                alone = window.items[0].index if held else -1
+            first = window.start + length - window.padding
 
     def _samples(self) -> Iterator[Fed]:
         last: Fed | None = None
-        for frame in sample(self._noted(self.video), self.model.frame_rate):
-            if last is None or last.index != frame.index:
-                last = Fed(frame.index, self.model.prepare(frame.pixels))
-            yield last
+        for number, stretch in enumerate(stretches(self._noted(self.video), self.gap)):
+            for frame in sample(stretch, self.model.frame_rate):
+                if last is None or last.index != frame.index:
+                    last = Fed(frame.index, self.model.prepare(frame.pixels), number)
+                yield last
 
     def _noted(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -64,6 +81,11 @@ class Stream:
             if self._progress is not None:
                 self._progress(frame.index + 1, self.video.info.frame_count)
             yield frame
+
+
+def holds_one_frame(indices: Sequence[int]) -> bool:
+    """Whether a window of several places shows one frame of the source in all of them."""
+    return len(indices) > 1 and len(set(indices)) == 1
 
 
 def _hop(seconds: float, rate: float, frames: int) -> int:

@@ -13,6 +13,8 @@ class Codec:
     encoder: str
     options: dict[str, str]
     pixel_format: str = "yuv420p"
+    keeps_aspect: bool = False
+    """Whether its stream says how wide a pixel is."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Format:
 
 CODECS = {
     # Without B-frames packets are in the order they are shown: with them MP4 gets the duration of uneven frames wrong.
-    "h264": Codec("libx264", {"crf": "18", "preset": "faster", "bf": "0"}),
+    "h264": Codec("libx264", {"crf": "18", "preset": "faster", "bf": "0"}, keeps_aspect=True),
     "vp9": Codec("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
     "av1": Codec("libsvtav1", {"crf": "26", "preset": "9"}),
     "gif": Codec("gif", {}, "pal8"),

@@ -34,8 +34,8 @@ class IndexedVideo(Video):
         times = source.shown_seconds()
         if times is None:
             raise self._refusal("its timestamps do not tell the order of its frames")
-        if source.mirrored:
-            raise self._refusal("it is mirrored")
+        if why := self._mistakes(source):
+            raise self._refusal(why)
         self._times, self._facts = times, source.notes
         self.info = replace(source.info, backend=self.name)
         self._read_one(self._opened(), 0)
@@ -51,6 +51,10 @@ class IndexedVideo(Video):
     def _pick(self, indices: list[int]) -> dict[int, Frame]:
         read = self._opened()
         return {index: self._read_one(read, index) for index in indices if index < len(self._times)}
+
+    def _mistakes(self, source: PyavVideo) -> str | None:
+        """Say what of this video the library is known to get wrong."""
+        return "it is mirrored" if source.mirrored else None
 
     @abstractmethod
     def _open(self) -> tuple[int, Read]:
@@ -90,6 +94,13 @@ class DecordVideo(IndexedVideo):
     """A video file through decord, which brings an older FFmpeg of its own: no AV1, no animated GIF."""
 
     name: ClassVar[str] = "decord"
+    MISSED = frozenset({"mpegts", "mpeg", "asf"})
+    """Containers without an index, in which it lands on other frames than it is asked for."""
+
+    def _mistakes(self, source: PyavVideo) -> str | None:
+        for container in source.containers & self.MISSED:
+            return f"it misses frames in {container}, which has no index"
+        return "it misses frames in open groups of pictures" if source.has_open_groups else super()._mistakes(source)
 
     def _open(self) -> tuple[int, Read]:
         decord = self._library()

@@ -1,9 +1,10 @@
-"""Open a video file, a folder of pictures or an animated GIF."""
+"""Open a video file, a folder of pictures, an animated GIF or WebP."""
 
 from fractions import Fraction
 from pathlib import Path
 
-from vidcam.errors import OptionError, unknown
+from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.media.animation import AnimationVideo, is_animated_webp
 from vidcam.media.folder import FolderVideo
 from vidcam.media.indexed import DecordVideo, IndexedVideo, TorchcodecVideo
 from vidcam.media.pyav import PyavVideo
@@ -15,7 +16,7 @@ FASTEST = "pyav"  # all frames in a row and single frames alike, see experiments
 
 
 def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | float | None = None) -> Video:
-    """Open a video file, an animated GIF, or a folder of pictures shown at `rate` frames per second.
+    """Open a video file, an animated GIF or WebP, or a folder of pictures shown at `rate` frames per second.
 
     Args:
         path: the file or folder.
@@ -32,6 +33,10 @@ def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | floa
         return FolderVideo(path, rate=None if rate is None else _exact(rate))
     if rate is not None:
         raise OptionError(f"a rate is for a folder of pictures; {str(path)!r} has its own")
+    if is_animated_webp(path):
+        if backend != "auto":
+            raise MediaError(f"backend {backend!r} cannot read {str(path)!r} (an animated WebP); backend 'auto' can")
+        return AnimationVideo(path)
     return BACKENDS[FASTEST if backend == "auto" else backend](path)
 
 

@@ -13,16 +13,19 @@ from av.container import InputContainer, OutputContainer
 
 from vidcam.errors import MediaError
 from vidcam.media.formats import Format
+from vidcam.media.pyav import PyavVideo
 from vidcam.media.source import Packets, opened, reason
 
 OPUS_RATE = 48_000  # the only rate Opus decodes to
 MOST_AAC_RATE = 48_000  # what every player takes
+SOON = Fraction(1, 10)  # so many seconds of sound before the first picture are nothing to speak of
 FAILURES = (av.error.FFmpegError, OSError, ValueError, MediaError)
 
 
 class Sound:
     """The best sound track of a source: packets are copied where the format takes their codec, else encoded anew.
 
+    Its times count from the source's first picture, as `Frame.seconds` do; what is heard before that is left out.
     Whatever goes wrong with the sound ends up in `notes`; the video goes on without it.
     """
 
@@ -34,9 +37,11 @@ class Sound:
         self._ahead: av.Packet[Any] | None = None
         self._last = -inf
         self._skipped = 0
-        self.video_start = Fraction(0)
+        self._begun = False
+        self._shift = self._before = Fraction(0)
         try:
             if source is not None:
+                self._shift = -_video_start(source)
                 self._open(self._files.enter_context(opened(source)), container)
         except FAILURES as error:
             self._fail(error)
@@ -45,11 +50,15 @@ class Sound:
         """Add a stream to the output; a source without sound adds none."""
         stream = source.streams.best("audio")
         if not isinstance(stream, AudioStream):
+            if source.streams.audio:
+                self.notes.append("the sound could not be carried over: its codec is unknown")
             return
         if container.sound is None:
             self.notes.append("a GIF has no sound: the source's is left out")
             return
-        self.video_start = _video_start(source)
+        if (tracks := len(source.streams.audio)) > 1:
+            self.notes.append(f"one of {tracks} sound tracks is carried over")
+        self._begun = True
         codec, name = stream.codec_context.codec.canonical_name, container.sound.removeprefix("lib")
         if codec in container.sound_copied:
             self._packets = _copied(source, stream, self._output.add_stream_from_template(stream))
@@ -57,22 +66,28 @@ class Sound:
             self._packets = self._encoded(source, stream, self._encoder(stream, container.sound))
             self.notes.append(f"the sound was encoded anew, from {codec} to {name}")
 
-    def write(self, until: Fraction | None, *, shift: Fraction = Fraction(0)) -> None:
-        """Write what is heard before `until` seconds, all that is left if None; `shift` is added to its times."""
+    def write(self, until: Fraction | None) -> None:
+        """Write what is heard before `until` seconds, all that is left if None."""
         try:
             while (packet := self._ahead or next(self._packets, None)) is not None:
                 self._ahead = packet
-                if until is not None and packet.dts is not None and packet.dts * packet.time_base + shift > until:
+                if until is not None and packet.dts is not None and packet.dts * packet.time_base + self._shift > until:
                     return
                 self._ahead = None
-                self._mux(packet, shift)
+                self._mux(packet)
         except FAILURES as error:
             self._fail(error)
 
     def close(self) -> None:
         """Close the source."""
+        if self._begun and self._last == -inf and not self.notes:
+            self.notes.append("the sound could not be carried over: nothing of it could be read")
         if self._skipped:
             self.notes.append(f"{self._skipped} damaged packets of the sound were left out")
+        if self._before >= SOON:
+            self.notes.append(
+                f"the sound begins {float(self._before):.1f} s before the first picture; that is left out"
+            )
         self._files.close()
 
     def _encoder(self, stream: AudioStream, encoder: str) -> AudioStream:
@@ -102,11 +117,14 @@ class Sound:
             return []
         return frames
 
-    def _mux(self, packet: "av.Packet[Any]", shift: Fraction) -> None:
+    def _mux(self, packet: "av.Packet[Any]") -> None:
         """Mux one packet; what comes before the beginning or out of order would spoil the file and is left out."""
-        moved = round(shift / packet.time_base)
-        if packet.dts is None or packet.dts <= self._last or (moved and packet.dts + moved < 0):
-            self._skipped += not moved
+        moved = round(self._shift / packet.time_base)
+        if packet.dts is None or packet.dts <= self._last:
+            self._skipped += 1
+            return
+        if moved and packet.dts + moved < 0:
+            self._before = max(self._before, -(packet.dts + moved) * packet.time_base)
             return
         self._last = packet.dts
         packet.dts += moved
@@ -125,9 +143,9 @@ def _copied(source: InputContainer, stream: AudioStream, added: AudioStream) -> 
             yield packet
 
 
-def _video_start(source: InputContainer) -> Fraction:
-    """Return the time of the source's first picture in seconds."""
-    stream = source.streams.best("video")
-    if stream is None or stream.start_time is None or stream.time_base is None:
+def _video_start(source: Path) -> Fraction:
+    """Return the time of the source's first picture in seconds; sound without pictures counts from its own zero."""
+    try:
+        return PyavVideo(source).start
+    except MediaError:
         return Fraction(0)
-    return stream.start_time * stream.time_base

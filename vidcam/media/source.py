@@ -77,9 +77,19 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    """Return the exact nominal rate: what FFmpeg guesses from container and codec, else the average."""
-    rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+    """Return the exact nominal rate: what FFmpeg guesses from container and codec, else the average.
+
+    One frame alone has no rate: it is shown for one over the average.
+    """
+    rates = [stream.guessed_rate, stream.average_rate, stream.base_rate]
+    rates = rates[1:] + rates[:1] if stream.frames == 1 else rates
     return next((Fraction(rate) for rate in rates if rate and rate > 0), DEFAULT_RATE)
+
+
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """Return how much wider than high pixels are shown, as stored; 1 where nothing is said."""
+    told = stream.sample_aspect_ratio
+    return Fraction(told) if told and told > 0 else Fraction(1)
 
 
 def time_base(container: InputContainer, stream: VideoStream) -> Fraction | None:
@@ -101,21 +111,29 @@ class PacketTable(NamedTuple):
 
     timestamps: list[int]
     keys: list[int]
+    leading: bool
+    """Whether a frame is shown before the key frame that it follows in the file (open groups of pictures)."""
 
     def key_before(self, timestamp: int) -> int:
         """Return the last key frame at or before a timestamp, else the first one."""
         return self.keys[max(bisect_right(self.keys, timestamp) - 1, 0)]
 
 
-def read_table(path: Path) -> PacketTable | None:
-    """Read the table; None where packets do not tell which frames will be shown and in which order."""
+def packets_tell(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether each packet is one frame that is shown at the packet's time."""
+    counted = time_base(container, stream) is None
+    return stream.codec_context.name not in HIDDEN_FRAMES and not (counted and stream.codec_context.has_b_frames)
+
+
+def read_table(path: Path, first: int | None) -> PacketTable | None:
+    """Read the table from the first decodable frame on; None where packets do not tell which frames will be shown."""
     shown: list[int] = []
     keys: list[int] = []
+    leading = False
     try:
         with opened(path) as container:
             stream = video_stream(container, path)
-            counted = time_base(container, stream) is None
-            if stream.codec_context.name in HIDDEN_FRAMES or (counted and stream.codec_context.has_b_frames):
+            if not packets_tell(container, stream):
                 return None
             for packet in container.demux(stream):
                 if packet.size == 0:
@@ -123,8 +141,10 @@ def read_table(path: Path) -> PacketTable | None:
                 if packet.pts is None or packet.is_corrupt:
                     return None
                 keys += [packet.pts] if packet.is_keyframe else []
+                leading |= bool(keys) and packet.pts < keys[-1]
                 shown += [] if packet.is_discard else [packet.pts]
     except (av.error.FFmpegError, OSError):
         return None
-    trusted = bool(shown) and bool(keys) and len(set(shown)) == len(shown)
-    return PacketTable(sorted(shown), sorted(keys)) if trusted else None
+    shown = [timestamp for timestamp in shown if first is None or timestamp >= first]
+    trusted = bool(keys) and len(set(shown)) == len(shown) and (first is None or first in shown)
+    return PacketTable(sorted(shown), sorted(keys), leading) if trusted else None

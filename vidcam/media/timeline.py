@@ -1,14 +1,19 @@
 """From a container's timestamps to seconds that always increase, and from seconds to the timestamps of a new file."""
 
 from fractions import Fraction
-from math import ceil
+from math import ceil, isfinite
 
 FINEST_SECONDS = Fraction(1, 90_000)
 SNAP_SECONDS = Fraction(1, 1000)  # containers that count in milliseconds move a frame by up to this
 
 
+def moment(seconds: float, digits: int = 3) -> str:
+    """Write a time so that neighboring frames differ, however late they are, as 34,200.12."""
+    return f"{seconds:,.{digits}f}".rstrip("0").removesuffix(".") if isfinite(seconds) else str(seconds)
+
+
 class Clock:
-    """Turn the timestamps of successive frames into strictly increasing seconds.
+    """Turn the timestamps of successive frames into strictly increasing seconds, which count from the first frame.
 
     A timestamp later than the previous frame's is kept as it is. A missing or earlier one becomes the previous
     frame's time plus one frame duration. Without a time base all frames are at index / rate.
@@ -18,15 +23,20 @@ class Clock:
         self._step = 1 / rate
         self._time_base = time_base
         self._now: Fraction | None = None
+        self._origin: Fraction | None = None
 
     def tick(self, timestamp: int | None) -> float:
         """Return the seconds of the next frame, given its timestamp in units of the time base."""
-        told = None if timestamp is None or self._time_base is None else timestamp * self._time_base
-        if self._now is None:
-            self._now = Fraction(0) if told is None else told
-        else:
-            self._now = told if told is not None and told > self._now else self._now + self._step
+        due = Fraction(0) if self._now is None else self._now + self._step
+        told = None if timestamp is None or self._time_base is None else self._since_origin(timestamp, due)
+        self._now = told if told is not None and (self._now is None or told > self._now) else due
         return float(self._now)
+
+    def _since_origin(self, timestamp: int, due: Fraction) -> Fraction:
+        assert self._time_base is not None
+        told = timestamp * self._time_base
+        self._origin = told - due if self._origin is None else self._origin
+        return told - self._origin
 
 
 class Timeline:

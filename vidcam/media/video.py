@@ -24,6 +24,7 @@ class Frame(NamedTuple):
 class VideoInfo:
     """What is known before reading on: the size is that of upright frames, the rate is exact.
 
+    A frame is shown `pixel_aspect` times as wide as its pixels are counted; a network sees it as it is counted.
     `duration_seconds` and `frame_count` are what the header claims: they may be wrong, and None if it claims nothing.
     """
 
@@ -35,6 +36,7 @@ class VideoInfo:
     duration_seconds: float | None
     frame_count: int | None
     backend: str
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class Video(ABC):

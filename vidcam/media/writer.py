@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from vidcam.media.source import Packets, reason
 from vidcam.media.timeline import Timeline
 from vidcam.types import Pixels
 
+SQUARE = Fraction(1)
 GIF_TIME_BASE = Fraction(1, 100)
 FAILURES = (av.error.FFmpegError, OSError, ValueError)
 MOST_DENOMINATOR = 100_000  # leaves every real rate exact; containers count in 32 bits
@@ -30,7 +32,8 @@ class VideoWriter:
 
     The extension chooses the format (.mp4, .mov, .mkv: H.264; .webm: VP9; .gif), `codec` another one the format takes
     (`h264`, `vp9`, `av1`). The file appears when the block ends without an exception; otherwise nothing is left.
-    `notes` then says what a user must know: padding, sound that was encoded anew or left out.
+    Pixels are shown `pixel_aspect` times as wide as high. `notes` then says what a user must know: padding, sound that
+    was encoded anew or left out.
 
     Raises:
         MediaError: a file that exists without `force`, an unknown extension, a folder that cannot be written.
@@ -46,6 +49,7 @@ class VideoWriter:
         audio_from: str | Path | None = None,
         force: bool = False,
         codec: str | None = None,
+        pixel_aspect: Fraction = SQUARE,
     ) -> None:
         self.path = Path(path)
         self.notes: list[str] = []
@@ -56,12 +60,16 @@ class VideoWriter:
         gif = self._format.sound is None
         self._timeline = Timeline(self._rate, time_base=GIF_TIME_BASE if gif else None, from_zero=gif)
         self._picture_class = GifPicture if gif else YuvPicture
+        self._aspect = pixel_aspect if self._codec.keeps_aspect else SQUARE
+        if self._aspect != pixel_aspect:
+            self.notes.append(
+                f"the pixels are not square, which {self.path.suffix} does not keep: they are shown squeezed"
+            )
         if not gif and (width % 2 or height % 2):
             padded = f"{width + width % 2}x{height + height % 2}"
             self.notes.append(f"{width}x{height} padded to {padded}: the last row or column is repeated")
         self._stack = ExitStack()
         self._written = self._dropped = 0
-        self._shift = Fraction(0)
         self._output: OutputContainer
         self._sound: Sound
 
@@ -80,20 +88,20 @@ class VideoWriter:
             self._finish()
 
     def write(self, pixels: Pixels, seconds: float | None = None) -> None:
-        """Add one frame: (H, W, 3) uint8 RGB, shown from `seconds` on.
+        """Add one frame: (H, W, 3) uint8 RGB, shown from `seconds` on; 0 is the first picture of `audio_from`.
 
         Without `seconds`, or with seconds that agree with the constant rate, frames lie exactly 1 / rate apart.
         """
         self._check(pixels)
-        if self._written == 0:
-            self._shift = Fraction(0) if seconds is not None else -self._sound.video_start
+        if seconds is not None and not 0 <= seconds < inf:
+            raise MediaError(f"cannot write {str(self.path)!r}: seconds count from 0 on; given {seconds:g}")
         timestamp = self._timeline.place(seconds)
         if timestamp is None:
             self._dropped += 1
             return
         with self._encoding():
             self._mux(self._picture.encode(pixels, timestamp))
-        self._sound.write(timestamp * self._timeline.time_base, shift=self._shift)
+        self._sound.write(timestamp * self._timeline.time_base)
         self._written += 1
 
     def _check(self, pixels: Pixels) -> None:
@@ -120,6 +128,8 @@ class VideoWriter:
         self._picture = self._picture_class(
             self._output, self._codec, width=width, height=height, rate=self._rate, time_base=self._timeline.time_base
         )
+        if self._aspect != SQUARE:
+            self._picture.stream.codec_context.sample_aspect_ratio = self._aspect
         self._sound = Sound(source, self._output, self._format)
         self._output.start_encoding()
 
@@ -135,7 +145,7 @@ class VideoWriter:
             self.notes.append(f"{self._dropped} frames were left out: not later than the one before, in this format")
         with self._encoding():
             self._mux(self._picture.flush())
-        self._sound.write(None, shift=self._shift)
+        self._sound.write(None)
 
     def _close(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         """Close the files; an error of the encoder's own is told only if nothing else went wrong."""

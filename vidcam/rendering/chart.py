@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vidcam.errors import OptionError, unknown
+from vidcam.errors import OptionError, printable, unknown
 from vidcam.explaining.explanation import Explanation
 from vidcam.metrics.deletion_report import DeletionReport
 from vidcam.rendering.coloring import check_finite
@@ -81,7 +81,7 @@ def _panel(figure: Figure, explanation: Explanation, index: int) -> Axes:
 
 
 def _entitle(axes: Axes, title: str, color: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, color=color, pad=6, parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=color, pad=6, parse_math=False)
 
 
 def _draw_importance(axes: Axes, explanation: Explanation, k: int) -> None:
@@ -203,7 +203,7 @@ def _draw_curves(report: DeletionReport, measure: str) -> Figure:
             axes.fill_between(shares, low, high, color=color, alpha=0.13, linewidth=0)
     axes.set_xlabel("% of the picture erased", color=DAY["faint"])
     title = f"change of {measure} · {report.target} · {len(report.starts)} windows"
-    axes.set_title(title, loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False, fontsize=10)
     return figure

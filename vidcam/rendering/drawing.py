@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from vidcam.errors import OptionError, unknown
+from vidcam.errors import OptionError, printable, unknown
 from vidcam.media import replacing
 from vidcam.types import Pixels
 
@@ -61,7 +61,7 @@ def write(
     figure: Figure, left: float, top: float, text: str, *, size: float, room: float | None = None, **style: Any
 ) -> None:
     """Write one line, cut to fit the room, at a place in pixels (points) from the top left corner; no math in `$`."""
-    text = text if room is None else shorten(text, room, size=size)
+    text = printable(text) if room is None else shorten(text, room, size=size)
     across, down = figure.get_size_inches() * POINTS_PER_INCH
     style = dict[str, Any](va="top", ha="left", parse_math=False) | style
     figure.text(left / across, 1 - top / down, text, fontsize=size, **style)
@@ -81,12 +81,12 @@ def clean(axes: Axes, theme: dict[str, str], *, size: float) -> None:
 def text_width(text: str, size: float, *, weight: str = "normal") -> float:
     """Return how wide a line of text is, in points."""
     font = FontProperties(size=size, weight=weight)
-    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+    return float(text_to_path.get_text_width_height_descent(printable(text), font, ismath=False)[0])
 
 
 def shorten(text: str, width: float, *, size: float, weight: str = "normal") -> str:
     """Cut the middle out of a line so that it fits `width` points: `balancing a st…bject`."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     if text_width(text, size, weight=weight) <= width:
         return text
     cuts = [f"{text[: n - n // 2]}…{text[len(text) - n // 2 :]}" for n in range(len(text))]

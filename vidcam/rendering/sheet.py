@@ -174,7 +174,8 @@ def _caption(sheet: Figure, grid: Grid, place: int, explanation: Explanation, ra
     left, top = grid.corner(place)
     write(sheet, left, top - CAPTION + 3, f"#{rank}", size=10.5, weight="bold", color=DAY["target"])
     beside = left + text_width(f"#{rank}  ", 10.5, weight="bold")
-    write(sheet, beside, top - CAPTION + 3, f"{explanation.seconds[frame]:.2f} s", size=10.5, color=DAY["ink"])
+    when = f"{explanation.seconds[frame]:,.{2 if explanation.rate < 100 else 3}f} s"  # neighbors differ
+    write(sheet, beside, top - CAPTION + 3, when, size=10.5, color=DAY["ink"])
     facts = " · ".join(_facts(explanation, frame))
     write(sheet, left, top - CAPTION + 17, facts, size=9, room=grid.tile_width, color=DAY["faint"])
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vidcam.explaining.explanation import Explanation
+from vidcam.media.timeline import moment
 from vidcam.rendering.coloring import colors
 from vidcam.rendering.curves import VANISHES, importance, in_words, limits, mean, output, share, span, vanishing_spans
 from vidcam.rendering.drawing import NIGHT, axes_at, clean, empty_figure, number, pixels_of, shorten, text_width, write
@@ -133,7 +134,7 @@ def _plot(axes: Axes, explanation: Explanation, range_: tuple[float, float], siz
     axes.plot(*output(explanation), color=NIGHT["target"], linewidth=max(1.2, size / 7))
     axes.set(xlim=span(explanation), ylim=(low, high), yticks=(low, high), yticklabels=(number(low), number(high)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=max(1, round(axes.bbox.width / (6 * size))), min_n_ticks=1))
-    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g} s")
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{moment(seconds)} s")
     keep_inside(axes)
     for line in axes.lines:
         line.set_clip_on(False)

@@ -158,7 +158,10 @@ def film(
             raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
         sound = video.info.path if audio and video.info.has_audio else None
         height, width, _ = scene.blank.shape
-        writer = VideoWriter(path, width=width, height=height, rate=video.info.rate, audio_from=sound, force=force)
+        rate, aspect = video.info.rate, video.info.pixel_aspect
+        writer = VideoWriter(
+            path, width=width, height=height, rate=rate, pixel_aspect=aspect, audio_from=sound, force=force
+        )
         with writer, closing(prefetch(frames_of(explanation, video), AHEAD)) as frames:
             for done, frame in enumerate(frames, start=1):
                 writer.write(scene.draw(frame), frame.seconds)

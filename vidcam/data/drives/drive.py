@@ -21,6 +21,7 @@ from vidcam.data.drives.trajectory import Trajectory, read_trajectory
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import Video, open_video
 from vidcam.media.folder import natural, pictures
+from vidcam.media.timeline import moment
 from vidcam.types import Floats, Ints
 
 CAMERA = re.compile(r"image_\d+")
@@ -237,7 +238,7 @@ def _seconds(path: Path, frames: int, counted: Ints | None) -> Floats | None:
     late = np.flatnonzero(np.diff(seconds) <= 0)
     if late.size:
         before, after = seconds[late[0]], seconds[late[0] + 1]
-        raise MediaError(f"{path}: times must increase; {after:g} s comes after {before:g} s")
+        raise MediaError(f"{path}: times must increase; {moment(after, 6)} s comes after {moment(before, 6)} s")
     return seconds
 
 
