@@ -482,6 +482,7 @@ def test_a_closed_pipe_is_no_traceback(here: Path) -> None:
 SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import vidcam.explaining.explain, vidcam.rendering.video
 from vidcam.__main__ import main
 from vidcam.rendering.video import Scene
@@ -500,9 +501,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("moment", ["EXPLAINING", "DRAWING"])
-def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str) -> None:
-    """Explaining and drawing are slowed down, so that the signal comes in their middle."""
+@pytest.mark.parametrize(
+    ("moment", "sent"),
+    [("EXPLAINING", "SIGINT"), ("DRAWING", "SIGINT"), ("EXPLAINING", "SIGHUP"), ("DRAWING", "SIGTERM")],
+)
+def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sent: str) -> None:
+    """Explaining and drawing are slowed down, so that the signal comes in their middle; a second one is no matter."""
+    number = getattr(signal, sent)
     command = [sys.executable, "-c", SLOW, "explain", str(movie), "--model", "demo", "--output", "a/b"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -510,9 +515,11 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str) -> 
         if moment in line:
             break
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    if sent != "SIGINT":
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and out == ""
+    assert process.returncode == 128 + number and out == ""
     assert [line for line in complaints(err) if line not in ("EXPLAINING", "DRAWING")] == [
         "interrupted; nothing half-written is left"
     ]
