@@ -526,6 +526,32 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sen
     assert tree(here) == {}
 
 
+@pytest.mark.parametrize(
+    "command", [["explain", "none.mp4", "other.mp4"], ["explain", "none.mp4"], ["rank", "none.mp4"]]
+)
+def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
+    code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    run = [sys.executable, "-c", code, *command.split(), "--model", "r2plus1d_18"]
+    done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "1 False\n"
+    assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
+
+
+def test_an_interrupted_demo_leaves_the_earlier_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (here / "demo").mkdir()
+    (here / "demo" / "clip.mp4").write_bytes(b"of an earlier demo")
+    monkeypatch.setattr("vidcam.explain", interrupted)
+    assert main(["demo", "--output", "demo", "--force"]) == 130
+    assert tree(here) == {"demo": None, "demo/clip.mp4": b"of an earlier demo"}
+    assert main(["demo", "--output", "new"]) == 130
+    assert "new" not in tree(here)
+
+
 def test_json_on_stdout_and_all_else_on_stderr(here: Path, movie: Path) -> None:
     process = start("explain", movie, "--model", "demo", "--json", "--output", "out", cwd=here)
     out, err = process.communicate(timeout=120)

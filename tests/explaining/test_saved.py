@@ -72,6 +72,7 @@ DAMAGED: list[tuple[str, Any, str]] = [
     ("seconds", lambda x: x[::-1], "its seconds run backwards"),
     ("seconds", lambda x: x[:-1], "which does not fit the others"),
     ("maps", lambda x: x.astype(complex), "its maps are no real numbers"),
+    ("maps", lambda x: x.astype(np.int8), "its maps are no real numbers"),
     ("maps", lambda x: x + np.inf, "its maps are not finite"),
     ("maps", lambda x: x[0], "its maps have shape"),
     ("maps", lambda x: x[..., :0], "its maps have shape"),

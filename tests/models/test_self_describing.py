@@ -142,6 +142,7 @@ def test_no_name_anywhere(written, tmp_path):
     ("change", "error", "says"),
     [
         ({"model": "r2plus1d_mine"}, ModelError, "unknown model 'r2plus1d_mine'; did you mean 'r2plus1d_mini'"),
+        ({"model": []}, ModelError, "has a damaged description"),
         ({"options": 3}, ModelError, "has a damaged description"),
         ({"labels": 3}, ModelError, "has a damaged description"),
         ({"labels": ["a", "a", "b", "c", "d"]}, ModelError, "has a damaged description"),

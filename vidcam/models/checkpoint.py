@@ -86,7 +86,8 @@ class Checkpoint:
         try:
             description = json.loads(self.facts[KEY])
             dict(description["options"])
-            str(description["model"])
+            if not isinstance(description["model"], str):
+                raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None
         return dict(description)

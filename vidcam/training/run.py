@@ -162,12 +162,16 @@ class Saving(Callback, ABC):
 
 
 class Patience(EarlyStopping):
-    """Early stopping, after `epochs` in vain, that a resumed run obeys as well."""
+    """Early stopping, after `epochs` in vain, that a resumed run obeys as well, by the number that it is given."""
 
     def __init__(self, monitor: str, epochs: int) -> None:
         # checked after validation, so that the `last.ckpt` of the epoch's end holds the count
         mode = {"accuracy": "max", "loss": "min"}[monitor]
         super().__init__(f"validation_{monitor}", patience=epochs, mode=mode, check_on_train_epoch_end=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting; how many are allowed is this run's choice."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once where the run had stopped before."""

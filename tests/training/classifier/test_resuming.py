@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.media.files import held
+from vidcam.models.build import load_model
 from vidcam.training.classifier.module import BEST
 from vidcam.training.classifier.train import train
 from vidcam.training.lightning import WholeCheckpoints
@@ -140,6 +141,19 @@ def test_more_epochs_go_on_and_other_settings_do_not(quick: dict[str, Any]) -> N
     (quick["output"] / LAST).write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"last\.ckpt is damaged"):
         train(**run | {"resume": True})
+
+
+def test_a_stopped_run_goes_on_with_more_patience_or_without(quick: dict[str, Any]) -> None:
+    """Nothing is learned, so that every epoch after the first is in vain; three steps in each."""
+    run = quick | {"epochs": 5, "learning_rate": 1e-12, "freeze": "backbone", "schedule": "none"}
+    last = quick["output"] / LAST
+    for patience, epochs in ((1, 2), (1, 2), (2, 3), (None, 5)):
+        train(**run | {"early_stopping": patience, "resume": True})
+        assert torch.load(last, weights_only=True)["global_step"] == 3 * epochs
+    taken = load_model("r2plus1d_mini", checkpoint=last, options=quick["options"])  # the names of its weights fit
+    kept = torch.load(last, weights_only=True)["state_dict"]
+    assert taken.options["classes"] == 2
+    assert all(torch.equal(kept[f"net.{key}"], value) for key, value in taken.net.state_dict().items())
 
 
 @pytest.mark.slow
