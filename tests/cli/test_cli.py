@@ -531,7 +531,7 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sen
 )
 def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
     code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    run = [sys.executable, "-c", code, *command.split(), "--model", "r2plus1d_18"]
+    run = [sys.executable, "-c", code, *command, "--model", "r2plus1d_18"]
     done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
     assert done.stdout == "1 False\n"
     assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
