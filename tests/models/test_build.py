@@ -55,6 +55,7 @@ def test_random_weights(tag: str | None) -> None:
         ({"frame_rate": float("nan")}, "frame_rate must be from"),
         ({"classes": -1}, "classes must be from 1 to"),
         ({"seed": 2**64}, "seed must be from 0 to"),
+        ({"seed": None}, "seed must be a number; given None"),
         ({"hidden": 10**9}, "hidden must be a number of at most"),
     ],
 )

@@ -151,6 +151,7 @@ def test_no_name_anywhere(written, tmp_path):
         ({"frame_rate": float("inf")}, ModelError, "has a damaged description"),
         ({"frames": 10**9}, ModelError, "has a damaged description"),
         ({"frames": 2.5}, ModelError, "has a damaged description"),
+        ({"frames": None}, ModelError, "has a damaged description"),
         ({"labels": "abcde"}, ModelError, "has a damaged description"),
         ({"labels": ["a", "b"]}, ModelError, "has a damaged description"),
         ({"preprocessing": {"resize": [10**6, 4]}}, ModelError, "has a damaged description"),

@@ -60,12 +60,15 @@ class FolderVideo(Video):
         return Frame(index, float(index / self._rate), pixels)
 
     def _read(self, file: Path) -> Pixels:
+        if not file.is_file():  # a pipe would be waited for without end
+            raise MediaError(f"cannot read the picture {str(file)!r}: it is no file")
+        photographed = exif_orientation(file)
         try:
             frame = _decode(file)
         except (av.error.FFmpegError, OSError, StopIteration) as error:
             raise MediaError(f"cannot read the picture {str(file)!r}: {reason(error)}") from None
         pixels: Any = frame.to_ndarray(format="rgb24")
-        return (exif_orientation(file) or orientation(frame) or UPRIGHT).apply(pixels)
+        return (photographed or orientation(frame) or UPRIGHT).apply(pixels)
 
 
 def pictures(folder: Path) -> list[Path]:

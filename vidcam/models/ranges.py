@@ -19,13 +19,17 @@ RANGES = {
     "seed": Declared(help="What random weights start from.", least=0, most=2**63 - 1, check=_whole),
 }
 """Options that mean the same for all networks."""
+NEEDED = ("frames", "seed")
+"""Those that no network decides itself."""
 MOST = 2**14
 """The largest whole number of any other option: sizes of states, numbers of layers."""
 
 
 def check_ranges(options: Mapping[str, Any]) -> None:
-    """Raise an OptionError for a number that no network can be built with; None, for what was not chosen, always is."""
+    """Raise an OptionError for a number that no network can be built with; None is what was not chosen."""
     for name, value in options.items():
+        if value is None and name in NEEDED:
+            raise OptionError(f"{name} must be a number; given None")
         if name in RANGES:
             RANGES[name].refuse(name, value)
         elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= MOST):
