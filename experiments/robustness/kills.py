@@ -27,6 +27,7 @@ def kill_runs(package: Path, work: Path, count: int, seed: int) -> dict[str, Any
     _finish(_train(manifest, work / "whole", work))
     whole, lasting = torch.load(work / "whole" / "last.ckpt", weights_only=True), time.monotonic() - begun
     for number in range(count):
+        (work / "kills.json").write_text(json.dumps({"kills": number, **counts}))  # a campaign may be cut short
         output, sent = work / f"killed{number}", (signal.SIGKILL, signal.SIGTERM)[number % 2]
         process = _train(manifest, output, work)
         while_writing = number % 4 < 2
