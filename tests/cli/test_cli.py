@@ -519,6 +519,7 @@ def test_a_closed_pipe_is_no_traceback(here: Path) -> None:
 SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import vidcam.explaining.explain, vidcam.rendering.video
 from vidcam.__main__ import main
 from vidcam.rendering.video import Scene
@@ -537,9 +538,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("moment", ["EXPLAINING", "DRAWING"])
-def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str) -> None:
-    """Explaining and drawing are slowed down, so that the signal comes in their middle."""
+@pytest.mark.parametrize(
+    ("moment", "sent"),
+    [("EXPLAINING", "SIGINT"), ("DRAWING", "SIGINT"), ("EXPLAINING", "SIGHUP"), ("DRAWING", "SIGTERM")],
+)
+def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sent: str) -> None:
+    """Explaining and drawing are slowed down, so that the signal comes in their middle; a second one is no matter."""
+    number = getattr(signal, sent)
     command = [sys.executable, "-c", SLOW, "explain", str(movie), "--model", "demo", "--output", "a/b"]
     process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -547,13 +552,41 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str) -> 
         if moment in line:
             break
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    if sent != "SIGINT":
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and out == ""
+    assert process.returncode == 128 + number and out == ""
     assert [line for line in complaints(err) if line not in ("EXPLAINING", "DRAWING")] == [
         "interrupted; nothing half-written is left"
     ]
     assert tree(here) == {}
+
+
+@pytest.mark.parametrize(
+    "command", [["explain", "none.mp4", "other.mp4"], ["explain", "none.mp4"], ["rank", "none.mp4"]]
+)
+def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
+    code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    run = [sys.executable, "-c", code, *command, "--model", "r2plus1d_18"]
+    done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "1 False\n"
+    assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
+
+
+def test_an_interrupted_demo_leaves_the_earlier_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (here / "demo").mkdir()
+    (here / "demo" / "clip.mp4").write_bytes(b"of an earlier demo")
+    monkeypatch.setattr("vidcam.explain", interrupted)
+    assert main(["demo", "--output", "demo", "--force"]) == 130
+    assert tree(here) == {"demo": None, "demo/clip.mp4": b"of an earlier demo"}
+    assert main(["demo", "--output", "new"]) == 130
+    assert "new" not in tree(here)
 
 
 def test_json_on_stdout_and_all_else_on_stderr(here: Path, movie: Path) -> None:

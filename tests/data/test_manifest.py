@@ -1,4 +1,5 @@
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,3 +190,20 @@ def test_labels_that_do_not_match():
     assert match_labels(["ab"], ["a b", "ab"]) == {"ab": "ab"}
     with pytest.raises(OptionError, match="no weights"):
         weight_labels("R3D_18_Weights.NONE")
+
+
+def test_labels_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(f"# labels: {'[' * 100_000}\npath,label,split\na,b,train\n")
+    with pytest.raises(OptionError, match="the labels must be JSON") as caught:
+        read_manifest(tmp_path / "m.csv", require_files=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_labels_and_splits_take_no_longer_than_their_rows(tmp_path: Path) -> None:
+    count = 20_000
+    rows = [Row(tmp_path / f"{i}.mp4", f"label {i}", f"split {i}") for i in range(count)]
+    write_manifest(rows, tmp_path / "m.csv", labels=[row.label for row in rows])
+    begun = time.monotonic()
+    told = read_manifest(tmp_path / "m.csv", require_files=False)
+    assert len(told.labels) == len(told.splits) == len(told.digests) == count
+    assert time.monotonic() - begun < 30  # each pair of rows compared, it was minutes

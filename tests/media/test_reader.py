@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -266,3 +267,20 @@ def test_photographs_are_turned_as_their_exif_says(tmp_path: Path, tag: int) -> 
     (frame,) = open_video(tmp_path)
     assert frame.pixels.shape == wanted.shape
     assert np.abs(frame.pixels.astype(int) - wanted).mean() < 3
+
+
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path: Path) -> None:
+    for number in (0, 2):
+        Image.new("RGB", (32, 24)).save(tmp_path / f"{number}.png")
+    os.mkfifo(tmp_path / "1.png")
+    with (
+        pytest.raises(MediaError, match=r"cannot read the picture '.*1\.png': it is no file"),
+        open_video(tmp_path) as v,
+    ):
+        list(v)
+
+
+def test_a_picture_of_too_many_pixels_is_one_line(tmp_path: Path) -> None:
+    Image.new("1", (14000, 14000)).save(tmp_path / "0.png")
+    with pytest.raises(MediaError, match=r"cannot read the picture '.*0\.png': it has too many pixels"):
+        open_video(tmp_path)

@@ -1,11 +1,14 @@
 """Several files that appear together or not at all."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vidcam.errors import MediaError
-from vidcam.media.files import digest, staged
+from vidcam.media.files import check_free, digest, replacing_folder, staged
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
@@ -95,6 +98,80 @@ def test_a_system_folder_that_takes_nothing() -> None:
         pytest.fail("the body must not run")
     with pytest.raises(MediaError, match="cannot write into the directory /proc"), staged("/proc", NAMES):
         pytest.fail("the body must not run")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vidcam.media import files
+
+moved = []
+
+def dying(source, target):
+    if len(moved) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    moved.append(target)
+    replace(source, target)
+
+replace, os.replace = os.replace, dying
+with files.staged(Path(sys.argv[1]), ["a.txt", "b.txt", "c.txt"], force=len(sys.argv) > 3) as part:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (part / name).write_text("killed")
+"""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_kill_between_renames_leaves_a_run_that_can_be_repeated(tmp_path: Path, moves: int, force: bool) -> None:
+    names = ["a.txt", "b.txt", "c.txt"]
+    if force:
+        fill(tmp_path, names, "old")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(moves), *(["force"] if force else [])]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    check_free(tmp_path, names, force=force)
+    with staged(tmp_path, names, force=force) as part:
+        fill(part, names)
+    assert tree(tmp_path) == dict.fromkeys(names, b"new")
+    with pytest.raises(MediaError, match="exists already"):
+        check_free(tmp_path, names)
+
+
+def test_of_two_processes_one_wins_and_the_other_says_so(tmp_path: Path) -> None:
+    for force in (False, True):
+        with staged(tmp_path, NAMES, force=force) as part:
+            fill(part, NAMES, "first")
+            with pytest.raises(MediaError, match="another process is writing"), staged(tmp_path, NAMES, force=force):
+                pytest.fail("the body must not run")
+            with staged(tmp_path, ["z.txt"], force=force) as other:  # of other files
+                fill(other, ["z.txt"], "beside")
+        assert tree(tmp_path) == dict.fromkeys(NAMES, b"first") | {"z.txt": b"beside"}
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_replaced_without_force(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"b\.txt exists already"), staged(tmp_path, NAMES) as part:
+        fill(part, NAMES)
+        fill(tmp_path, ["b.txt"], "theirs")
+    assert tree(tmp_path) == {"b.txt": b"theirs"}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_whose_process_was_killed_between_renames_is_back(tmp_path: Path, there: bool) -> None:
+    """Killed after the old folder was put aside, or after the new one took its place."""
+    (tmp_path / ".scene.old").mkdir()
+    fill(tmp_path / ".scene.old", NAMES, "old")
+    (tmp_path / ".scene.part").mkdir()
+    fill(tmp_path / ".scene.part", NAMES, "half")
+    if there:
+        (tmp_path / "scene").mkdir()
+        fill(tmp_path / "scene", NAMES, "new")
+    with pytest.raises(ValueError), replacing_folder(tmp_path / "scene") as part:
+        assert not [name for name in part.iterdir() if name.name in NAMES]
+        raise ValueError
+    kept = b"new" if there else b"old"
+    assert tree(tmp_path) == {"scene": None, "scene/a.txt": kept, "scene/b.txt": kept}
+    with replacing_folder(tmp_path / "scene") as part:
+        fill(part, NAMES, "next")
+    assert tree(tmp_path) == {"scene": None, "scene/a.txt": b"next", "scene/b.txt": b"next"}
 
 
 def test_digest_of_a_file_and_of_a_folder(tmp_path: Path) -> None:

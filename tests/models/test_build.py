@@ -44,6 +44,19 @@ def test_random_weights(tag: str | None) -> None:
         ({"hidden": "abc"}, "no network can be built with .*hidden 'abc'"),
         ({"size": "ab"}, "size needs a height and a width, or one number for both; given ab"),
         ({"size": (0, 3)}, "size needs a height and a width"),
+        ({"size": 3.5}, "size needs a height and a width"),
+        ({"size": 10**6}, "size must be a number of at most 16384"),
+        ({"size": (10**6, 3)}, "size needs a height and a width"),
+        ({"frames": 10**9}, "frames must be from 1 to 16384; given 1000000000"),
+        ({"frames": "ten"}, "frames must be a number; given ten"),
+        ({"frames": 2.5}, "frames must be a whole number; given 2.5"),
+        ({"frames": True}, "frames must be a whole number; given True"),
+        ({"frame_rate": float("inf")}, "frame_rate must be from 0.0001 to 1000; given inf"),
+        ({"frame_rate": float("nan")}, "frame_rate must be from"),
+        ({"classes": -1}, "classes must be from 1 to"),
+        ({"seed": 2**64}, "seed must be from 0 to"),
+        ({"seed": None}, "seed must be a number; given None"),
+        ({"hidden": 10**9}, "hidden must be a number of at most"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::vidcam.models.recipe.UntrainedWarning")
@@ -128,6 +141,7 @@ def test_more_than_ten_labels_by_index(tmp_path: Path) -> None:
     ("name", "data"),
     [
         ("a.json", b"[1, 2"),
+        ("a.json", b"[" * 100_000),
         ("a.json", b"5"),
         ("a.json", b"null"),
         ("a.json", b'"wave"'),

@@ -49,6 +49,28 @@ def test_state_dicts(tmp_path: Path, prefix: str, nested: tuple[str, ...]) -> No
     same(net.state_dict(), STATE)
 
 
+@pytest.mark.parametrize("prefix", ["net.", "backbone.", "student.encoder.", "net.module."])
+@pytest.mark.parametrize("key", [None, "ema", "weights", "model_state", "params"])
+def test_whatever_stands_before_all_names_is_taken_off_where_they_then_fit(
+    tmp_path: Path, prefix: str, key: str | None
+) -> None:
+    """Lightning modules, vidcam's own last.ckpt among them, put the name of their attribute before all."""
+    state = {prefix + name: value for name, value in STATE.items()}
+    torch.save(state if key is None else {key: state}, tmp_path / "a.ckpt")
+    found = read_checkpoint(tmp_path / "a.ckpt")
+    assert found.rows("fc") == 3
+    net = Net()
+    load_into(net, found, "net")
+    same(net.state_dict(), STATE)
+
+
+def test_a_network_whose_own_names_begin_alike_keeps_them(tmp_path: Path) -> None:
+    net, other = nn.Sequential(Net()), nn.Sequential(Net())
+    torch.save(net.state_dict(), tmp_path / "a.pt")
+    load_into(other, read_checkpoint(tmp_path / "a.pt"), "net")
+    same(other.state_dict(), net.state_dict())
+
+
 def test_safetensors_with_facts(tmp_path: Path) -> None:
     save_file({f"module.{key}": value for key, value in STATE.items()}, tmp_path / "a.safetensors", {"labels": "a"})
     found = read_checkpoint(str(tmp_path / "a.safetensors"))
@@ -159,6 +181,36 @@ def test_garbage_is_refused_whatever_it_holds(tmp_path: Path) -> None:
             read_checkpoint(tmp_path / "a.pth")
         except ModelError as error:
             assert "\n" not in str(error)
+
+
+def test_a_state_dict_that_holds_itself(tmp_path: Path) -> None:
+    round_and_round: dict[str, Any] = {"epoch": 1}
+    round_and_round["model"] = {"net": round_and_round}
+    torch.save(round_and_round, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=EMPTY):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [
+        (torch.zeros(3, 4, dtype=torch.complex64), r"fc\.weight is complex"),
+        (torch.zeros(3, 4).to_sparse(), "no plain tensor|cannot be read"),
+        (torch.zeros(1).expand(2**20, 2**20), r"fc\.weight is one number repeated 1099511627776 times"),
+        (torch.full((3, 4), torch.nan), r"no finite numbers: fc\.weight"),
+        (torch.zeros(3, 4, dtype=torch.int8), r"no finite numbers: fc\.weight"),
+    ],
+)
+def test_tensors_that_are_no_weights(tmp_path: Path, weight: Tensor, says: str) -> None:
+    torch.save(STATE | {"fc.weight": weight}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=says) as caught:
+        load_into(Net(), read_checkpoint(tmp_path / "a.pth"), "net")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prefix_a_thousand_times(tmp_path: Path) -> None:
+    torch.save({"module." * 2000 + key: value for key, value in STATE.items()}, tmp_path / "a.pth")
+    same(read_checkpoint(tmp_path / "a.pth").state, STATE)
 
 
 @pytest.mark.parametrize("name", ["none.pth", "none.safetensors", "."])

@@ -107,7 +107,7 @@ def test_mistakes_are_the_usual_ones() -> None:
         load_model("own")
     with pytest.raises(OptionError, match="unknown option of own 'widht'; did you mean 'width'"):
         load_model("own", options={"widht": 3})
-    with pytest.raises(OptionError, match="must be positive"):
+    with pytest.raises(OptionError, match="frames must be from 1 to"):
         untrained("own", frames=0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'checkpiont'"):
         load_model("own", checkpiont="a.pth")  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
     try:
         options = {names.get(name, name): value for name, value in _read(path).items()}
         unknown = options.keys() - names.keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no run.json or TOML file of options ({type(error).__name__})") from None
     if unknown:
         raise typer.BadParameter(f"{path} holds unknown options: {', '.join(sorted(unknown))}")
@@ -36,7 +36,7 @@ def pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
             raise typer.BadParameter(f"{flag} needs NAME=VALUE; given {pair!r}")
         try:
             read[key.strip()] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             read[key.strip()] = value
     return read
 

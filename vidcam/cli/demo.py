@@ -35,15 +35,23 @@ def demo(
     clip, path = motion_clip(seed, width=SIZE[0], height=SIZE[1]), output / CLIP
     options, look = {"videos": [str(path.resolve())], "model": "demo"}, {"bar": True, "colorbar": False}
     with progress_bar("demo") as progress, leaving_none_empty(output), ExitStack() as after_failure:
+        after_failure.callback(_put_back, path, path.read_bytes() if path.exists() else None)
         with staged(output, [CLIP], force=writing.force) as part:
             _write(clip, part / CLIP)
-        after_failure.callback(path.unlink, missing_ok=True)
         explanation = explain(load_model("demo"), path, progress=progress)
         how: dict[str, Any] = {"options": options, "look": look, "force": writing.force, "progress": progress}
         outputs, _ = write_outputs(explanation, output, **how)
         after_failure.pop_all()
     facts = describe(explanation, str(path), [path, *outputs]) | {"truth": MOTIONS[clip.label]}
     show(facts | hits(explanation, clip.boxes, clip.active).as_dict(), as_json=writing.as_json)
+
+
+def _put_back(path: Path, clip: bytes | None) -> None:
+    """Leave the clip of an earlier demo as it was, or none."""
+    if clip is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_bytes(clip)
 
 
 def _write(clip: "SyntheticClip", path: Path) -> None:

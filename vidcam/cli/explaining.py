@@ -1,5 +1,6 @@
 """The commands that explain videos, draw an explanation again, and rank a video's frames."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -11,7 +12,7 @@ import typer
 from vidcam.cli.console import one_line, progress_bar, say, show, warnings_in_one_line
 from vidcam.cli.network import Camera, NetworkFiles, PublishedNetwork
 from vidcam.cli.options import Config, Writing
-from vidcam.errors import OptionError, VidcamError
+from vidcam.errors import MediaError, OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
 from vidcam.rendering.look import Audio, Look
@@ -76,6 +77,7 @@ def explain(
     """
     if "" in videos:
         raise OptionError("the name of a video is empty")
+    _check_there(videos)
     with warnings_in_one_line():
         from vidcam.media.files import check_free
         from vidcam.rendering.outputs import names
@@ -100,6 +102,13 @@ def explain(
                 facts, failed = {"video": video, "error": one_line(error)}, failed + 1
             show(facts, as_json=place.as_json)
     return 1 if failed else 0
+
+
+def _check_there(videos: Sequence[str]) -> None:
+    """Raise a MediaError, before anything is imported or downloaded, if none of the videos is there."""
+    if not any(map(os.path.exists, videos)):
+        others = f" (nor any of {len(videos) - 1} others)" if len(videos) > 1 else ""
+        raise MediaError(f"cannot read {videos[0]!r}: no such file{others}")
 
 
 def _typed_first(context: typer.Context, asked: AskedScores) -> AskedScores:
@@ -161,6 +170,7 @@ def rank(
 
       vidcam rank clip.avi --model r2plus1d_18 --method hires_cam --when layer3 --top 12
     """
+    _check_there([video])
     with warnings_in_one_line(), progress_bar("ranking") as progress:
         from vidcam.explaining.ranking import rank as rank_frames
         from vidcam.media.files import check_free, staged

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -50,8 +51,7 @@ class Manifest:
     @property
     def splits(self) -> dict[str, int]:
         """How many rows each split has, in the order in which they come."""
-        names = [row.split for row in self.rows]
-        return {name: names.count(name) for name in dict.fromkeys(names)}
+        return dict(Counter(row.split for row in self.rows))
 
     def split(self, name: str) -> tuple[Row, ...]:
         """Return a split's rows; if it has none, an OptionError names the splits there are."""
@@ -64,11 +64,10 @@ class Manifest:
     def digests(self) -> dict[str, str]:
         """SHA-256 of each split's rows, not of what is in its videos: the same wherever the data lies, in any order."""
         folder = self.path.parent
-        rows = [(row.split, json.dumps(_cells(row, folder), ensure_ascii=False)) for row in self.rows]
-        return {
-            name: hashlib.sha256("\n".join(sorted(text for split, text in rows if split == name)).encode()).hexdigest()
-            for name in self.splits
-        }
+        texts: dict[str, list[str]] = {name: [] for name in self.splits}
+        for row in self.rows:
+            texts[row.split].append(json.dumps(_cells(row, folder), ensure_ascii=False))
+        return {name: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() for name, lines in texts.items()}
 
 
 def read_manifest(path: str | Path, *, require_files: bool = True) -> Manifest:
@@ -140,11 +139,11 @@ def _listed_labels(path: Path, lines: list[str]) -> tuple[tuple[str, ...], int]:
 def _parse_labels(path: Path, line: int, text: str) -> tuple[str, ...]:
     try:
         labels = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         labels = None
     if not isinstance(labels, list) or not all(isinstance(label, str) and label for label in labels):
         raise OptionError(f'{_at(path, line)}: the labels must be JSON like ["run", "walk"]; given {text.strip()[:60]}')
-    twice = [label for label in labels if labels.count(label) > 1]
+    twice = [label for label, times in Counter(labels).items() if times > 1]
     if twice:
         raise OptionError(f"{_at(path, line)}: the label {twice[0]!r} is listed twice")
     return tuple(labels)
@@ -200,8 +199,9 @@ def _check(path: Path, rows: list[Row], labels: tuple[str, ...], *, require_file
     if not rows:
         raise OptionError(f"the manifest {path} has a header but no rows")
     seen: dict[tuple[Path, float | None, float | None], int] = {}
+    known = set(labels)
     for row in rows:
-        if labels and row.label not in labels:
+        if known and row.label not in known:
             raise OptionError(f"{_at(path, row.line)}: {unknown('label', row.label, labels)}")
         first = seen.setdefault((row.path, row.start_seconds, row.end_seconds), row.line)
         if first != row.line:

@@ -1,6 +1,7 @@
 """From a source's frame to a network's frame, and the way back for coordinates."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from vidcam.errors import OptionError
 from vidcam.types import Pixels
 
 Size = tuple[int, int]
+LARGEST = 2**13
+"""Pixels of a side that a network may be given."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         sides = (self.resize,) if isinstance(self.resize, int) else (self.resize or ())
-        if any(side < 1 for side in (*sides, *(self.crop or ()))):
-            raise OptionError(f"sizes must be positive; given resize {self.resize} and crop {self.crop}")
-        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
+        if not all(is_side(side) for side in (*sides, *(self.crop or ()))):
+            raise OptionError(
+                f"sizes must be positive, at most {LARGEST}; given resize {self.resize} and crop {self.crop}"
+            )
+        finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
+        if len(self.mean) != len(self.std) or not finite or any(s <= 0 for s in self.std):
             raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
 
     def __call__(self, pixels: Pixels) -> Tensor:
@@ -92,6 +98,11 @@ class Preprocessing:
         first = [_first(whole, part) for whole, part in zip(resized, size, strict=True)]
         scale = (height / resized[0], width / resized[1])
         return View(size=size, first=(first[0], first[1]), scale=scale, source=(height, width))
+
+
+def is_side(side: object) -> bool:
+    """Tell whether that many pixels can be a height or a width."""
+    return isinstance(side, Integral) and not isinstance(side, bool) and 1 <= int(side) <= LARGEST
 
 
 def resize_frame(pixels: Pixels, size: Size, *, antialias: bool) -> Tensor:

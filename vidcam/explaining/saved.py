@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vidcam.errors import MediaError
+from vidcam.explaining.fields import check_fields
 from vidcam.media import replacing
 
 Made = TypeVar("Made")
@@ -32,20 +33,25 @@ def write(values: Mapping[str, Any], path: str | Path, *, force: bool = False) -
 
 
 def read(path: str | Path, make: Callable[..., Made]) -> Made:
-    """Read the fields of an explanation, and make one of them; a MediaError says that it is no such file."""
+    """Read the fields of an explanation, and make one of them; a MediaError says that it is no such file, and why."""
     try:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays: dict[str, Any] = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("facts")))
+        if strange := [name for name in TUPLES if not isinstance(facts.get(name, []), list)]:
+            raise MediaError(f"its {strange[0]} are no list")
         facts["rate"] = Fraction(*facts["rate"])
         facts |= {name: tuple(facts[name]) for name in TUPLES if name in facts}
         extras = {name.removeprefix(EXTRA): arrays.pop(name) for name in [*arrays] if name.startswith(EXTRA)}
         values = facts | arrays | {"extras": extras}
-        return make(**(values if "explained" in facts else fields_of_heat(values)))
+        values = values if "explained" in facts else fields_of_heat(values)
+        check_fields(values)
+        return make(**values)
     except OSError:
         raise
     except Exception as error:  # zipfile and numpy raise whatever they stumble upon in a damaged file
-        raise MediaError(f"{path} is no explanation saved by vidcam ({type(error).__name__})") from None
+        why = error if isinstance(error, MediaError) else type(error).__name__
+        raise MediaError(f"{path} is no explanation saved by vidcam ({why})") from None
 
 
 def fields_of_heat(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,35 +2,43 @@
 
 import hashlib
 import os
-import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidcam.errors import MediaError
+from vidcam.media.claim import claimed, is_claimed
+
+CLAIM = ".claim"
+"""In a folder: the file that its process holds."""
+MOST_OF_A_NAME = 50
+MOVING = ".moving"
+"""In a temporary folder: its files are whole, and on their way."""
 
 
 @contextmanager
 def replacing(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to it on success and removed on any exception.
 
-    The suffix stays (`.clip.4f1c9a2e.part.mp4` for `clip.mp4`), so that encoders know the format.
+    The suffix stays (`.clip.part.mp4` for `clip.mp4`), so that encoders know the format. What a process left there that
+    was killed is written over.
 
     Raises:
-        MediaError: before the body runs, if `path` exists and `force` is not set or its folder cannot be written;
-            after it, if the body wrote nothing.
+        MediaError: before the body runs, if `path` exists and `force` is not set, its folder cannot be written, or
+            another process is writing it; after it, if the body wrote nothing.
     """
     path = Path(path)
     check_replaceable(path, force=force)
-    temporary = _reserve(path)
-    try:
-        yield temporary
-        _rename(temporary, path, force=force)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    temporary = _beside(path, path.suffix)
+    with claimed(temporary, path):
+        try:
+            os.truncate(temporary, 0)
+            yield temporary
+            _rename(temporary, path, force=force)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -38,19 +46,40 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder that takes the place of `folder` when all went well and is removed otherwise.
 
     What was there is deleted last, and is back where the new folder cannot take its place.
+
+    Raises:
+        MediaError: another process is writing it, or it cannot be written.
     """
-    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    part.mkdir(parents=True)
-    try:
-        yield part
-        _swap(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _swap(part: Path, folder: Path) -> None:
+    part = _beside(folder)
     aside = part.with_suffix(".old")
+    with _claimed_folder(part, folder):
+        _put_back(aside, folder)
+        try:
+            yield part
+            _swap(part, aside, folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process while the body runs; a MediaError says that another process has it."""
+    with claimed(folder / CLAIM, folder):
+        try:
+            yield
+        finally:
+            (folder / CLAIM).unlink(missing_ok=True)
+
+
+def _put_back(aside: Path, folder: Path) -> None:
+    """Undo what a process did that was killed between two renames, or remove what it had no time to remove."""
+    if os.path.lexists(aside):
+        _remove(aside) if os.path.lexists(folder) else os.replace(aside, folder)
+
+
+def _swap(part: Path, aside: Path, folder: Path) -> None:
+    (part / CLAIM).unlink(missing_ok=True)
     there = os.path.lexists(folder)
     if there:
         os.replace(folder, aside)
@@ -61,7 +90,33 @@ def _swap(part: Path, folder: Path) -> None:
             os.replace(aside, folder)
         raise
     if there:
-        shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _beside(path: Path, suffix: str = "") -> Path:
+    """Name what is written in the place of `path` before it is whole: the same in every process."""
+    stem = path.stem if path.suffix == suffix else path.name
+    if len(stem) > MOST_OF_A_NAME:
+        stem = stem[:MOST_OF_A_NAME] + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    return path.with_name(f".{stem.lstrip('.')}.part{suffix}")
+
+
+@contextmanager
+def _claimed_folder(part: Path, target: Path) -> Iterator[None]:
+    """Make an empty folder, or empty what a process left that was killed, and hold it."""
+    try:
+        part.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"cannot write into the directory {target}: {error.strerror}") from None
+    with claimed(part / CLAIM, target):
+        for left in part.iterdir():
+            if left.name != CLAIM:
+                _remove(left)
+        yield
 
 
 def check_replaceable(path: Path, *, force: bool = False) -> None:
@@ -72,17 +127,6 @@ def check_replaceable(path: Path, *, force: bool = False) -> None:
         raise MediaError(f"{str(path)!r} exists; force=True replaces it")
     if not path.parent.is_dir():
         raise MediaError(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-
-
-def _reserve(path: Path) -> Path:
-    """Create an empty file of an unused name beside `path`."""
-    stem = path.stem.lstrip(".")[:50]
-    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
-    try:
-        temporary.open("xb").close()
-    except OSError as error:
-        raise MediaError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    return temporary
 
 
 def _rename(temporary: Path, path: Path, *, force: bool) -> None:
@@ -96,22 +140,24 @@ def _rename(temporary: Path, path: Path, *, force: bool) -> None:
 def staged(directory: str | Path, names: Sequence[str], *, force: bool = False) -> Iterator[Path]:
     """Give a temporary folder to write files of these names into; move them into `directory` when all went well.
 
-    The directory is made if need be. After an exception, nothing is left of either.
+    The directory is made if need be. After an exception, nothing is left of either. Where a process was killed while it
+    moved its files, those that it moved count as not there.
 
     Raises:
-        MediaError: the directory cannot be written, or one of the files exists and `force` is not set.
+        MediaError: the directory cannot be written, another process is writing these files, or one of them exists and
+            `force` is not set.
     """
     directory = Path(directory)
     check_free(directory, names, force=force)
-    with leaving_none_empty(directory):
-        part = _part_in(directory)
+    part, new = _part_of(directory, names), [name for name in names if name not in _moved(directory, names)]
+    with leaving_none_empty(directory), _claimed_folder(part, directory):
         try:
+            check_free(directory, new, force=force)  # somebody else may have written them meanwhile
             yield part
+            check_free(directory, new, force=force)
             _move(part, directory, names)
-        except BaseException:
+        finally:
             shutil.rmtree(part, ignore_errors=True)
-            raise
-    part.rmdir()
 
 
 @contextmanager
@@ -133,21 +179,25 @@ def check_free(directory: Path, names: Sequence[str], *, force: bool = False) ->
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         why = "permission denied" if nearest.is_dir() else f"{nearest} is no directory"
         raise MediaError(f"cannot write into the directory {directory}: {why}")
+    moved = set() if force else _moved(directory, names)
     for path in (directory / name for name in names):
         if os.path.isdir(path):
             raise MediaError(f"cannot write {path}: it is a folder")
-        if os.path.lexists(path) and not force:
+        if os.path.lexists(path) and not force and path.name not in moved:
             raise MediaError(f"{path} exists already; use force=True to replace it")
 
 
-def _part_in(directory: Path) -> Path:
-    """Make a temporary folder in a directory, and that one if need be."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".vidcam.part.", dir=directory))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise MediaError(f"cannot write into the directory {directory}: {reason}") from None
+def _part_of(directory: Path, names: Sequence[str]) -> Path:
+    """Name the temporary folder of files: that of all processes which write files of these names."""
+    return directory / f".vidcam.{names[0]}.part"
+
+
+def _moved(directory: Path, names: Sequence[str]) -> set[str]:
+    """Return the names of files that a process had moved when it was killed, and others not yet."""
+    part = _part_of(directory, names)
+    if not os.path.exists(part / MOVING) or is_claimed(part / CLAIM):
+        return set()
+    return set((part / MOVING).read_text(encoding="utf-8").split("\n")) - set(os.listdir(part))
 
 
 def _move(part: Path, directory: Path, names: Sequence[str]) -> None:
@@ -156,8 +206,14 @@ def _move(part: Path, directory: Path, names: Sequence[str]) -> None:
     if missing:
         raise MediaError(f"nothing was written to {directory / missing[0]}")
     check_free(directory, names, force=True)
-    for name in names:
-        os.replace(part / name, directory / name)
+    (part / MOVING).write_text("\n".join(names), encoding="utf-8")
+    try:
+        for name in names:
+            os.replace(part / name, directory / name)
+    except KeyboardInterrupt:  # all of them are whole
+        for name in filter(lambda name: (part / name).exists(), names):
+            os.replace(part / name, directory / name)
+        raise
 
 
 def digest(path: str | Path) -> str:

@@ -65,6 +65,9 @@ class FolderVideo(Video):
         return Frame(index, float(index / self._rate), pixels)
 
     def _read(self, file: Path) -> Pixels:
+        if not file.is_file():  # a pipe would be waited for without end
+            raise MediaError(f"cannot read the picture {str(file)!r}: it is no file")
+        photographed = exif_orientation(file)
         try:
             frame = _decode(file)
         except (av.error.FFmpegError, OSError, StopIteration) as error:
@@ -72,7 +75,7 @@ class FolderVideo(Video):
         if _is_torn(file):
             raise MediaError(f"cannot read the picture {str(file)!r}: it breaks off")
         pixels: Any = frame.to_ndarray(format="rgb24")
-        return (exif_orientation(file) or orientation(frame) or UPRIGHT).apply(pixels)
+        return (photographed or orientation(frame) or UPRIGHT).apply(pixels)
 
 
 def pictures(folder: Path) -> list[Path]:

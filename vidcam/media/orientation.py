@@ -8,6 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
+from vidcam.errors import MediaError
 from vidcam.types import Pixels
 
 
@@ -41,10 +42,12 @@ QUARTERS = {0: UPRIGHT, 90: EXIF[8], 180: EXIF[3], 270: EXIF[6]}
 
 
 def exif_orientation(file: Path) -> Orientation | None:
-    """Read a photograph's orientation tag; None if it has none."""
+    """Read a photograph's orientation tag; None if it has none. A MediaError refuses too many pixels."""
     try:
         with Image.open(file) as picture:
             return EXIF.get(picture.getexif().get(0x0112, 1))
+    except Image.DecompressionBombError:
+        raise MediaError(f"cannot read the picture {str(file)!r}: it has too many pixels") from None
     except (OSError, ValueError):  # no format that Pillow reads, or damaged tags
         return None
 

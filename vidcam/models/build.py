@@ -77,7 +77,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         if path.suffix.lower() == ".json":
             return _from_json(text)
         return tuple(line.strip() for line in text.splitlines() if line.strip())
-    except ValueError as error:  # no UTF-8 or no JSON either
+    except (ValueError, RecursionError) as error:  # no UTF-8 or no JSON either, or nested without end
         raise ModelError(f"labels file {path} cannot be read: {error}") from None
 
 

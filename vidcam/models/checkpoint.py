@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +18,18 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import replacing
 from vidcam.models.inputs import Input
 from vidcam.models.model import Model
+from vidcam.models.ranges import check_ranges
 
-NESTED = ("state_dict", "model_state_dict", "model", "net", "module")
+NESTED = (
+    *("state_dict", "model_state_dict", "model", "net", "module"),
+    *("model_state", "weights", "network", "params", "ema", "model_ema", "ema_state_dict", "state_dict_ema"),
+)
 """Keys under which training code keeps the state dict."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """Prefixes that wrappers put before every key."""
+MOST_REPEATED = 2**28
+"""Bytes that a tensor may claim which it does not hold."""
+PACE = ("frames", "frame_rate")
 SHARED = {"classes", "frames", "frame_rate", "size", "seed"}
 """Options that mean the same for all networks; none of them says which frames an input takes."""
 KEY = "vidcam"
@@ -47,8 +54,21 @@ class Checkpoint:
 
     def rows(self, layer: str) -> int | None:
         """Return the number of rows of a layer's weight: of the head, the number of classes."""
-        weight = self.state.get(f"{layer}.weight")
+        weight = next((each[key] for each in self.readings if (key := f"{layer}.weight") in each), None)
         return None if weight is None or not weight.ndim else int(weight.shape[0])
+
+    @property
+    def readings(self) -> Iterator[dict[str, Tensor]]:
+        """The weights as they are named, and without what stands before all names: `net.`, then `net.backbone.`."""
+        state = self.state
+        yield state
+        while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
+            state = {key.partition(".")[2]: value for key, value in state.items()}
+            yield state
+
+    def fitting(self, fits: Callable[[Collection[str]], bool]) -> "Checkpoint":
+        """Return the file in the reading whose names fit, or as it is where none does."""
+        return replace(self, state=next((each for each in self.readings if fits(each.keys())), self.state))
 
     def kind(self, kinds: Mapping[str, Kind]) -> str | None:
         """Tell by the weights' names of which kind the file is; None if of none of these."""
@@ -66,8 +86,9 @@ class Checkpoint:
         try:
             description = json.loads(self.facts[KEY])
             dict(description["options"])
-            str(description["model"])
-        except (ValueError, KeyError, TypeError) as error:
+            if not isinstance(description["model"], str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None
         return dict(description)
 
@@ -84,11 +105,10 @@ class Checkpoint:
         if not (told := self.description):
             return
         try:
-            model.labels = tuple(map(str, told["labels"]))
-            if len(set(model.labels)) != len(model.labels):
-                raise ValueError("labels must differ")
+            model.labels = _labels(told["labels"], model.options.get("classes"))
+            check_ranges({name: told[name] for name in PACE if name not in but})
             if "frames" not in but:
-                model.frames = int(told["frames"])
+                model.frames = told["frames"]
             if "frame_rate" not in but:
                 model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
             self._restore_pixels(model, told, set(but))
@@ -113,6 +133,14 @@ class Checkpoint:
 
     def _damaged(self, error: Exception) -> ModelError:
         return ModelError(f"checkpoint {self.path} has a damaged description ({type(error).__name__})")
+
+
+def _labels(told: Any, classes: int | None) -> tuple[str, ...]:
+    """Return the names of the classes, after a check that there are as many as classes."""
+    labels = tuple(map(str, told)) if isinstance(told, list) else None
+    if labels is None or len(set(labels)) != len(labels) or (labels and classes not in (None, len(labels))):
+        raise ValueError
+    return labels
 
 
 def write_checkpoint(
@@ -179,16 +207,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ModelError(f"checkpoint {path} cannot be read: {_why(error)}") from None
     if not state:
         raise ModelError(f"checkpoint {path} holds no tensors; save net.state_dict()")
+    for key, value in state.items():
+        if strange := _strange(value):
+            raise ModelError(f"checkpoint {path} cannot be used: {key} is {strange}; save net.state_dict()")
     return Checkpoint(path, _without_prefixes(state), facts)
 
 
 def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
-    """Load the weights strictly.
+    """Load the weights strictly; what stands before all their names may be anything.
 
     Raises:
-        ModelError: keys or shapes differ; it lists them.
+        ModelError: keys or shapes differ; it lists them. Or a weight is not finite.
     """
-    wanted, given = net.state_dict(), checkpoint.state
+    wanted = net.state_dict()
+    given = checkpoint.fitting(lambda keys: keys == wanted.keys()).state
     differences = {
         "missing": wanted.keys() - given.keys(),
         "unexpected": given.keys() - wanted.keys(),
@@ -201,6 +233,9 @@ def load_into(net: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     if any(differences.values()):
         say = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in differences.items() if keys)
         raise ModelError(f"checkpoint {checkpoint.path} does not fit {name}; {say}")
+    weights = dict(net.named_parameters())
+    if damaged := [key for key in weights if not (given[key].is_floating_point() and given[key].isfinite().all())]:
+        raise ModelError(f"checkpoint {checkpoint.path} holds weights that are no finite numbers: {_some(damaged)}")
     net.load_state_dict(given)
 
 
@@ -230,13 +265,24 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    while isinstance(loaded, Mapping) and (
-        key := next((k for k in NESTED if isinstance(loaded.get(k), Mapping)), None)
-    ):
-        loaded = loaded[key]
+    seen: list[Any] = []  # one that holds itself has no end
+    while isinstance(loaded, Mapping) and not any(loaded is one for one in seen):
+        seen.append(loaded)
+        loaded = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(loaded, Mapping):
         return {}
     return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _strange(value: Tensor) -> str | None:
+    """Say what keeps a tensor from being a weight."""
+    if value.is_complex():
+        return "complex"
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return "no plain tensor"
+    if value.numel() * value.element_size() > max(MOST_REPEATED, value.untyped_storage().nbytes()):
+        return f"one number repeated {value.numel()} times"
+    return None
 
 
 def _why(error: Exception) -> str:
@@ -251,9 +297,8 @@ def _why(error: Exception) -> str:
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Take off what wrappers put before every key, however many wrappers there were."""
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            return _without_prefixes({key.removeprefix(prefix): value for key, value in state.items()})
+    while prefix := next((each for each in PREFIXES if all(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 

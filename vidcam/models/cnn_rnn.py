@@ -19,6 +19,7 @@ from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Recipe
 from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights, preset_preprocessing
 
+MOST_LAYERS = 64
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -70,9 +71,11 @@ class CnnRnn(nn.Module):
         super().__init__()
         if cell not in CELLS:
             raise ModelError(unknown("cell", cell, CELLS))
-        if min(classes, hidden, layers) < 1 or not 0 <= dropout < 1:
+        if min(classes, hidden, layers) < 1 or layers > MOST_LAYERS or not 0 <= dropout < 1:
             given = f"{classes}, {hidden}, {layers} and {dropout}"
-            raise ModelError(f"classes, hidden and layers must be at least 1, and dropout in 0..1; given {given}")
+            raise ModelError(
+                f"classes, hidden and layers (at most {MOST_LAYERS}) must be at least 1, dropout in 0..1; given {given}"
+            )
         self.freeze = freeze
         self.backbone = image_backbone(backbone, weights=backbone_weights).requires_grad_(not freeze)
         self.rnn = CELLS[cell](

@@ -10,11 +10,12 @@ from typing import Any
 from torch import nn
 
 from vidcam.attribution.chance import seeded
-from vidcam.data.preprocessing import Preprocessing
+from vidcam.data.preprocessing import Preprocessing, is_side
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
 from vidcam.models.model import Model
+from vidcam.models.ranges import check_ranges
 
 Chosen = Mapping[str, Any]
 Files = Mapping[str, Checkpoint]
@@ -75,10 +76,11 @@ class Recipe:
     """The function that trains it: "train", or "train_odometry"."""
 
     def choose(self, name: str, given: Chosen) -> dict[str, Any]:
-        """Return all options, those given and the defaults; an OptionError names near matches of unknown ones."""
+        """Return all options, those given and the defaults; an OptionError names near matches, or the range."""
         for option in given:
             if option not in self.options:
                 raise OptionError(unknown(f"option of {name}", option, self.options))
+        check_ranges(given)
         return {**self.options, **given}
 
     def build(self, name: str, *, weights: str | None, files: Files, options: Chosen) -> Model:
@@ -168,8 +170,8 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
     """Resize the whole frame to (H, W), or to a square, and crop nothing; without a size change nothing."""
     if size is None:
         return preprocessing
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or not all(is_side(side) for side in sides):
         raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 

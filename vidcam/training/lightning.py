@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 import torch
 
 from vidcam.errors import OptionError
+from vidcam.media import replacing
 from vidcam.training.settings import Machine, RunFolder
 
 try:
+    from lightning.fabric.plugins import TorchCheckpointIO
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -48,6 +50,15 @@ class Telling(Callback):
         trainer.datamodule.begin(trainer.current_epoch)  # type: ignore[attr-defined]
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Write a checkpoint beside its target and rename it; Lightning writes it where TMPDIR is, and copies it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Replace the file at once: a process that is killed leaves the one before."""
+        with replacing(path, force=True) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
 def build_trainer(
     machine: Machine, place: RunFolder | None = None, *, callbacks: Sequence[Callback] = (), **options: Any
 ) -> Trainer:
@@ -66,6 +77,7 @@ def build_trainer(
             precision=machine.precision,  # type: ignore[arg-type]
             logger=_logger(place),
             callbacks=[Telling(), *callbacks, *bar],
+            plugins=[WholeCheckpoints()],
             enable_progress_bar=machine.progress,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from vidcam.errors import ModelError, OptionError
-from vidcam.media.files import leaving_none_empty
+from vidcam.media.files import held, leaving_none_empty
 from vidcam.training.lightning import (
     Callback,
     EarlyStopping,
@@ -61,11 +62,15 @@ class TrainingRun:
             OptionError: the machine does not have what is asked for, or the folder holds a run that shall neither go on
                 nor be replaced, or one of other settings or data.
             ModelError: `last.ckpt` is damaged.
+            MediaError: another process trains in the folder.
         """
-        with leaving_none_empty(self.folder), quiet():
+        with leaving_none_empty(self.folder), quiet(), ExitStack() as until_end:
             options |= {"max_epochs": self.settings.epochs, "limit_val_batches": 0 if data.validation is None else None}
             trainer = build_trainer(self.machine, self.place, callbacks=[saving, *others], **options)
             self._make_folder()
+            if trainer.is_global_zero:
+                until_end.enter_context(held(self.folder))
+            self._clear()
             last = self._resumed()
             trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)
             trainer.strategy.barrier()
@@ -73,11 +78,14 @@ class TrainingRun:
 
     @rank_zero_only
     def _make_folder(self) -> None:
-        """Make the folder; where a run begins anew, delete the files of an earlier one."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"cannot make the folder {str(self.folder)!r}: {error.strerror}") from None
+
+    @rank_zero_only
+    def _clear(self) -> None:
+        """Delete the files of an earlier run where one begins anew."""
         if self.place.resume:
             return
         there = [self.folder / name for name in self.written if (self.folder / name).exists()]
@@ -154,12 +162,16 @@ class Saving(Callback, ABC):
 
 
 class Patience(EarlyStopping):
-    """Early stopping, after `epochs` in vain, that a resumed run obeys as well."""
+    """Early stopping, after `epochs` in vain, that a resumed run obeys as well, by the number that it is given."""
 
     def __init__(self, monitor: str, epochs: int) -> None:
         # checked after validation, so that the `last.ckpt` of the epoch's end holds the count
         mode = {"accuracy": "max", "loss": "min"}[monitor]
         super().__init__(f"validation_{monitor}", patience=epochs, mode=mode, check_on_train_epoch_end=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting; how many are allowed is this run's choice."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop at once where the run had stopped before."""

@@ -1,6 +1,7 @@
 """A run that is killed and resumed, or shared by two processes, ends with the weights of one that was left alone."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidcam.errors import ModelError, OptionError
+from vidcam.errors import MediaError, ModelError, OptionError
+from vidcam.media.files import held
+from vidcam.models.build import load_model
 from vidcam.training.classifier.module import BEST
 from vidcam.training.classifier.train import train
+from vidcam.training.lightning import WholeCheckpoints
 from vidcam.training.run import LAST
 
 SCRIPT = """
@@ -64,6 +68,52 @@ def test_killed_in_an_epoch_and_resumed(
     assert_same(load_file(tmp_path / "whole" / BEST), load_file(tmp_path / "killed" / BEST))
 
 
+WRITING = """
+import os, signal, sys, tempfile
+from pathlib import Path
+import torch
+from vidcam.training.lightning import WholeCheckpoints
+
+last, away = Path(sys.argv[1]), tempfile.gettempdir()
+whole = torch.save
+
+def killed(state, file, *rest):
+    whole(state, file, *rest)
+    file.write(b"half of what comes next")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+WholeCheckpoints().save_checkpoint({"epoch": 1}, last)
+torch.save = killed
+WholeCheckpoints().save_checkpoint({"epoch": 2}, last)
+"""
+
+
+def test_a_kill_while_the_resume_point_is_written_leaves_the_one_before(tmp_path: Path) -> None:
+    """Nothing goes by way of TMPDIR, and what is left of the killed process is written over by the next."""
+    last = tmp_path / "run" / LAST
+    last.parent.mkdir()
+    (tmp_path / "away").mkdir()
+    surroundings = os.environ | {"TMPDIR": str(tmp_path / "away")}
+    done = subprocess.run([sys.executable, "-c", WRITING, str(last)], check=False, env=surroundings)
+    assert done.returncode == -signal.SIGKILL
+    assert torch.load(last, weights_only=True) == {"epoch": 1}
+    assert [*(tmp_path / "away").iterdir()] == []
+    WholeCheckpoints().save_checkpoint({"epoch": 3}, last)
+    assert torch.load(last, weights_only=True) == {"epoch": 3}
+    assert [path.name for path in last.parent.iterdir()] == [LAST]
+
+
+def test_two_processes_with_one_output(quick: dict[str, Any], tmp_path: Path) -> None:
+    """While one trains in a folder, another says so and leaves it alone, also with force."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LAST).write_bytes(b"of the other")
+    with held(tmp_path / "run"):
+        for more in ({"force": True}, {"resume": True}):
+            with pytest.raises(MediaError, match=r"another process is writing '.*run'"):
+                train(**quick | more)
+    assert (tmp_path / "run" / LAST).read_bytes() == b"of the other"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_at", [1, 3, 4, 8])
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
@@ -91,6 +141,19 @@ def test_more_epochs_go_on_and_other_settings_do_not(quick: dict[str, Any]) -> N
     (quick["output"] / LAST).write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"last\.ckpt is damaged"):
         train(**run | {"resume": True})
+
+
+def test_a_stopped_run_goes_on_with_more_patience_or_without(quick: dict[str, Any]) -> None:
+    """Nothing is learned, so that every epoch after the first is in vain; three steps in each."""
+    run = quick | {"epochs": 5, "learning_rate": 1e-12, "freeze": "backbone", "schedule": "none"}
+    last = quick["output"] / LAST
+    for patience, epochs in ((1, 2), (1, 2), (2, 3), (None, 5)):
+        train(**run | {"early_stopping": patience, "resume": True})
+        assert torch.load(last, weights_only=True)["global_step"] == 3 * epochs
+    taken = load_model("r2plus1d_mini", checkpoint=last, options=quick["options"])  # the names of its weights fit
+    kept = torch.load(last, weights_only=True)["state_dict"]
+    assert taken.options["classes"] == 2
+    assert all(torch.equal(kept[f"net.{key}"], value) for key, value in taken.net.state_dict().items())
 
 
 @pytest.mark.slow

@@ -109,7 +109,8 @@ def test_a_checkpoint_for_other_labels_gets_a_new_head(
     write_manifest(rows, tmp_path / "three.csv")
     other = {"manifest": tmp_path / "three.csv", "output": tmp_path / "three", "checkpoint": quick["output"] / BEST}
     run = {key: value for key, value in quick.items() if key not in ("model", "options")} | other
-    report = train(**run | {"freeze": "backbone", "learning_rate": 1e-12})
+    with pytest.warns(UserWarning, match=r"the last layer is made anew: 2 classes are not those of the manifest \(3\)"):
+        report = train(**run | {"freeze": "backbone", "learning_rate": 1e-12})
     assert report.model == "r2plus1d_mini" and len(report.confusion) == 3
     before, after = load_file(quick["output"] / BEST), load_file(tmp_path / "three" / BEST)
     assert torch.equal(before["layer1.body.0.weight"], after["layer1.body.0.weight"])
@@ -123,7 +124,8 @@ def test_an_s3d_checkpoint_for_other_labels_can_be_trained_further(quick: dict[s
         five = load_model("s3d", weights=None, labels=list("abcde"), options={"classes": 5, "frames": 16})
     path = write_checkpoint(five, tmp_path / "five.safetensors")
     chosen = settings(quick | {"model": "s3d", "options": {}, "checkpoint": str(path), "freeze": ("backbone",)})
-    model = starting_model(chosen, ("left", "right"))
+    with pytest.warns(UserWarning, match="the last layer is made anew: 5 classes"):
+        model = starting_model(chosen, ("left", "right"))
     assert model.labels == ("left", "right") and model.options["classes"] == 2 and model.frames == 16
     before = {key: value.clone() for key, value in model.net.state_dict().items()}
     assert before["classifier.1.weight"].shape == (2, 1024, 1, 1, 1)

@@ -21,6 +21,7 @@ from vidcam.data.collection import Say, existing, silent
 from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.data.drives.listing import SPLITS, ListedDrive, write_drives
 from vidcam.errors import MediaError, OptionError
+from vidcam.media import replacing
 
 FRAMES = {  # of the whole sequences
     "00": 4541, "01": 1101, "02": 4661, "03": 801, "04": 271, "05": 2761, "06": 1101, "07": 1101, "08": 4071,
@@ -87,7 +88,8 @@ class Sequences:
             names = [name for name in self.drives if self.splits[name] == side]
             (folder / f"{side}.txt").unlink(missing_ok=True)
             if names:
-                (folder / f"{side}.txt").write_text("".join(f"{name}\n" for name in names))
+                with replacing(folder / f"{side}.txt", force=True) as part:
+                    part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
     @staticmethod
     def lines(facts: dict[str, Any]) -> Iterator[str]:

@@ -81,6 +81,7 @@ def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
     if not files:
         references = 2 if chosen["references"] is None else int(chosen["references"])
         return {**chosen, "references": references, "explainability": bool(chosen["explainability"]), "disp": True}, {}
+    files = {argument: _named(file) for argument, file in files.items()}
     whole = files.get("checkpoint")
     if whole and len(files) > 1:
         raise ModelError(f"{whole.path} holds the whole {NAME}; give either checkpoint=, or pose= and disp=")
@@ -92,6 +93,11 @@ def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
         disp = any(key.startswith("disp.") for key in whole.state)
         return {**chosen, **_told(chosen, whole, "pose."), "disp": disp}, {"": whole}
     return {**chosen, **_told(chosen, files["pose"]), "disp": "disp" in files}, files
+
+
+def _named(file: Checkpoint) -> Checkpoint:
+    """Return the file with the names that its network gives its weights, whatever stands before all of them."""
+    return file.fitting(lambda keys: any(set(kind.keys) <= set(keys) for kind in KINDS.values()))
 
 
 def _check_kind(file: Checkpoint, wanted: str) -> None:

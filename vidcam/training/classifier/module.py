@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from vidcam.attribution.layers import call
 from vidcam.errors import MediaError, ModelError, OptionError, unknown
+from vidcam.media import replacing
 from vidcam.models.checkpoint import write_checkpoint
 from vidcam.models.head import BACKBONE, head_names
 from vidcam.models.model import Model
@@ -171,7 +172,8 @@ class ClassifierSaving(Saving):
         mine = {str(dataset.rows[i].path): why for i, why in dataset.broken().items()}
         everything = {path: why for part in gathered(mine) for path, why in part.items()}
         if trainer.is_global_zero:
-            (self.folder / SKIPPED).write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
+            with replacing(self.folder / SKIPPED, force=True) as part:
+                part.write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n", encoding="utf-8")
 
 
 def class_weights(classes: list[int], count: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torchmetrics.functional.classification import binary_auroc, binary_roc, multiclass_confusion_matrix
 
 from vidcam.data.manifest import Row
+from vidcam.media import replacing
 from vidcam.training.report import RunReport, draw_confusion, draw_roc
 from vidcam.types import Floats, Ints
 
@@ -58,7 +59,9 @@ class Predictions:
     def save(self, path: Path) -> None:
         """Write a `.npz` without pickled objects."""
         rows: dict[str, Any] = {name: getattr(self, name) for name in ROWS}
-        np.savez(path, **rows, broken=np.array(json.dumps({str(key): why for key, why in self.broken.items()})))
+        broken = np.array(json.dumps({str(key): why for key, why in self.broken.items()}))
+        with replacing(path, force=True) as part, part.open("wb") as file:
+            np.savez(file, **rows, broken=broken)
 
 
 @dataclass(frozen=True)

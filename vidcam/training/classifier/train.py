@@ -103,6 +103,10 @@ def _fit_head(model: Model, labels: Sequence[str], head: str | None) -> None:
     """Make the last layer anew where its outputs mean other classes."""
     outputs = model.options.get("classes") if head is None else len(model.net.get_parameter(f"{head}.weight"))
     if outputs != len(labels) or (model.labels and tuple(model.labels) != tuple(labels)):
+        told = "names of classes" if outputs == len(labels) else f"{outputs} classes"
+        warnings.warn(
+            f"the last layer is made anew: {told} are not those of the manifest ({len(labels)})", stacklevel=2
+        )
         renew_head(model.net, len(labels), head=head, seed=int(model.options.get("seed", 0)))
         if "classes" in model.options:
             model.options["classes"] = len(labels)
