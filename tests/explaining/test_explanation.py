@@ -56,7 +56,8 @@ def test_negative_heat_counts_for_nothing() -> None:
 
 def test_top_frames_are_those_that_were_seen(tmp_path: Path) -> None:
     seen = np.array([True, False, False, True, False])
-    found = make(np.array([1, 3, 2, 3, 0])[:, None, None], seconds=np.arange(5) / 10, seen=seen)
+    one_cell = {"rows": np.array([0.5]), "columns": np.array([0.5])}
+    found = make(np.array([1, 3, 2, 3, 0])[:, None, None], seconds=np.arange(5) / 10, seen=seen, **one_cell)
     assert found.top_frames(99) == [3, 0]
     assert Explanation.load(found.save(tmp_path / "saved.npz")).top_frames() == [3, 0]
     assert "seen" not in found.summary()

@@ -364,7 +364,7 @@ def test_explains_a_real_clip(data):
         ({"backbone_weights": "absent.pth"}, ModelError, "checkpoint absent.pth does not exist"),
         ({"backbone_input": "imagnet"}, OptionError, "unknown backbone_input 'imagnet'; did you mean 'imagenet'?"),
         ({"backbone_input": {"mean": [0, 0, 0]}}, OptionError, "backbone_input needs 'mean' and 'std'; given 'mean'"),
-        ({"hidden": 0}, ModelError, "classes, hidden and layers must be at least 1"),
+        ({"hidden": 0}, ModelError, "classes, hidden and layers (at most 64) must be at least 1"),
         ({"size": (1, 2, 3)}, OptionError, "size needs a height and a width"),
     ],
 )

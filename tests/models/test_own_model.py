@@ -108,7 +108,7 @@ def test_mistakes_are_the_usual_ones() -> None:
     with pytest.raises(OptionError, match="unknown option of own 'widht'; did you mean 'width'"):
         load_model("own", options={"widht": 3})
     with pytest.raises(OptionError, match="frames must be from 1 to"):
-        untrained("own", frames=0)
+        load_model("own", weights=None, options={"frames": 0})
     with pytest.raises(TypeError, match="unexpected keyword argument 'checkpiont'"):
         load_model("own", checkpiont="a.pth")  # type: ignore[arg-type]
 

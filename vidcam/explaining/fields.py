@@ -26,7 +26,8 @@ AXES = {
 """The axes of each array, by the letters of `Explanation`."""
 EXTRAS = {"attention": (), "poses": (4, 4), "true_poses": (4, 4)}
 """What is known of the shapes of extras, behind the frames; all of these are finite."""
-KINDS = {"maps": "f", "vanishing": "b"}
+OPTIONAL = {"seen": "F"}
+KINDS = {"maps": "f", "vanishing": "b", "seen": "b"}
 """Of numpy's kinds of numbers, those that an array may have, where not any real one."""
 UNKNOWN = ("gradients",)
 """Arrays that are NaN where a number is not known."""
@@ -43,7 +44,7 @@ def check_fields(values: Fields) -> None:
 def _problems_of_arrays(values: Fields) -> Iterator[str]:
     """Yield what is wrong with the arrays' kinds, shapes and numbers."""
     sizes = {"2": 2}
-    for name, axes in AXES.items():
+    for name, axes in (AXES | {name: axes for name, axes in OPTIONAL.items() if values.get(name) is not None}).items():
         array, kinds = values[name], KINDS.get(name, "fiu")
         if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
             yield f"its {name} are no {'booleans' if kinds == 'b' else 'real numbers'}"

@@ -7,6 +7,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import torch
@@ -127,7 +128,7 @@ class Model(Sight):
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
         if not isinstance(self.frames, int):
             raise OptionError(f"frames must be a whole number; given {self.frames!r}")
-        if self.frames < 1 or (self.frame_rate is not None and not self.frame_rate > 0):
+        if self.frames < 1 or (self.frame_rate is not None and not 0 < self.frame_rate < inf):
             raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
         if self.input_layout == "b c h w" and self.frames != 1:
             raise OptionError(

@@ -293,11 +293,13 @@ def test_force_keeps_the_run_where_the_new_one_cannot_begin(driving: dict[str, A
     shutil.copytree(driving["data"] / "sequences" / "00", mixed)
     Image.new("RGB", (106, 32)).save(mixed / "image_2" / "000010.png")
     broken = load_file(driving["output"] / "pose.safetensors")
-    save_file({key: value * torch.nan for key, value in broken.items()}, tmp_path / "nan.safetensors")
+    for name, factor in (("nan", torch.nan), ("huge", 1e36)):
+        save_file({key: value * factor for key, value in broken.items()}, tmp_path / f"{name}.safetensors")
     for change, error, message in (
         ({"data": mixed}, MediaError, r"differ in size: '000000\.png' is 104x32, '000010\.png' is 106x32"),
         ({"size": (16, 16)}, ModelError, "at least 17x17"),
-        ({"pose": tmp_path / "nan.safetensors"}, ModelError, "the loss is nan before any step"),
+        ({"pose": tmp_path / "nan.safetensors"}, ModelError, "holds weights that are no finite numbers"),
+        ({"pose": tmp_path / "huge.safetensors"}, ModelError, "the loss is nan before any step"),
     ):
         with pytest.raises(error, match=message):
             train_odometry(**driving | {"force": True} | change)
