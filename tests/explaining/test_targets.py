@@ -18,6 +18,7 @@ from vidcam.errors import LayerError, ModelError, OptionError, TargetError
 from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
+from vidcam.explaining.windows import Stream
 from vidcam.media import VideoWriter
 from vidcam.models.inputs import Input
 from vidcam.models.model import Extra, Model
@@ -496,3 +497,36 @@ def test_networks_of_another_precision(movie: Path, dtype: torch.dtype, toleranc
     found = explain(model, movie, target="down")
     assert all(p.dtype == dtype for p in model.net.parameters())
     np.testing.assert_allclose(found.heat, expected.heat, atol=tolerance * float(expected.heat.max()))
+
+
+class Hungry(Small):
+    """Has room for two windows at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().forward(x)
+
+
+def hungry() -> Model:
+    torch.manual_seed(3)
+    facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
+    return Model(Hungry(), "far", **facts)
+
+
+def test_a_batch_of_the_user_s_for_which_there_is_no_memory_is_one_line(movie: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"cpu has no memory for custom on 5 window\(s\) of 8 frames; a smaller batch="
+    ):
+        explain(hungry(), movie, batch=8)
+    equal(explain(hungry(), movie, batch=2), explain(small(), movie, batch=2))
+
+
+def test_a_batch_that_is_vidcam_s_own_is_halved_until_there_is_memory(
+    movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Stream.__init__
+    monkeypatch.setattr(Stream, "__init__", lambda self, *given: made(self, *given[:3], given[3] or 8, given[4]))
+    found = explain(hungry(), movie)
+    monkeypatch.undo()
+    equal(found, explain(small(), movie, batch=1))

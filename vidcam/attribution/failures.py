@@ -4,10 +4,8 @@ import re
 
 import torch
 
-SAID = re.compile(
-    r"out of memory|allocate memory|not enough memory|(CUDA|HIP|cuDNN|MPS|NCCL) error|(CUDNN|CUBLAS)_|device-side",
-    re.IGNORECASE,
-)
+FULL = re.compile(r"out of memory|allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
+SAID = re.compile(rf"{FULL.pattern}|(CUDA|HIP|cuDNN|MPS|NCCL) error|(CUDNN|CUBLAS)_|device-side", re.IGNORECASE)
 KINDS = (torch.cuda.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.cuda.OutOfMemoryError))
 
 
@@ -17,3 +15,10 @@ def of_device(error: Exception) -> bool:
     torch raises a RuntimeError for both.
     """
     return isinstance(error, KINDS) or (isinstance(error, RuntimeError) and SAID.search(str(error)) is not None)
+
+
+def of_memory(error: Exception) -> bool:
+    """Tell whether a device, or the computer, had no memory left."""
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and FULL.search(str(error)) is not None
+    )

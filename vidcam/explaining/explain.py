@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 
 from vidcam.attribution.capturing import capture
+from vidcam.attribution.failures import of_memory
 from vidcam.attribution.question import Question
 from vidcam.data.drives.drive import Drive
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.explaining.assembly import assemble
 from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.explanation import LOSS, Explanation
@@ -85,7 +86,8 @@ def explain(
     targets = replace(targets, one_by_one=plan.method.forwards > 0)
     with opened.video(choices.backend) as video:
         stream = Stream(video, opened.model, choices.hop_seconds, choices.batch, progress)
-        run = _Run(plan, targets, Gathered(alone=not targets.of_classes and _settle(plan, stream)))
+        gathered = Gathered(alone=not targets.of_classes and _settle(plan, stream))
+        run = _Run(plan, targets, gathered, may_halve=choices.batch is None)
         run.all_windows(stream)
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
@@ -128,8 +130,10 @@ def _settle(plan: Plan, stream: Stream) -> bool:
 class _Run:
     """The windows of a video, one group after the other, and what they gave."""
 
-    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered) -> None:
-        self.plan, self.targets, self.gathered = plan, targets, gathered
+    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, *, may_halve: bool) -> None:
+        self.plan, self.targets, self.gathered, self.may_halve = plan, targets, gathered, may_halve
+        self._room: int | None = None
+        """How many windows there is memory for, once there was not enough."""
         self._last: Question | None = None
         """The last question about a regressor's shown score."""
 
@@ -156,8 +160,27 @@ class _Run:
         with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
             for group in groups:
                 group = [window for window in group if only is None or window.start in only]
-                if group:
-                    self._group(group)
+                step = self._room or len(group)
+                for start in range(0, len(group), step or 1):
+                    self._within_memory(group[start : start + step])
+
+    def _within_memory(self, group: Group) -> None:
+        """Run windows, by halves where the batch was not the user's choice and there is no memory for all of them."""
+        try:
+            return self._group(group)
+        except (RuntimeError, MemoryError) as error:
+            if not of_memory(error):
+                raise
+        # behind the except: until then the error's traceback holds what the forward had made
+        if len(group) == 1 or not self.may_halve:
+            model = self.plan.model
+            raise ModelError(
+                f"{model.device} has no memory for {model.name} on {len(group)} window(s) of {model.frames} frames; "
+                "a smaller batch=, smaller frames (preprocessing), a later layer, when=None or another device help"
+            )
+        self._room = -(-len(group) // 2)
+        for start in range(0, len(group), self._room):
+            self._within_memory(group[start : start + self._room])
 
     def _group(self, group: Group) -> None:
         """Run some windows in one forward and keep what they give."""
