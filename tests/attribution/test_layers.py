@@ -249,3 +249,11 @@ def test_a_full_memory_does_not_read_as_a_layout_that_does_not_fit(monkeypatch: 
     monkeypatch.setattr("vidcam.attribution.layers.rearrange", full)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         read_grid(torch.zeros(1, 2, 3, 4, 4), "b c t h w", batch=1)
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_layers_keep_their_names_in_what_compiles_or_spreads_a_network(wrap: Any) -> None:
+    net = nn.Sequential(OrderedDict(conv=nn.Conv3d(3, 4, 1), pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten()))
+    assert find_layer(wrap(net), "conv") is net.conv
+    with pytest.raises(LayerError, match="unknown layer 'conf'; did you mean"):
+        find_layer(wrap(net), "conf")

@@ -21,15 +21,19 @@ LAYOUTS = (
 )
 """Einops patterns that `infer_layout` knows; a model's entry may name any other."""
 
+WRAPPERS = ("_orig_mod.", "module.")
+"""What torch.compile and DataParallel put before the names of layers."""
 Shape = Sequence[int]
 
 
 def find_layer(net: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name; a LayerError names near matches."""
+    """Return the module of that name, also inside what compiles or spreads it; a LayerError names near matches."""
     modules: dict[str, nn.Module] = dict(net.named_modules(remove_duplicate=False))
-    if name not in modules or not name:
-        raise LayerError(unknown("layer", name, [n for n in modules if n]))
-    return modules[name]
+    found = next((modules[wrap + name] for wrap in ("", *WRAPPERS) if wrap + name in modules), None)
+    if found is None or not name:
+        plain = [n.removeprefix(WRAPPERS[0]).removeprefix(WRAPPERS[1]) for n in modules]
+        raise LayerError(unknown("layer", name, [n for n in plain if n and f"{n}." not in WRAPPERS]))
+    return found
 
 
 def named_parts(value: Any) -> Mapping[Any, Any]:
@@ -91,7 +95,8 @@ def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
 
 
 def call(net: nn.Module, x: Any) -> Any:
-    """Run a network on a tensor, a tuple of arguments, or a mapping of keyword arguments."""
+    """Run a network on a tensor, a tuple of arguments, or a mapping of keyword arguments; on one device alone."""
+    net = net.module if isinstance(net, nn.DataParallel) else net
     if isinstance(x, Mapping):
         return net(**x)
     return net(*x) if isinstance(x, tuple) else net(x)
