@@ -530,3 +530,11 @@ def test_a_batch_that_is_vidcam_s_own_is_halved_until_there_is_memory(
     found = explain(hungry(), movie)
     monkeypatch.undo()
     equal(found, explain(small(), movie, batch=1))
+
+
+def test_a_layer_may_be_given_as_the_module(movie: Path) -> None:
+    model = small()
+    equal(explain(model, movie, target="up", layer=model.net.far[0]), explain(model, movie, target="up", layer="far.0"))
+    assert Model(model.net, model.net.far).layer == "far"
+    with pytest.raises(LayerError, match="a layer is a name or a module of Small; given Linear"):
+        explain(model, movie, layer=nn.Linear(1, 1))

@@ -36,6 +36,16 @@ def find_layer(net: nn.Module, name: str) -> nn.Module:
     return found
 
 
+def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
+    """Return a layer's name, given that or the module itself; a LayerError if it is no part of the network."""
+    if isinstance(layer, str):
+        return layer
+    found: str | None = next((name for name, part in net.named_modules() if part is layer and name), None)
+    if found is None:
+        raise LayerError(f"a layer is a name or a module of {type(net).__name__}; given {type(layer).__name__}")
+    return found
+
+
 def named_parts(value: Any) -> Mapping[Any, Any]:
     """Return what a mapping, data class, (named) tuple or list holds, by key, field or index; empty for all else."""
     if isinstance(value, Mapping):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vidcam.attribution import features, formulas, smoothing
 from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.endings import BeforeEnding
+from vidcam.attribution.layers import layer_name
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.scores import Which, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
@@ -28,7 +29,7 @@ def cam(
     net: nn.Module,
     x: Any,
     *,
-    layer: str,
+    layer: str | nn.Module,
     target: int | str | Sequence[int] | Tensor | Score | None = None,
     method: str = "grad_cam",
     pooling: str = "slot",
@@ -44,7 +45,7 @@ def cam(
     Args:
         net: any network.
         x: its input: (B, C, T, H, W), an image (B, C, H, W), a tuple of arguments, or a mapping of keyword arguments.
-        layer: a name as in `net.named_modules()`; `vidcam.attribution.layers` says how layers are read.
+        layer: a name as in `net.named_modules()`, or the module; `vidcam.attribution.layers` says how layers are read.
         target: a class's index, one index per sample, or a score `output -> (B,)` as in
             `vidcam.attribution.scores`; None explains each sample's most likely class.
         method: a name of `METHODS`.
@@ -58,7 +59,7 @@ def cam(
         OptionError: no such method or pooling.
         TargetError: no such class.
     """
-    chosen = find_method(method)
+    chosen, layer = find_method(method), layer_name(net, layer)
     if callable(target):
         score = target
     else:

@@ -21,7 +21,9 @@ class Choices(Reading):
     panel: ClassVar[str] = "Where and when"
 
     method: str = option("A name that `vidcam methods` lists.", "grad_cam", panel="What is explained")
-    layer: str | None = option("Where to look; see `vidcam models NAME`.", None, more="None takes the model's own.")
+    layer: str | None = option(
+        "Where to look; see `vidcam models NAME`.", None, more="None takes the model's own; a module will do."
+    )
     pooling: str = option("Channel weights per slot or clip.", "slot", choices=("slot", "clip"))
     when: str | None = option(
         "The layer that tells when.",

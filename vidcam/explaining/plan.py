@@ -10,7 +10,7 @@ from torch import Tensor
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.layers import find_layer, noise_like
+from vidcam.attribution.layers import find_layer, layer_name, noise_like
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.tokens import TOKENS
@@ -145,6 +145,7 @@ def make_plan(model: Model, choices: Choices) -> Plan:
     """Check every choice before any network runs. The model's own `when` goes with the model's own layer only."""
     method, layer, when = find_method(choices.method), choices.layer, choices.when
     if layer is not None:
+        layer = layer_name(model.net, layer)
         find_layer(model.net, layer)
     if when == AUTO:  # methods without a class have no moments of a class either
         when = model.when if layer in (None, model.layer) and method.uses_score and method.uses_gradient else None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer
+from vidcam.attribution.layers import find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.scores import ACTIVATIONS, Which, class_score, logits, probabilities
@@ -60,7 +60,7 @@ class Model(Sight):
 
     Args:
         net: the network.
-        layer: the layer to explain by default, a name as in `net.named_modules()`.
+        layer: the layer to explain by default, a name as in `net.named_modules()`, or the module itself.
         layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
             shape.
         frames: T, frames of one forward pass.
@@ -136,6 +136,7 @@ class Model(Sight):
             )
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
+        self.layer = layer_name(self.net, self.layer)
         find_layer(self.net, self.layer)
         self._check_inputs()
         if isinstance(self.labels, str):
