@@ -50,7 +50,8 @@ class Net(nn.Module):
 def test_the_map_is_that_of_what_goes_in(written: str, method: str) -> None:
     ending, kind = WRITTEN[written]
     found = cam(Net(ending), X, layer="deep", target=1, method=method) if written != "not the last" else None
-    assert capture(Net(ending), X, layers=["deep"], scores=[class_score(1)]).ending == kind
+    captured = capture(Net(ending), X, layers=["deep"], scores=[class_score(1)])
+    assert captured.ending_of(class_score(1).answer(captured.output)) == kind
     if found is not None:
         torch.testing.assert_close(found, cam(Net(lambda z: z), X, layer="deep", target=1, method=method))
         assert found.max() > 1e-3 or method == "counterfactual"
@@ -79,3 +80,35 @@ def test_probabilities_of_each_activation_by_hand() -> None:
     torch.testing.assert_close(probabilities(values, "sigmoid"), torch.tensor([[0.5, 0.75]]))
     torch.testing.assert_close(probabilities(values, "none"), values)
     torch.testing.assert_close(probabilities(torch.tensor([[0.25, 0.75]])), torch.tensor([[0.25, 0.75]]))
+
+
+OTHERS: dict[str, Callable[[Tensor], Any]] = {
+    "attention beside": lambda z: {"logits": z, "attention": z[:, :3].softmax(1)},
+    "probabilities beside": lambda z: {"logits": z, "probs": z.softmax(1)},
+    "changed in place": lambda z: z.softmax(1).detach().clone().mul_(100) + 0 * z,
+}
+
+
+@pytest.mark.parametrize("written", OTHERS)
+def test_what_is_no_ending_of_the_answer(written: str) -> None:
+    captured = capture(Net(OTHERS[written]), X, layers=["deep"], scores=[class_score(1)])
+    answer = class_score(1).answer(captured.output)
+    assert captured.ending_of(answer) is None
+    torch.testing.assert_close(captured.scores[0], answer[:, 1])
+
+
+def test_a_transposed_view_of_a_softmax_is_not_scrambled() -> None:
+    found = capture(Net(lambda z: z.T.softmax(0).T), X, layers=["deep"], scores=[class_score(0)])
+    torch.testing.assert_close(found.scores[0], found.output[:, 0])
+    assert found.ending_of(found.output) is None
+
+
+@pytest.mark.parametrize("end", [lambda z: torch.special.expit(z), lambda z: z.clone().sigmoid_()])
+def test_other_names_of_a_sigmoid(end: Callable[[Tensor], Tensor]) -> None:
+    found = capture(Net(end), X, layers=["deep"], scores=[class_score(1)])
+    assert found.ending_of(found.output) == "sigmoid"
+
+
+def test_a_softmax_whose_input_is_named() -> None:
+    found = cam(Net(lambda z: torch.softmax(input=z, dim=1)), X, layer="deep", target=1)
+    torch.testing.assert_close(found, cam(Net(lambda z: z), X, layer="deep", target=1))

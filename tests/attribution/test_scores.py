@@ -59,6 +59,12 @@ def test_logits_that_the_number_of_classes_tells() -> None:
             logits(output, classes=4)
 
 
+def test_one_logit_may_tell_of_two_classes_and_a_last_state_of_none() -> None:
+    for output, classes in (((torch.zeros(2, 1), OUTPUT[:, :2]), 2), ((torch.zeros(2, 5, 4), OTHER), None)):
+        with pytest.raises(OptionError, match="say output="):
+            logits(output, classes=classes)
+
+
 def test_logits_that_are_said() -> None:
     assert logits((OTHER, OUTPUT), 1) is OUTPUT and logits({"a": OTHER, "b": [OUTPUT]}, "b") is OUTPUT
     assert logits((OTHER, {"x": (OTHER, OUTPUT)}), lambda output: output[1]["x"][1]) is OUTPUT

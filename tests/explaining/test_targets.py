@@ -20,8 +20,10 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.ranking import rank
 from vidcam.explaining.windows import Stream
 from vidcam.media import VideoWriter
+from vidcam.models.build import load_model
 from vidcam.models.inputs import Input
 from vidcam.models.model import Extra, Model
+from vidcam.models.recipe import UntrainedWarning
 
 SIZE = Preprocessing((32, 48))
 LABELS = ("up", "down", "left", "right")
@@ -538,3 +540,29 @@ def test_a_layer_may_be_given_as_the_module(movie: Path) -> None:
     assert Model(model.net, model.net.far).layer == "far"
     with pytest.raises(LayerError, match="a layer is a name or a module of Small; given Linear"):
         explain(model, movie, layer=nn.Linear(1, 1))
+
+
+def test_attention_beside_the_answer_is_no_ending(movie: Path) -> None:
+    """The built-in network whose output holds a softmax of another thing keeps its own probabilities."""
+    options = {"backbone": "squeezenet1_1", "hidden": 8, "frames": 4, "size": [32, 32], "classes": 5}
+    with pytest.warns(UntrainedWarning):
+        model = load_model("cnn_lstm_attention", weights=None, options=options)
+    found = explain(model, movie, target=0)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert not [note for note in found.notes if "ends in" in note]
+
+
+def test_a_probe_leaves_nothing_in_what_a_network_remembers(movie: Path) -> None:
+    class Remembering(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.far, self.memory = nn.Sequential(nn.Conv2d(3, 9, 4, 4), nn.ReLU()), torch.zeros(9)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen = self.far(x.transpose(1, 2).flatten(0, 1)).mean((2, 3))
+            self.memory = 0.9 * self.memory + 0.1 * seen.mean(0).detach()
+            return self.head(seen.unflatten(0, (len(x), -1)).mean(1) + 0 * self.memory)
+
+    facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
+    model = Model(Remembering(), "far", **facts)
+    assert explain(model, movie, classes=4).maps.any() and model.net.memory.isfinite().all()

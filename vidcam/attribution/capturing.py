@@ -5,7 +5,7 @@ only what follows builds a graph. So an explanation costs one inference in time 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.endings import BeforeEnding, Endings
+from vidcam.attribution.endings import BeforeEnding, Ending, Endings, ending_of
 from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
 from vidcam.attribution.threads import alone, without_cudnn
 from vidcam.errors import LayerError, ModelError, OptionError
@@ -49,8 +49,13 @@ class Captured:
     """(t, h, w) of the layers that return their grid beside their tokens."""
     several: frozenset[str] = frozenset()
     """Layers that returned several floating point tensors, of which the first was captured."""
-    ending: str | None = None
-    """The "softmax", "log_softmax" or "sigmoid" that the network ends in, of whose input class scores are."""
+    endings: tuple[Ending, ...] = ()
+    """The last softmaxes and sigmoids that were called; see `ending_of`."""
+
+    def ending_of(self, answer: Tensor) -> str | None:
+        """Return the "softmax", "log_softmax" or "sigmoid" that a part of the output came out of, or None."""
+        found = ending_of(answer, self.endings)
+        return None if found is None else found.kind
 
 
 def capture(
@@ -80,11 +85,10 @@ def capture(
         _recurrent_backward(net) if differentiate else nullcontext(),
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
-        with without_checkpoints, Endings() as endings:
+        with without_checkpoints, eagerly(), Endings() as endings:
             output = call(net, recorder.record_input(map_tensors(x, _own)))
         recorder.check()
-        before, ending = endings.before(output)
-        values = [_checked(_value(score, output, before, ending), recorder.batch) for score in scores]
+        values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
     return Captured(
@@ -95,17 +99,19 @@ def capture(
         calls={name: len(calls) for name, calls in recorder.calls.items()},
         grids=recorder.grids,
         several=frozenset(recorder.several),
-        ending=ending,
+        endings=endings.seen(),
     )
 
 
-def _value(score: Score, output: Any, before: Any, ending: str | None) -> Tensor:
-    """Ask for a score of the output, or of what goes into its ending."""
+def _value(score: Score, output: Any, endings: Endings) -> Tensor:
+    """Ask for a score of the output, or of what went into its answer's ending."""
     if not isinstance(score, BeforeEnding):
         return score(output)
+    answer = score.answer(output)
+    ending = endings.of(answer)
     if score.see is not None:
-        score.see(output, ending)
-    return score(before)
+        score.see(output, None if ending is None else ending.kind)
+    return score.score(answer if ending is None or ending.given is None else ending.given.reshape(answer.shape))
 
 
 @contextmanager
@@ -258,6 +264,12 @@ def _recurrent_backward(net: nn.Module) -> Iterator[None]:
     finally:
         while inside:  # an exception came between the two hooks
             back()
+
+
+def eagerly() -> AbstractContextManager[Any]:
+    """Run compiled networks as they were written: hooks and modes confuse what was compiled without them."""
+    stance = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
+    return nullcontext() if stance is None else stance("force_eager")
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -11,22 +11,43 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vidcam.attribution.layers import map_tensors
-
-KINDS = ("softmax", "log_softmax", "sigmoid")
+KINDS = {
+    **{name: name for name in ("softmax", "log_softmax", "sigmoid")},
+    "special_softmax": "softmax",
+    "special_log_softmax": "log_softmax",
+    "special_expit": "sigmoid",
+    "expit": "sigmoid",
+    "sigmoid_": "sigmoid",
+}
+"""Functions by their names, and what they are."""
 
 
 @dataclass(frozen=True)
 class BeforeEnding:
-    """A score `output -> (B,)` that is one of what goes into a network's softmax or sigmoid, where it ends in one."""
+    """A score of what goes into the softmax or sigmoid that a network's answer comes out of, if it does."""
 
-    score: Callable[[Any], Tensor]
+    answer: Callable[[Any], Tensor]
+    """Finds the answer in what the network returns."""
+    score: Callable[[Tensor], Tensor]
+    """The answer, or what went into its ending -> (B,)."""
     see: Callable[[Any, str | None], None] | None = None
-    """Is shown the output as it is and the kind of its ending before the score is asked."""
+    """Is shown what the network returned and the kind of the answer's ending before the score is asked."""
 
     def __call__(self, output: Any) -> Tensor:
         """Return the score of an output without an ending."""
-        return self.score(output)
+        return self.score(self.answer(output))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A softmax or sigmoid as it was called."""
+
+    kind: str
+    place: tuple[int, int]
+    """Where its result lies in memory, and how many numbers it has."""
+    version: int
+    given: Tensor | None
+    """What went in; None where it was overwritten, or once the forward is over."""
 
 
 class Endings(TorchFunctionMode):
@@ -34,28 +55,36 @@ class Endings(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: deque[tuple[str, Tensor, Tensor]] = deque(maxlen=4)
+        self._last: deque[Ending] = deque(maxlen=8)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Call the function, and note it if it is one of them."""
-        returned = func(*args, **(kwargs or {}))
-        kind = getattr(func, "__name__", "")
-        if kind in KINDS and args and isinstance(args[0], Tensor) and isinstance(returned, Tensor):
-            self._last.append((kind, args[0], returned))
+        named = kwargs or {}
+        returned, name = func(*args, **named), getattr(func, "__name__", "")
+        given = args[0] if args else named.get("input")
+        if name in KINDS and isinstance(given, Tensor) and isinstance(returned, Tensor) and returned.is_contiguous():
+            before = None if name.endswith("_") else given
+            self._last.append(Ending(KINDS[name], _place(returned), returned._version, before))
         return returned
 
-    def before(self, output: Any) -> tuple[Any, str | None]:
-        """Return an output with what went into its ending in place of what came out, and the kind of the ending."""
-        found: list[str] = []
+    def of(self, answer: Tensor) -> Ending | None:
+        """Return the ending that an answer came out of, as it is."""
+        return ending_of(answer, tuple(self._last))
 
-        def earlier(part: Tensor) -> Tensor:
-            for kind, given, returned in self._last:
-                if part.data_ptr() == returned.data_ptr() and part.numel() == returned.numel():
-                    found.append(kind)
-                    return given.reshape(part.shape)
-            return part
+    def seen(self) -> tuple[Ending, ...]:
+        """Return all of them without what went in, which a graph hangs on."""
+        return tuple(Ending(each.kind, each.place, each.version, None) for each in self._last)
 
-        replaced = map_tensors(output, earlier) if self._last else output
-        return (replaced, found[0]) if found else (output, None)
+
+def ending_of(answer: Tensor, endings: Sequence[Ending]) -> Ending | None:
+    """Return the ending that an answer, or a reshaped view of it, came out of unchanged."""
+    if not answer.is_contiguous():
+        return None
+    here = _place(answer), answer._version
+    return next((each for each in endings if (each.place, each.version) == here), None)
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), tensor.numel()

@@ -63,21 +63,22 @@ def cam(
     if callable(target):
         score = target
     else:
-        of_answer = most_likely if target is None else class_score(target)
-        score = BeforeEnding(lambda said: of_answer(logits(said, output)))
+        of_answer = most_likely if target is None else class_score(target).score
+        score = BeforeEnding(lambda said: logits(said, output), of_answer)
     formulas.check_pooling(pooling)
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)
-    question = Question(net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid)
+    question = Question(
+        net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid, guessed=layout is None
+    )
     heat = chosen.heat(question)
     if chosen.uses_gradient and question.is_blind:
         raise LayerError(no_influence(question))
     return heat
 
 
-def most_likely(output: Any) -> Tensor:
+def most_likely(values: Tensor) -> Tensor:
     """Return each sample's highest logit, (B,)."""
-    values = logits(output)
     if values.ndim != 2:
         raise OptionError(f"the most likely class needs an output of shape (B, K); given {tuple(values.shape)}")
     return values.max(dim=1).values

@@ -80,7 +80,8 @@ class Question:
     def tokens(self) -> TokenOrder | None:
         """What the tokens of the layer stand for, measured; None where it returns no tokens, or tells their grid."""
         shape = self.captured.activations[self.layer].shape
-        if len(shape) != 3 or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
+        told = self.layout not in (None, TOKENS) or callable(self.grid)  # who says so much knows it
+        if len(shape) != 3 or told or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
             return None
         own = self.input_layout or input_layout(self._given)
         return self.orders.tokens(self.net, self.x, own, shape[1])

@@ -6,7 +6,9 @@ made NaN in half of a few runs, in others than any other frame: a row that holds
 one that holds several is NaN too often.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations, count, islice, pairwise
 from math import comb, inf
@@ -17,8 +19,8 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import map_tensors, noise_like
-from vidcam.errors import LayerError
+from vidcam.attribution.layers import map_tensors
+from vidcam.errors import LayerError, VidcamError
 
 
 class Held(NamedTuple):
@@ -53,7 +55,19 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
         LayerError: a row mixes samples or holds no frame, or two rows hold the same frames: no order is right.
     """
     marker = _Marker(net, x, layer, layout)
-    held = marker.single_frames() or marker.several_frames()
+    try:
+        with attributes_kept(net):
+            held = marker.single_frames() or marker.several_frames()
+    except VidcamError:
+        raise
+    except Exception as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LayerError(
+            f"which frames the rows of layer {layer!r} hold cannot be measured, as the network fails where frames are "
+            f"NaN ({why}); say layout=, or choose another layer"
+        ) from error
+    if len({*Counter(own.sample for own in held).values()}) > 1:
+        raise LayerError(f"layer {layer!r} has more rows of one sample than of another; choose another layer")
     places: dict[Held, int] = {}
     for row, own in enumerate(held):
         if (other := places.setdefault(own, row)) != row:
@@ -66,11 +80,28 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, marker.frames))
 
 
+@contextmanager
+def attributes_kept(net: nn.Module) -> Iterator[None]:
+    """Put back what modules keep of a forward in plain attributes, which a probe would leave NaN."""
+    before = [(module, dict(vars(module))) for module in net.modules()]
+    copies = [(v, v.clone()) for _, kept in before for v in kept.values() if isinstance(v, Tensor)]
+    try:
+        yield
+    finally:
+        for module, kept in before:
+            for name in vars(module).keys() - kept.keys():
+                delattr(module, name)
+            vars(module).update(kept)
+        with torch.no_grad():
+            for tensor, copy in copies:
+                tensor.copy_(copy)
+
+
 class _Marker:
     """A layer's rows, seen through inputs in which some frames are NaN."""
 
     def __init__(self, net: nn.Module, x: Any, layer: str, layout: str) -> None:
-        self.net, self.x, self.layer, self.axes = net, noise_like(x), layer, layout.split()
+        self.net, self.x, self.layer, self.axes = net, x, layer, layout.split()
         parts: list[Tensor] = []
         map_tensors(x, lambda part: parts.append(part) or part)  # type: ignore[func-returns-value]
         timed = [part for part in parts if part.ndim == len(self.axes)]

@@ -41,13 +41,20 @@ def logits(output: Any, which: Which = None, classes: int | None = None) -> Tens
     for name in ANSWERS:
         if len(called := [path for path in found if path.split(".")[-1] == name]) == 1:
             return found[called[0]]
-    fits = [path for path, part in found.items() if part.ndim == 2 and part.shape[1] == (classes or part.shape[1])]
-    if len(found) == 1 or len(fits) == 1:
+    fits = [path for path, part in found.items() if _fits(part, classes)]
+    if len(found) == 1 or (len(fits) == 1 and found[fits[0]].ndim == 2):
         return found[(fits or list(found))[0]]
     if not found:
         raise OptionError(f"the network returns no floating point tensor but {type(output).__name__}")
     listed = ", ".join(f"{path} {tuple(part.shape)}" for path, part in found.items())
     raise OptionError(f"the network returns several tensors of which any may be its answer, {listed}; say output=")
+
+
+def _fits(part: Tensor, classes: int | None) -> bool:
+    """Whether a tensor may be the answer; one logit may tell of two classes."""
+    if classes is None:
+        return part.ndim in (2, 3)
+    return part.ndim == 2 and (part.shape[1] == classes or (classes == 2 and part.shape[1] == 1))
 
 
 def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -107,7 +114,7 @@ def _named(target: str, labels: Sequence[str]) -> int:
     raise TargetError(unknown("class", target, labels) + hint)
 
 
-def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequence[str] = ()) -> Score:
+def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequence[str] = ()) -> BeforeEnding:
     """Return the score of one class, before the softmax or sigmoid that a network may end in.
 
     Args:
@@ -115,8 +122,7 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
         labels: the classes' names, needed for a name.
     """
 
-    def score(output: Any) -> Tensor:
-        values = logits(output)
+    def score(values: Tensor) -> Tensor:
         if values.ndim != 2:
             raise OptionError(f"a class score needs an output of shape (B, K); given {tuple(values.shape)}")
         wanted = target.tolist() if hasattr(target, "tolist") else target  # a tensor or an array
@@ -128,7 +134,7 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
         indices = [_index(each, labels, values.shape[1]) for each in several]
         return values.gather(1, torch.tensor(indices, device=values.device, dtype=torch.int64)[:, None])[:, 0]
 
-    return BeforeEnding(score)
+    return BeforeEnding(logits, score)
 
 
 def _index(target: Any, labels: Sequence[str], classes: int) -> int:
@@ -167,7 +173,7 @@ def components(*names: str, output: Which = None) -> dict[str, Score]:
 def minus(score: Score) -> Score:
     """Return the score with its sign turned: what speaks against it."""
     if isinstance(score, BeforeEnding):
-        return BeforeEnding(lambda output: -score.score(output), score.see)
+        return BeforeEnding(score.answer, lambda answer: -score.score(answer), score.see)
     return lambda output: -score(output)
 
 

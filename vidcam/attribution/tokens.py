@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import untouched
-from vidcam.attribution.layers import call, first_tensor, map_tensors, noise_like
-from vidcam.attribution.rows import words
+from vidcam.attribution.capturing import eagerly, untouched
+from vidcam.attribution.layers import call, first_tensor, map_tensors
+from vidcam.attribution.rows import attributes_kept, words
 from vidcam.errors import LayerError
 
 TOKENS = "b (t h w) c"
@@ -55,11 +55,17 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int) -> TokenOrder |
         layout: of the input, as "b t c h w".
         count: how many tokens there are.
     """
-    probe = _TokenProbe(net, map_tensors(noise_like(x), lambda part: part[:1]), layout, count)
-    with untouched(net), torch.no_grad():
-        if not probe.find_block():
-            return None
-        places = [probe.places(axis) for axis in "thw"]
+    given = first_tensor(x)
+    batch = None if given is None else len(given)
+    first = map_tensors(x, lambda part: part.detach()[:1] if part.ndim and len(part) == batch else part)
+    probe = _TokenProbe(net, first, layout, count)
+    try:
+        with untouched(net), torch.no_grad(), attributes_kept(net), eagerly():
+            if not probe.find_block():
+                return None
+            places = [probe.places(axis) for axis in "thw"]
+    except Exception:  # a network that fails where its input is NaN cannot be measured
+        return None
     known = [token for token in range(count) if None not in (own[token] for own in places)]
     at = {token: tuple(int(own[token] or 0) for own in places) for token in known}
     grid = tuple(max((place[axis] for place in at.values()), default=-1) + 1 for axis in range(3))

@@ -191,7 +191,7 @@ class _Run:
         captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
-            self.gathered.keep_probabilities(group, shares(model, captured.output, captured.ending))
+            self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
         for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
             question = self.plan.ask(captured, x, score, which)
             heat = self.plan.heat(question, signed=not classifies)

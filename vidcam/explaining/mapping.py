@@ -41,6 +41,8 @@ class Readout:
     """(t, h, w) of a layer that returns tokens."""
     time: Axis | None = None
     """Where its slots lie in time, where that was measured together with what its rows hold."""
+    assumed: bool = False
+    """Whether the order of its tokens could not be measured, and is taken to be time, rows, columns."""
     reordered: bool = False
     """Whether its tokens were brought into order, so that no centroids of theirs can be measured."""
 

@@ -77,6 +77,11 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
             f"each slot of {plan.layer!r} can see {sees} of a window's {frames} frames"
             + (f"; {plan.when!r} tells when" if plan.when else ", so which frame is soft")
         )
+    if plan.readings[plan.layer].assumed and not callable(plan.model.grid):
+        yield (
+            f"the order of the tokens of {plan.layer!r} could not be measured: they are taken to run over time, then "
+            "rows, then columns, with tokens of no place in front"
+        )
     if plan.silent:
         yield (
             f"in {plan.silent} window(s) {plan.when!r} tells no frame from another; there the heat of {plan.layer!r} "

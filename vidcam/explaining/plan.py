@@ -62,7 +62,7 @@ class Plan:
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
         self.settle_readings(captured, x)
-        self.ending = captured.ending
+        self.ending = None if self.model.scores else captured.ending_of(self.model.answer(captured.output))
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:
@@ -84,7 +84,7 @@ class Plan:
         if layout.startswith("(b t)"):
             rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
             return Readout(layer, layout, grid, None if rows is None else rows.axis)
-        return Readout(layer, layout, grid)
+        return Readout(layer, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""

@@ -70,7 +70,9 @@ class Targets:
                 chosen.extend(leaders([*shares_so_far, *shares(self.model, output, ending)], self.likeliest))
 
         def score(place: int) -> Score:
-            return BeforeEnding(lambda output: self.model.class_score(chosen[place])(output), choose)
+            return BeforeEnding(
+                self.model.answer, lambda said: self.model.class_score(chosen[place]).score(said), choose
+            )
 
         return [score(place) for place in range(self.likeliest)]
 

@@ -205,15 +205,14 @@ class Model(Sight):
         """Return the tensor that holds the network's answer; an OptionError names those that may be it."""
         return logits(output, self.output, len(self.labels) or None)
 
-    def class_score(self, target: int) -> Score:
+    def class_score(self, target: int) -> BeforeEnding:
         """Return the score of a class, a function of the network's output; of one logit, class 0 is what it denies."""
         score = class_score(target)
 
-        def of_answer(output: Any) -> Tensor:
-            values = self.answer(output)
-            return score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
+        def of_answer(values: Tensor) -> Tensor:
+            return score.score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
 
-        return BeforeEnding(of_answer)
+        return BeforeEnding(self.answer, of_answer)
 
     def probabilities(self, answer: Tensor, ending: str | None) -> Tensor:
         """(B, K) what `answer` tells -> (B, K) probabilities; one logit of two labels tells of both.

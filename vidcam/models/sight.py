@@ -11,9 +11,10 @@ from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import first_tensor, grid_axes, infer_layout
 from vidcam.attribution.orders import Orders
+from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.rows import RowOrder
-from vidcam.attribution.tokens import TokenOrder
+from vidcam.attribution.tokens import TOKENS, TokenOrder
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError
 from vidcam.models.inputs import Input, OneInput, arranged, as_clips
@@ -26,6 +27,7 @@ class Sight:
     net: nn.Module
     layer: str
     layout: str | None
+    grid: TokenGrid | None
     frames: int
     preprocessing: Preprocessing
     input_layout: str
@@ -107,8 +109,10 @@ class Sight:
         return self._orders.rows(self.net, x, layer, self.input_layout, given)
 
     def tokens_of(self, shape: Sequence[int], x: Any) -> TokenOrder | None:
-        """Tell what the tokens (B, N, C) of a layer stand for, measured once; None if that is no shape of tokens."""
-        return self._orders.tokens(self.net, x, self.input_layout, shape[1]) if len(shape) == 3 else None
+        """Tell what the tokens (B, N, C) of a layer stand for, once measured; None if the model tells or has none."""
+        if len(shape) != 3 or callable(self.grid) or self.layout not in (None, TOKENS):
+            return None
+        return self._orders.tokens(self.net, x, self.input_layout, shape[1])
 
     def is_told(self, layer: str) -> bool:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""
