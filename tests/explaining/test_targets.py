@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution import orders
 from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question, method
 from vidcam.attribution.scores import class_score, component, components
+from vidcam.attribution.tokens import find_tokens
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError, ModelError, OptionError, TargetError
 from vidcam.explaining.explain import explain
@@ -566,3 +568,24 @@ def test_a_probe_leaves_nothing_in_what_a_network_remembers(movie: Path) -> None
     facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
     model = Model(Remembering(), "far", **facts)
     assert explain(model, movie, classes=4).maps.any() and model.net.memory.isfinite().all()
+
+
+@pytest.mark.parametrize(("grid", "times"), [((4, 2, 3), 1), (lambda tokens: (4, 2, 3), 0)])
+def test_tokens_are_measured_once_and_not_where_the_model_knows_them(
+    movie: Path, monkeypatch: pytest.MonkeyPatch, grid: Any, times: int
+) -> None:
+    class Tokens(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.far = nn.Conv3d(3, 9, (2, 16, 16), (2, 16, 16)), nn.Linear(9, 9)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.far(self.patches(x).flatten(2).transpose(1, 2)).relu().mean(1))
+
+    asked: list[int] = []
+    monkeypatch.setattr(orders, "find_tokens", lambda *given: asked.append(given[-1]) or find_tokens(*given))
+    facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
+    model = Model(Tokens(), "far", layout="b (t h w) c", grid=grid, **facts)
+    assert explain(model, movie, target=0).heat.shape == (FRAMES, 2, 3)
+    explain(model, movie, target=1, batch=3)
+    assert asked == [24] * times

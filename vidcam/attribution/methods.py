@@ -99,7 +99,7 @@ def no_influence(question: Question) -> str:
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
     for name in sorted(names, key=lambda name: name.count(".") > deepest):
         try:
-            g = replace(question, layer=name).about(x).gradients
+            g = replace(question, layer=name, settled=False).about(x).gradients
         except LayerError:
             continue  # not reached, or not readable as this grid
         if g.ndim > 2 and g.any():

@@ -44,6 +44,9 @@ class Question:
     """Whether the layout was told from a shape, which does not tell how time is folded into the batch."""
     orders: Orders = field(default_factory=Orders)
     """What was measured of the network's layers; shared by the questions of a model."""
+    settled: bool = False
+    """Whether it is known already what tokens stand for, which then is `order`, and nothing is measured anew."""
+    order: TokenOrder | None = None
     turned: bool = False
     """Whether it asks for minus the captured score."""
 
@@ -79,6 +82,8 @@ class Question:
     @cached_property
     def tokens(self) -> TokenOrder | None:
         """What the tokens of the layer stand for, measured; None where it returns no tokens, or tells their grid."""
+        if self.settled:
+            return self.order
         shape = self.captured.activations[self.layer].shape
         told = self.layout not in (None, TOKENS) or callable(self.grid)  # who says so much knows it
         if len(shape) != 3 or told or self.layer in self.captured.grids or self._given.ndim not in (4, 5):

@@ -35,6 +35,11 @@ class TokenOrder:
     count: int
     """All tokens, those that come from no place among them."""
 
+    @property
+    def is_sorted(self) -> bool:
+        """Whether they come by time, row and column already."""
+        return self.order == sorted(self.order)
+
     def check(self, layer: str, told: Sequence[int] | None) -> None:
         """Raise a LayerError if a grid that was told is another one."""
         if told is not None and tuple(told) != self.grid:

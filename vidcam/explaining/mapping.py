@@ -23,6 +23,7 @@ from vidcam.attribution.geometry import (
 )
 from vidcam.attribution.layers import grid_axes
 from vidcam.attribution.receptive_field import effective_centers
+from vidcam.attribution.tokens import TokenOrder
 from vidcam.errors import OptionError
 from vidcam.models.model import Model
 from vidcam.types import Floats
@@ -43,8 +44,8 @@ class Readout:
     """Where its slots lie in time, where that was measured together with what its rows hold."""
     assumed: bool = False
     """Whether the order of its tokens could not be measured, and is taken to be time, rows, columns."""
-    reordered: bool = False
-    """Whether its tokens were brought into order, so that no centroids of theirs can be measured."""
+    tokens: TokenOrder | None = None
+    """What its tokens stand for, where that was measured."""
 
     @property
     def axes(self) -> list[str]:
@@ -102,7 +103,12 @@ class Placing:
                 )
             return self.axes[axis]
 
-        centroids = None if reading.reordered else lambda: self._measured(reading, x)[axis]
+        # of tokens that are brought into order no centroids can be measured
+        centroids = (
+            None
+            if reading.tokens is not None and not reading.tokens.is_sorted
+            else lambda: self._measured(reading, x)[axis]
+        )
         along = Along(slots, length, geometry, centroids)
         if slots == 1:  # one slot is the whole axis, wherever it is put
             return np.array([(length - 1) / 2]), "linear"

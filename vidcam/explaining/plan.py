@@ -78,7 +78,7 @@ class Plan:
         grid = captured.grids.get(layer)
         if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
-            return Readout(layer, TOKENS, tokens.grid, reordered=tokens.order != sorted(tokens.order))
+            return Readout(layer, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
         if layout.startswith("(b t)"):
@@ -93,6 +93,7 @@ class Plan:
         grid: Any = reading.grid if reading.grid is not None else model.grid
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
         ways |= {"input_layout": model.input_layout, "orders": model.orders, "guessed": not model.is_told(layer)}
+        ways |= {"settled": True, "order": reading.tokens}
         return Question(model.net, x, layer, score, captured, which, **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
