@@ -53,3 +53,17 @@ def _probe(path: Path, entries: str) -> dict[str, str]:
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "default=nw=1"]
     lines = subprocess.run([*command, f"file:{path}"], capture_output=True, text=True, check=True).stdout
     return dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
+
+
+@pytest.fixture
+def damaged():
+    """Overwrite 300 bytes in the middle of a file's pictures."""
+
+    def overwrite(path: Path) -> Path:
+        content = bytearray(path.read_bytes())
+        start = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
+        content[start : start + 300] = bytes(range(150)) * 2
+        path.write_bytes(content)
+        return path
+
+    return overwrite

@@ -179,12 +179,8 @@ def test_reasons(tmp_path: Path, make, name: str, why: str) -> None:
         open_video(broken(tmp_path, make)[name])
 
 
-def test_damage_in_the_middle_is_noted(make) -> None:
-    path = make(count=200)
-    content = bytearray(path.read_bytes())
-    start = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 2
-    content[start : start + 300] = bytes(range(150)) * 2
-    path.write_bytes(content)
+def test_damage_in_the_middle_is_noted(make, damaged) -> None:
+    path = damaged(make(count=200))
     video = open_video(path)
     count = len(list(video))
     assert 150 < count <= 200
