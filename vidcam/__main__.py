@@ -51,7 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def _interrupting() -> Iterator[list[int]]:
-    """Turn the signals into a KeyboardInterrupt, and list those that came; what is ignored, as by nohup, stays so."""
+    """Turn the signals into a KeyboardInterrupt, and list those that came; what is ignored, as by nohup, stays so.
+
+    After one came they are ignored for good: the process ends, and with the exit code that is told.
+    """
     received: list[int] = []
     last, process = -AGAIN_SECONDS, os.getpid()
 
@@ -73,7 +76,7 @@ def _interrupting() -> Iterator[list[int]]:
         yield received
     finally:
         for each in taken:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if received else signal.SIG_DFL)
 
 
 if __name__ == "__main__":

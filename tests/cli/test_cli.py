@@ -534,7 +534,10 @@ def slowly(function, mark):
 run = vidcam.explaining.explain._Run
 run._group = slowly(run._group, "EXPLAINING")
 Scene.draw = slowly(Scene.draw, "DRAWING")
-sys.exit(main(sys.argv[1:]))
+code = main(sys.argv[1:])
+if code - 128 in (signal.SIGHUP, signal.SIGTERM):
+    signal.raise_signal(code - 128)  # the second one may come as late as this
+sys.exit(code)
 """
 
 
