@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vidcam.models.model import Extra as Extra
     from vidcam.models.model import Model as Model
     from vidcam.models.source import Source as Source
+    from vidcam.models.wrap import wrap as wrap
     from vidcam.odometry.training.train import train_odometry as train_odometry
     from vidcam.rendering.chart import timeline as timeline
     from vidcam.rendering.drive import render_drive as render_drive
@@ -63,6 +64,7 @@ _HOMES = {
     "render_drive": "vidcam.rendering.drive",
     "test": "vidcam.training.classifier.testing",
     "timeline": "vidcam.rendering.chart",
+    "wrap": "vidcam.models.wrap",
     "train": "vidcam.training.classifier.train",
     "train_odometry": "vidcam.odometry.training.train",
 }

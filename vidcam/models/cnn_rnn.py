@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
+from vidcam.data.processors import from_processor
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Recipe
-from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights, preset_preprocessing
+from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights
 
 MOST_LAYERS = 64
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -164,7 +165,7 @@ def _preprocessing(chosen: Chosen) -> Preprocessing:
     name, weights, given = chosen["backbone"], chosen["backbone_weights"], chosen["backbone_input"]
     tags = image_weights(name)
     preset = tags[weights] if weights in tags.__members__ else tags.DEFAULT
-    how = preset_preprocessing(preset.transforms())
+    how = from_processor(preset.transforms())
     if isinstance(given, Mapping):
         if given.keys() != {"mean", "std"}:
             raise OptionError(f"backbone_input needs 'mean' and 'std'; given {', '.join(map(repr, given)) or 'none'}")

@@ -89,6 +89,7 @@ class Model(Sight):
             tensor`; None looks for the only tensor, the one called logits or the like, or the only one (B, K).
         activation: what makes probabilities of the answer: "softmax", "sigmoid" (several labels at once) or "none";
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
+        concluded: what `wrap` found of the network, and how, a line each.
 
     Raises:
         LayerError: there is no such layer.
@@ -120,6 +121,7 @@ class Model(Sight):
     notes: Sequence[str] = ()
     output: Which = None
     activation: str | None = None
+    concluded: Sequence[str] = ()
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
     _orders: Orders = field(init=False, default_factory=Orders, repr=False, compare=False)
 

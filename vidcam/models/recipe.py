@@ -130,7 +130,7 @@ class Recipe:
         for part, file in parts.items():
             load_into(net.get_submodule(part), file, f"{name}'s {part} network" if part else name)
         if not parts:
-            _warn(f"{name} is untrained (weights none): what it says is random")
+            warn(f"{name} is untrained (weights none): what it says is random")
         return net, " and ".join(dict.fromkeys(f"checkpoint {file.path.name}" for file in parts.values())) or "none"
 
     def _network(self, chosen: Chosen, *, replaced: bool) -> nn.Module:
@@ -154,7 +154,7 @@ class Recipe:
         net, classes = self.published.load(tag), chosen["classes"]
         if classes != len(self.published.labels):
             renew_head(net, classes, head=self.head, seed=chosen.get("seed", 0))
-            _warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
+            warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
         return net, self.published.tags[tag]
 
     def _labels(self, chosen: Chosen, files: Files) -> Sequence[str]:
@@ -176,6 +176,6 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn whoever called `load_model`."""
     warnings.warn(message, UntrainedWarning, stacklevel=5)
