@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
+from vidcam.data.processors import read_processor
 from vidcam.errors import OptionError, unknown
 from vidcam.types import Pixels
 
@@ -63,7 +65,7 @@ class View:
 class Preprocessing:
     """Resize, crop from the middle, scale to 0..1, normalize: what torchvision's presets do, frame by frame.
 
-    `from_processor` reads what Hugging Face's processors, timm's configurations and torchvision's transforms do.
+    `Preprocessing.from_processor` reads what Hugging Face's, timm's and torchvision's own do.
     """
 
     resize: Size | int | None = None
@@ -99,6 +101,20 @@ class Preprocessing:
             raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
         if len(self.mean) not in (1, len(CHANNELS[self.channels])):
             raise OptionError(f"{self.channels} needs {len(CHANNELS[self.channels])} means; given {self.mean}")
+
+    @classmethod
+    def from_processor(cls, processor: Any) -> "Preprocessing":
+        """Read what the processor that a network came with does to a frame.
+
+        Args:
+            processor: one of Hugging Face's for images or videos, or what holds one; timm's configuration, as
+                `net.pretrained_cfg`; torchvision's presets (`weights.transforms()`) or a `Compose` of its transforms; a
+                `Preprocessing` is returned as it is.
+
+        Raises:
+            OptionError: it is none of these, or does something that no `Preprocessing` does.
+        """
+        return processor if isinstance(processor, Preprocessing) else cls(**read_processor(processor))
 
     def __call__(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) uint8 RGB -> (C, h, w) float32."""

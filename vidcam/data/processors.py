@@ -1,10 +1,9 @@
-"""Processors: what Hugging Face's, timm's and torchvision's ways to feed a network come to, as a `Preprocessing`."""
+"""Processors: what Hugging Face's, timm's and torchvision's ways to feed a network do, as slots of `Preprocessing`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import floor
 from typing import Any
 
-from vidcam.data.preprocessing import Preprocessing, Size
 from vidcam.errors import OptionError
 
 RESAMPLINGS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
@@ -12,43 +11,32 @@ RESAMPLINGS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 Settings = dict[str, Any]
 
 
-def from_processor(processor: Any) -> Preprocessing:
-    """Read what a processor does to a frame.
-
-    Args:
-        processor: one of Hugging Face's for images or videos, or what holds one; timm's configuration, a mapping with
-            "input_size"; torchvision's presets (`weights.transforms()`) or a `Compose` of its transforms; or a
-            `Preprocessing`, which is returned as it is.
-
-    Raises:
-        OptionError: it does something that no `Preprocessing` does, or is none of these.
-    """
-    if isinstance(processor, Preprocessing):
-        return processor
+def read_processor(processor: Any) -> Settings:
+    """Read what a processor does to a frame, see `Preprocessing.from_processor`."""
     if isinstance(processor, Mapping):
-        return from_timm(processor)
+        return read_timm(processor)
     for part in ("video_processor", "image_processor"):  # of a processor for text, too
         processor = getattr(processor, part, None) or processor
     if hasattr(processor, "do_resize"):
-        return _from_hugging_face(processor)
+        return _read_hugging_face(processor)
     if hasattr(processor, "resize_size") and hasattr(processor, "crop_size"):
-        return _from_preset(processor)
+        return _read_preset(processor)
     if isinstance(steps := getattr(processor, "transforms", None), Sequence):
-        return _from_steps(steps)
+        return _read_steps(steps)
     raise OptionError(
         f"cannot read what {type(processor).__name__} does to a frame; give a Hugging Face processor, timm's "
         "pretrained_cfg, torchvision's transforms, or a vidcam.Preprocessing"
     )
 
 
-def from_timm(told: Mapping[str, Any]) -> Preprocessing:
+def read_timm(told: Mapping[str, Any]) -> Settings:
     """Read timm's configuration, as `net.pretrained_cfg`: the crop, its share of the frame, mean and deviation."""
     _, height, width = told["input_size"]
     share, mode = told.get("crop_pct") or 1.0, told.get("crop_mode") or "center"
     enlarged = floor(height / share), floor(width / share)
     if mode not in ("center", "squash") or (mode == "center" and height != width):
         raise OptionError(f"timm's crop mode {mode!r} of {height}x{width} cannot be read; say preprocessing=")
-    return Preprocessing(
+    return dict(
         resize=enlarged[0] if mode == "center" else enlarged,
         crop=(height, width),
         mean=tuple(told.get("mean", (0.0, 0.0, 0.0))),
@@ -58,7 +46,7 @@ def from_timm(told: Mapping[str, Any]) -> Preprocessing:
     )
 
 
-def _from_hugging_face(processor: Any) -> Preprocessing:
+def _read_hugging_face(processor: Any) -> Settings:
     """Read the settings that all of its processors for images and videos share."""
 
     def told(name: str, default: Any = None) -> Any:
@@ -77,13 +65,13 @@ def _from_hugging_face(processor: Any) -> Preprocessing:
     mean, std = (0.0,) * channels, (1.0,) * channels
     if told("do_normalize", False):
         mean, std = tuple(map(float, told("image_mean"))), tuple(map(float, told("image_std")))
-    return Preprocessing(**chosen, divisor=1 / factor, mean=tuple(each + shift for each in mean), std=std)
+    return dict(**chosen, divisor=1 / factor, mean=tuple(each + shift for each in mean), std=std)
 
 
-def _from_preset(preset: Any) -> Preprocessing:
+def _read_preset(preset: Any) -> Settings:
     """Read torchvision's own preset; one number is the length of the shorter side."""
     resize, crop = list(preset.resize_size), list(preset.crop_size)
-    return Preprocessing(
+    return dict(
         resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
         crop=(crop[0], crop[-1]),
         mean=tuple(preset.mean),
@@ -93,14 +81,14 @@ def _from_preset(preset: Any) -> Preprocessing:
     )
 
 
-def _from_steps(steps: Sequence[Any]) -> Preprocessing:
+def _read_steps(steps: Sequence[Any]) -> Settings:
     """Read torchvision's transforms one after the other: resize, crop, to numbers, normalize, each at most once."""
     chosen: Settings = {"divisor": 1.0}
     order = [name for step in steps if (name := _read_step(step, chosen)) is not None]
     wanted = [name for name in ("resize", "crop", "divisor", "mean") if name in order]
     if [name for name in order if name != "channels"] != wanted:
         raise OptionError(f"transforms in the order {', '.join(order)} cannot be read; say preprocessing=")
-    return Preprocessing(**chosen)
+    return chosen
 
 
 def _read_step(step: Any, chosen: Settings) -> str | None:
@@ -143,7 +131,7 @@ def _interpolation(given: Any) -> str:
     return str(name)
 
 
-def _side(given: Any) -> int | Size:
+def _side(given: Any) -> int | tuple[int, int]:
     """Read a size: the shorter side, or height and width."""
     if isinstance(given, int):
         return given
@@ -156,7 +144,7 @@ def _side(given: Any) -> int | Size:
     return _pair(given)
 
 
-def _pair(given: Any) -> Size:
+def _pair(given: Any) -> tuple[int, int]:
     if isinstance(given, int):
         return given, given
     if (height := _part(given, "height")) is not None:

@@ -125,9 +125,9 @@ class Checkpoint:
                 name: replace(given, every=int(kept[name]["every"])) for name, given in model.inputs.items()
             }
         if not {"size", "backbone_input"} & but:
-            model.preprocessing = _preprocessing(told["preprocessing"])
+            model.preprocessing = _preprocessing(told["preprocessing"], model.preprocessing)
             model.inputs = {
-                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"]))
+                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"], given.preprocessing))
                 for name, given in model.inputs.items()
             }
 
@@ -184,7 +184,7 @@ def describe(model: Model) -> dict[str, Any]:
         "labels": list(model.labels),
         "frames": model.frames,
         "frame_rate": model.frame_rate,
-        "preprocessing": asdict(model.preprocessing),
+        "preprocessing": _pixels(model.preprocessing),
         "inputs": {name: _described(given) for name, given in model.inputs.items()},
         "vidcam": version("vidcam"),
     }
@@ -243,7 +243,13 @@ def _described(given: Input) -> dict[str, Any]:
     """Return all of an input but its function: code, of which a checkpoint keeps the name."""
     make: Any = given.make
     named = None if make is None else getattr(make, "__qualname__", type(make).__qualname__)
-    return asdict(replace(given, make=None)) | {"make": named}
+    kept = asdict(replace(given, make=None, preprocessing=Preprocessing()))
+    return kept | {"make": named, "preprocessing": _pixels(given.preprocessing)}
+
+
+def _pixels(preprocessing: Preprocessing) -> dict[str, Any] | None:
+    """Return how frames become pixels; None where that is code, which whoever builds the model brings along."""
+    return asdict(preprocessing) if type(preprocessing) is Preprocessing else None
 
 
 def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -252,8 +258,10 @@ def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
     return f"inputs {' and '.join(names)}" if inputs else "no named inputs"
 
 
-def _preprocessing(told: Mapping[str, Any]) -> Preprocessing:
-    """Undo `asdict`; JSON has made lists of tuples."""
+def _preprocessing(told: Mapping[str, Any] | None, own: Preprocessing) -> Preprocessing:
+    """Undo `_pixels`; JSON has made lists of tuples."""
+    if told is None:
+        return own
     fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in told.items()}
     return Preprocessing(**fields)
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.data.processors import from_processor
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Recipe
@@ -165,7 +164,7 @@ def _preprocessing(chosen: Chosen) -> Preprocessing:
     name, weights, given = chosen["backbone"], chosen["backbone_weights"], chosen["backbone_input"]
     tags = image_weights(name)
     preset = tags[weights] if weights in tags.__members__ else tags.DEFAULT
-    how = from_processor(preset.transforms())
+    how = Preprocessing.from_processor(preset.transforms())
     if isinstance(given, Mapping):
         if given.keys() != {"mean", "std"}:
             raise OptionError(f"backbone_input needs 'mean' and 'std'; given {', '.join(map(repr, given)) or 'none'}")

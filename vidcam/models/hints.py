@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from vidcam.data.preprocessing import Preprocessing, Size
-from vidcam.data.processors import from_processor, from_timm
 
 FRAMES = ("num_frames", "frames_per_clip", "n_frames", "clip_len", "clip_length", "num_segments", "n_segment")
 SIZES = ("image_size", "crop_size", "img_size", "input_size", "spatial_size")
@@ -48,9 +47,13 @@ def find_hints(net: nn.Module, processor: Any = None) -> Hints:
 
 def _preprocessing(net: nn.Module, processor: Any) -> Hint | None:
     if processor is not None:
-        return Hint(from_processor(processor), f"processor {type(processor).__name__}")
+        return Hint(Preprocessing.from_processor(processor), f"processor {type(processor).__name__}")
     told = getattr(net, "pretrained_cfg", None) or getattr(net, "default_cfg", None)
-    return Hint(from_timm(told), "pretrained_cfg") if isinstance(told, Mapping) and "input_size" in told else None
+    return (
+        Hint(Preprocessing.from_processor(told), "pretrained_cfg")
+        if isinstance(told, Mapping) and "input_size" in told
+        else None
+    )
 
 
 def _size_of(hint: Hint) -> Hint | None:
@@ -82,6 +85,8 @@ def _first(net: nn.Module, names: Sequence[str], read: Any) -> Hint | None:
     for where, holder in _holders(net):
         for name in names:
             given = holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+            if name == "input_size" and isinstance(given, int):  # of a recurrent network: its features
+                continue
             if given is not None and (value := read(given)) is not None:
                 return Hint(value, f"{where}.{name}" if where else name)
     return None

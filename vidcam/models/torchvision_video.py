@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from vidcam.attribution.geometry import Axis
-from vidcam.data.processors import from_processor
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen, Published, Recipe
 from vidcam.models.torchvision_networks import trained
@@ -70,7 +70,7 @@ def _recipe(
     tags = torchvision.models.get_model_weights(name)
 
     def model(net: nn.Module, _: Chosen) -> Model:
-        how = from_processor(tags.DEFAULT.transforms())
+        how = Preprocessing.from_processor(tags.DEFAULT.transforms())
         return Model(net, frames=frames, frame_rate=frame_rate, preprocessing=how, axes={**axes}, **slots)
 
     return Recipe(

@@ -130,18 +130,16 @@ class _Finding:
     def _refuse(self, one: Taken, other: Taken) -> None:
         """Say which of several inputs that fit cannot be told from another."""
         both = f"{tuple(one.x.shape)} and {tuple(other.x.shape)}"
-        slot, settled = next(
-            (slot, how)
-            for slot, how, differs in (
-                ("frames", "frames=", one.frames != other.frames),
-                ("size", "preprocessing=vidcam.Preprocessing((H, W)), or processor=", one.size != other.size),
-                ("order", f"input_layout={one.layout!r} or {other.layout!r}", True),
+        if one.layout != other.layout:
+            settle = [f"input_layout={one.layout!r} or {other.layout!r}"]
+        else:
+            settle = ["frames="] if len(self._known_frames()) > 1 and one.layout != "b c h w" else []
+            settle += (
+                ["preprocessing=vidcam.Preprocessing((H, W)) or processor="] if len(self._known_sizes()) > 1 else []
             )
-            if differs
-        )
         raise ModelError(
-            f"the network takes inputs of several {slot}s, as {both}, and does not tell which it was trained on; say "
-            f"{settled}, or example="
+            f"the network takes inputs of several shapes, as {both}, and does not tell which it was trained on; say "
+            f"{' and '.join(settle)}; or example=, a tensor of that shape"
         )
 
     def _candidates(self, example: Any) -> Iterator[tuple[str, int, Size]]:
