@@ -1,4 +1,4 @@
-"""Wrap every network of the zoo in at most three lines, plant a score on one token, and see whether the peak is there."""
+"""Wrap every network of the zoo, plant a score on one token, and see whether the peak is there."""
 
 import argparse
 import json

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -20,6 +20,7 @@ from vidcam.attribution.chance import seeded
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, VidcamError
 from vidcam.models.checkpoint import load_into
+from vidcam.models.libraries import KINDS, SLOTS, Fetched
 from vidcam.models.model import Model
 from vidcam.models.ranges import check_ranges
 from vidcam.models.recipe import Chosen, Files, Recipe, warn
@@ -28,25 +29,6 @@ from vidcam.models.wrap import wrap
 FORMS = ("hf:REPOSITORY_OR_FOLDER", "timm:NAME", "hub:FOLDER:NAME", "file.py:function", "package.module:function")
 GROUP = "vidcam.models"
 """Entry points of packages that bring models: each a `Recipe`, or a function as in a user's file."""
-SLOTS = ("frames", "frame_rate", "layer", "input_layout", "output", "activation")
-"""Slots of the model that may be chosen beside what the network itself takes."""
-CLASSES = ("classes", "num_classes", "num_labels", "n_classes")
-"""What functions call the number of classes."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What came of a name."""
-
-    net: nn.Module | Model
-    processor: Any = None
-    labels: Sequence[str] = ()
-    origin: str = "as it was made"
-    """Where the weights came from."""
-
-
-Make = Callable[[str, Chosen, bool], Fetched]
-"""What stands behind the kind, the options, whether weights are wanted -> the network."""
 
 
 def _wrapped(net: nn.Module, _: Chosen) -> Model:
@@ -85,6 +67,8 @@ class Foreign(Recipe):
         chosen = self.choose(name, options)
         with seeded(0):
             made = self.make(chosen, weights is not None and not files)
+        if not files:
+            _warn_of_random(name, made)
         net = made.net.net if isinstance(made.net, Model) else made.net
         origin = made.origin
         for file in files.values():
@@ -100,6 +84,13 @@ class Foreign(Recipe):
             sides = tuple(size) if isinstance(size, Sequence) else (size, size)
             slots["preprocessing"] = Preprocessing((sides[0], sides[-1]), antialias=True)
         return wrap(net, labels=tuple(made.labels) or None, processor=made.processor, **slots)
+
+
+def _warn_of_random(name: str, made: Fetched) -> None:
+    if made.origin == "none":
+        warn(f"{name} is untrained (weights none): what it says is random")
+    if made.lacking:
+        warn(f"{name} has no weights for {', '.join(made.lacking[:3])}: train it, what it says is random")
 
 
 def find_foreign(name: str) -> Recipe | None:
@@ -211,120 +202,3 @@ def _called(name: str, function: Callable[..., Any], options: Chosen) -> nn.Modu
     if not isinstance(made, nn.Module | Model):
         raise ModelError(f"{name} must return an nn.Module or a vidcam.Model; it returned {type(made).__name__}")
     return made
-
-
-# Libraries
-
-
-def _of_hugging_face(where: str, chosen: Chosen, pretrained: bool) -> Fetched:
-    transformers = _library("transformers", "hf")
-    trust = bool(chosen.get("trust", False))
-    more = {key: value for key, value in chosen.items() if key not in (*SLOTS, *CLASSES, "size", "trust")}
-    if classes := _classes(chosen):
-        more |= {"num_labels": classes, "ignore_mismatched_sizes": True}
-    with _refusing(f"hf:{where}"):
-        config = transformers.AutoConfig.from_pretrained(where, trust_remote_code=trust, **more)
-        kind = _architecture(transformers, config)
-        if pretrained:
-            net, info = kind.from_pretrained(where, config=config, output_loading_info=True, trust_remote_code=trust)
-            if missing := sorted(info.get("missing_keys", ())):
-                warn(f"hf:{where} has no weights for {', '.join(missing[:3])}: train it, what it says is random")
-        else:
-            net = kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
-            warn(f"hf:{where} is untrained (weights none): what it says is random")
-    return Fetched(net, _hf_processor(transformers, where), origin=where if pretrained else "none")
-
-
-def _architecture(transformers: Any, config: Any) -> Any:
-    """Return the class that the configuration names, or the one for the task."""
-    named = [getattr(transformers, name, None) for name in getattr(config, "architectures", None) or ()]
-    answering = [kind for kind in named if kind is not None and "ForPreTraining" not in kind.__name__]
-    for name in ("AutoModelForVideoClassification", "AutoModelForImageClassification"):
-        auto = getattr(transformers, name)
-        if type(config) in auto._model_mapping:
-            return next((kind for kind in answering if "Classification" in kind.__name__), auto)
-    if answering:
-        return answering[0]
-    raise ModelError(f"a {config.model_type} classifies neither videos nor pictures; build it in a file.py:function")
-
-
-def _hf_processor(transformers: Any, where: str) -> Any:
-    """Return its processor, or None where the folder has none."""
-    for name in ("AutoVideoProcessor", "AutoImageProcessor"):
-        try:
-            return getattr(transformers, name).from_pretrained(where)
-        except (OSError, ValueError, ImportError, AttributeError, KeyError, TypeError):
-            continue
-    return None
-
-
-def _of_timm(name: str, chosen: Chosen, pretrained: bool) -> Fetched:
-    timm = _library("timm", "timm")
-    more = {key: value for key, value in chosen.items() if key not in (*SLOTS, *CLASSES, "size")}
-    if classes := _classes(chosen):
-        more["num_classes"] = classes
-    with _refusing(f"timm:{name}"):
-        net = timm.create_model(name, pretrained=pretrained, **more)
-    if not pretrained:
-        warn(f"timm:{name} is untrained (weights none): what it says is random")
-    return Fetched(net, labels=_timm_labels(timm, net), origin="timm" if pretrained else "none")
-
-
-def _timm_labels(timm: Any, net: Any) -> Sequence[str]:
-    """Return ImageNet's names where the network has its classes."""
-    if getattr(net, "num_classes", 0) not in (1000, 21841, 21843, 11821):
-        return ()
-    try:
-        info = timm.data.ImageNetInfo(timm.data.infer_imagenet_subset(net))
-        names = [info.index_to_description(index) for index in range(net.num_classes)]
-    except (AttributeError, ValueError, AssertionError, TypeError):
-        return ()
-    return names if len(set(names)) == len(names) else [f"{name} ({i})" for i, name in enumerate(names)]
-
-
-def _of_hub(where: str, chosen: Chosen, pretrained: bool) -> Fetched:
-    """Build what the `hubconf.py` of a folder has, or of a repository that the user trusts."""
-    import torch
-
-    folder, _, name = where.rpartition(":")
-    local = Path(folder).is_dir()
-    if not local and not chosen.get("trust"):
-        raise ModelError(f"there is no folder {folder!r}; to run code of a repository, say trust=True")
-    more = {key: value for key, value in chosen.items() if key not in (*SLOTS, "size", "trust")}
-    with _refusing(f"hub:{where}"):
-        load: Any = torch.hub.load
-        net = load(folder, name, source="local" if local else "github", trust_repo=True, **more)
-    return Fetched(net, origin=f"hub {folder}")
-
-
-KINDS: Mapping[str, tuple[str, Make, bool]] = {
-    "hf": ("a network of Hugging Face: hf:REPOSITORY or hf:FOLDER", _of_hugging_face, False),
-    "timm": ("an image network of timm, frame by frame: timm:NAME", _of_timm, False),
-    "hub": ("a network of torch hub: hub:FOLDER:NAME", _of_hub, True),
-}
-"""What stands before the colon, what it is, what makes it, and whether it runs code of the user's choice."""
-
-
-def _classes(chosen: Chosen) -> int | None:
-    return next((chosen[name] for name in CLASSES if chosen.get(name) is not None), None)
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ModelError(f'{name} is not installed: pip install "vidcam[{extra}]"') from None
-
-
-class _refusing:
-    """Turn whatever a library fails with into one line that names the network."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, VidcamError):
-            why = " ".join(str(error).split())[:200]
-            raise ModelError(f"{self.name} cannot be built: {type(error).__name__}: {why}") from error
