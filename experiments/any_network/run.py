@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -186,7 +187,7 @@ def run(name: str, source: Path, folder: Path) -> dict[str, Any]:
 def slots(model: vidcam.Model) -> int:
     """Read the number of slots off what was concluded: the first number of the layer's cells."""
     line = next(line for line in model.concluded if line.startswith("layer"))
-    sizes = line.split(": ")[1].split(" cells")[0].split("x")
+    sizes = re.search(r"((?:\d+x)+\d+) (?:cells|tokens)", line)[1].split("x")
     return int(sizes[0]) if len(sizes) == 3 else 1
 
 

@@ -104,9 +104,20 @@ def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
     return {}
 
 
+class Listed(dict[str, Any]):
+    """Inputs by name, for a network that takes them as one list, as SlowFast's two pathways."""
+
+
+def named_alike(given: Mapping[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return parts by name as a network takes them that was given `given`."""
+    return Listed(parts) if isinstance(given, Listed) else parts
+
+
 def call(net: nn.Module, x: Any) -> Any:
     """Run a network on a tensor, a tuple of arguments, or a mapping of keyword arguments; on one device alone."""
     net = net.module if isinstance(net, nn.DataParallel) else net
+    if isinstance(x, Listed):
+        return net([*x.values()])
     if isinstance(x, Mapping):
         return net(**x)
     return net(*x) if isinstance(x, tuple) else net(x)

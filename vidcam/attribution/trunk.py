@@ -4,7 +4,7 @@ A stage of a ResNet is one; the convolution inside a block, past which the resid
 last block returns is one, too, but where only the class token is read of it the other tokens have no gradient.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +32,9 @@ class Passed:
     tensors: int = 1
     """How many floating point tensors it returned."""
     edges: list[GradientEdge] = field(default_factory=list)
-    """Where what it returned hangs in the graph."""
+    """Where the first tensor that it returned hangs in the graph, one for each call."""
+    others: list[GradientEdge] = field(default_factory=list)
+    """And the other ones."""
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -44,26 +46,29 @@ class Passed:
 class Walk:
     """One forward of a network, with its graph."""
 
-    def __init__(self, output: Any, answer: Tensor, passed: list[Passed], leaves: list[Tensor]) -> None:
+    def __init__(self, output: Any, answer: Tensor, passed: list[Passed], leaves: dict[str, Tensor]) -> None:
         self.output, self.passed, self._answer = output, passed, answer
-        self._leaves = {get_gradient_edge(leaf).node for leaf in leaves}
+        self._leaves = {name: get_gradient_edge(leaf).node for name, leaf in leaves.items()}
         with seeded(0):  # no two parts of the answer cancel
             weights = torch.rand(answer.shape).to(answer) + 0.5
         self._value = (answer * weights).sum()
 
-    def is_trunk(self, passed: Passed) -> bool:
-        """Whether all of the answer that depends on the input passes through a module."""
-        cut = {edge.node for edge in passed.edges}
-        open_ = [node for node in (self._answer.grad_fn,) if node is not None and node not in cut]
-        seen = set(open_)
-        while open_:
-            for node, _ in open_.pop().next_functions:
-                if node is not None and node not in seen and node not in cut:
-                    if node in self._leaves:
-                        return False
-                    seen.add(node)
-                    open_.append(node)
-        return True
+    def is_trunk(self, passed: Passed, of: str | None = None) -> bool:
+        """Whether all of the answer that depends on the input, or on one of several, passes through a module."""
+        cut = {edge.node for edge in (*passed.edges, *passed.others)}
+        reached = _reached([] if self._answer.grad_fn is None else [self._answer.grad_fn], cut)
+        return not any(leaf in reached for name, leaf in self._leaves.items() if of in (None, name))
+
+    def sees(self, passed: Passed) -> list[str]:
+        """Name the inputs that what a module returned depends on."""
+        reached = _reached([edge.node for edge in passed.edges], set())
+        return [name for name, leaf in self._leaves.items() if leaf in reached]
+
+    def parts(self, passed: Passed) -> list[Passed]:
+        """Return the modules that returned the tensors of which a module's output is made, each the outermost."""
+        wanted = [(edge.node, edge.output_nr) for edge in (*passed.edges, *passed.others)]
+        single = {(p.edges[0].node, p.edges[0].output_nr): p for p in self.passed if len(p.edges) == 1 and not p.others}
+        return [single[edge] for edge in wanted if edge in single]
 
     def gradient(self, passed: Passed) -> Tensor:
         """(rows, ...) gradient of all of the answer's numbers, mixed, with respect to what a module returned."""
@@ -81,24 +86,43 @@ def walk(net: nn.Module, x: Any, answer: Callable[[Any], Tensor]) -> Iterator[Wa
         x: its input: a tensor, a tuple of arguments or a mapping of keyword arguments.
         answer: finds the tensor of the answer in what the network returns.
     """
-    leaves: list[Tensor] = []
+    leaves: dict[str, Tensor] = {}
     notes: dict[str, Passed] = {}
     with untouched(net), attributes_kept(net), torch.inference_mode(False), torch.enable_grad():
         with ExitStack() as hooks, without_checkpoints, eagerly():
             for name, module in net.named_modules():
                 if name:
                     hooks.enter_context(module.register_forward_hook(_noting(notes, name)))
-            output = call(net, map_tensors(x, lambda tensor: _leaf(tensor, leaves)))
+            output = call(net, _leaves(x, leaves))
         yield Walk(output, answer(output), _outermost(notes), leaves)
 
 
-def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
-    """Copy an input as a leaf of the graph, and as a view of it, as networks may write into what they are given."""
-    own = tensor.detach().clone()
-    if not own.is_floating_point():
-        return own
-    leaves.append(own.requires_grad_())
-    return own.view_as(own)
+def _leaves(x: Any, leaves: dict[str, Tensor]) -> Any:
+    """Copy an input as leaves of the graph, by name, and as views of them, which networks may write into."""
+    names = [*x] if isinstance(x, Mapping) else []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        own = tensor.detach().clone().requires_grad_(tensor.is_floating_point())
+        name = names[len(leaves)] if len(leaves) < len(names) else str(len(leaves))
+        leaves[name] = own
+        return own.view_as(own) if own.requires_grad else own
+
+    given = map_tensors(x, leaf)
+    for name in [name for name, own in leaves.items() if not own.requires_grad]:
+        del leaves[name]
+    return given
+
+
+def _reached(starts: Sequence[Any], cut: Collection[Any]) -> set[Any]:
+    """Return the nodes of the graph that can be reached from some without passing through others."""
+    open_ = [node for node in starts if node not in cut]
+    reached = set(open_)
+    while open_:
+        for node, _ in open_.pop().next_functions:
+            if node is not None and node not in reached and node not in cut:
+                reached.add(node)
+                open_.append(node)
+    return reached
 
 
 def _noting(notes: dict[str, Passed], name: str) -> Callable[..., None]:
@@ -111,15 +135,22 @@ def _noting(notes: dict[str, Passed], name: str) -> Callable[..., None]:
         note.shapes.append(tuple(tensor.shape))
         note.grid, note.tensors = token_grid(name, output).get(name), count_tensors(output)
         note.edges.append(get_gradient_edge(tensor))
+        map_tensors(output, lambda other: _note_other(note, tensor, other))
 
     return hook
+
+
+def _note_other(note: Passed, first: Tensor, other: Tensor) -> Tensor:
+    if other is not first and other.requires_grad:
+        note.others.append(get_gradient_edge(other))
+    return other
 
 
 def _outermost(notes: dict[str, Passed]) -> list[Passed]:
     """Keep the outermost of modules that return the same tensors, in the order in which modules are done."""
     kept: dict[tuple[tuple[Any, int], ...], Passed] = {}
     for note in notes.values():
-        same = tuple((edge.node, edge.output_nr) for edge in note.edges)
+        same = tuple((edge.node, edge.output_nr) for edge in (*note.edges, *note.others))
         other = kept.get(same)
         if other is None or note.name.count(".") < other.name.count("."):
             kept[same] = note

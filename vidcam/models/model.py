@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, layer_name
+from vidcam.attribution.layers import Listed, find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.scores import ACTIVATIONS, Which, class_score, logits, probabilities
@@ -81,6 +81,7 @@ class Model(Sight):
         inputs: several named inputs, given to the network as keyword arguments; empty: one tensor, by `preprocessing`.
         sees: which of several inputs a layer's geometry is measured against: prefixes of layers' names and inputs'
             names. The longest prefix counts; all other layers are measured against the first input.
+        as_list: whether several inputs are given as one list, in their order, as SlowFast takes its two pathways.
         opener: `(model, source, **choices) -> Source`, for sources that are more than a video; its keyword arguments
             are the choices. None: a source is a video.
         extras: what else the network tells, by name, beside its answer and its `attention`.
@@ -116,6 +117,7 @@ class Model(Sight):
     units: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Input] = field(default_factory=dict)
     sees: Mapping[str, str] = field(default_factory=dict)
+    as_list: bool = False
     opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -271,14 +273,17 @@ class Model(Sight):
         if not self.inputs:
             return self._joined(Input(), clips)
         parts = {name: [[frame[name] for frame in clip] for clip in clips] for name in self.inputs}  # type: ignore[index]
-        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+        return self._named({name: self._joined(given, parts[name]) for name, given in self.inputs.items()})
 
     def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
         if isinstance(clips, Tensor):
             return arranged(clips, self.input_layout)
         parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
-        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+        return self._named({name: self._joined(given, parts[name]) for name, given in self.inputs.items()})
+
+    def _named(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return Listed(inputs) if self.as_list else inputs
 
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
