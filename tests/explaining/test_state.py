@@ -1,6 +1,7 @@
 """Networks that carry a state from call to call, against the loop over windows that their user would write."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.explaining import explain as explaining
 from vidcam.media import VideoWriter, open_video
 from vidcam.metrics import deletion
+from vidcam.models.inspection import list_layers
 
 SIZE = Preprocessing(resize=(16, 16))
 LABELS = ("one", "two", "three")
@@ -537,3 +539,35 @@ def test_memory_that_runs_out_leaves_the_state(movie: Make, monkeypatch: pytest.
     with pytest.raises(ModelError, match="no memory"):
         explain(carried(net), movie())
     assert net.kept is None
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("state", ["carried", "fresh", None])
+def test_the_callers_gradient_mode_does_not_matter(context: Any, state: Any, movie: Make) -> None:
+    net = Memory("buffer").eval() if state else Plain()
+    right = explain(carried(net, state=state), movie(), target=1)
+    with context():
+        found = explain(carried(net, state=state), movie(), target=1)
+        if state:  # a state that the user's own loop left, in the same mode
+            net.both = net.both.clone()
+            again = explain(carried(net, state=state), movie(), target=1)
+            np.testing.assert_array_equal(again.heat, right.heat)
+    np.testing.assert_array_equal(found.heat, right.heat)
+    if state:
+        net.both = torch.zeros(2, 1, 4)
+    net(torch.rand(1, 3, 4, 16, 16)).sum().backward()
+
+
+def test_several_threads_explain_one_state(movie: Make) -> None:
+    net, paths = Memory("list").eval(), [movie(), movie(14)]
+    model = carried(net)
+    right = [explain(model, path, target=1) for path in paths]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda path: explain(model, path, target=1), paths * 4))
+    for one, other in zip(found, right * 4, strict=True):
+        np.testing.assert_array_equal(one.heat, other.heat)
+    assert net.kept == []
+
+
+def test_layers_are_listed_as_of_a_network_without_a_state(movie: Make) -> None:
+    assert list_layers(carried(Memory())) == list_layers(carried(Plain(), state=None))[:1]

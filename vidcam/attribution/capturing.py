@@ -71,8 +71,8 @@ def capture(
     """Run the network once and differentiate every score with respect to every layer's output.
 
     Args:
-        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks and the random
-            number generators are restored, also after an exception.
+        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks, what else its
+            modules keep, and the random number generators are restored, also after an exception.
         x: what the network takes: a tensor (B, ...), a tuple of arguments, or a mapping of keyword arguments.
         layers: names as in `net.named_modules()`, or "input".
         scores: functions of the network's output; the batch's samples are taken to be independent.
@@ -143,7 +143,7 @@ def _restored(net: nn.Module) -> Iterator[None]:
     tensors = [*net.parameters(), *net.buffers()]
     if any(is_lazy(tensor) for tensor in tensors):
         raise ModelError("the network has lazy parameters without a shape yet; run it once before explaining it")
-    if any(tensor.is_inference() for tensor in tensors):
+    if any(parameter.is_inference() for parameter in net.parameters()):  # what it keeps is copied
         raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
     modules = list(net.modules())
     flags = [module.training for module in modules]

@@ -21,6 +21,7 @@ OWN = frozenset(vars(nn.Module()))
 """Attributes that make a module, and are no state."""
 CLOSED = (str, bytes, type, FunctionType, MethodType, ModuleType, partial, torch.Generator)
 """What is not looked into."""
+PLAIN = frozenset((type(None), bool, int, float, str))
 DEPTH = 2
 """How many objects that are no modules may lie one in the other."""
 Swap = Callable[[Tensor], Tensor]
@@ -184,7 +185,7 @@ class _Walk:
             _fill(place, changed)
 
     def _own(self, value: Any, within: Within) -> Any:
-        if isinstance(value, nn.Parameter):
+        if type(value) in PLAIN or isinstance(value, nn.Parameter):
             return value
         if isinstance(value, Tensor):
             return self._done.setdefault(id(value), (value, self._change(value)))[1]

@@ -53,6 +53,9 @@ def explain(
     window's middle frame; the window then moves by one frame, and the first and last frames show the map of the nearest
     frame that is in the middle of a window.
 
+    A network that carries a state, see `Model(state=...)`, goes through windows one by one, which do not overlap; the
+    state that it stood in is put back.
+
     The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
     are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
 
@@ -73,6 +76,7 @@ def explain(
         MediaError: the source cannot be read, or is shorter than what a network of stacked frames sees at once.
         LayerError: a layer does not exist or does not influence the score.
         TargetError: no such class or score.
+        ModelError: the network answers otherwise once it was called, and its model says of no state.
         OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
     opened = _open(model, source)

@@ -29,7 +29,10 @@ class Beginning:
 
 def made_of(net: nn.Module, device: torch.device, before: Beginning | None) -> Beginning:
     """Remember how the network, on a device, stands; what is remembered of the same network from before counts."""
-    return before if before is not None and before.net is net else Beginning(net, device, copied(net))
+    if before is not None and before.net is net:
+        return before
+    with torch.inference_mode(False):
+        return Beginning(net, device, copied(net))
 
 
 def check_state(net: nn.Module, state: str | None, reset: Reset) -> None:
