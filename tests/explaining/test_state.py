@@ -195,6 +195,50 @@ def test_nothing_but_windows_lets_the_state_go_on(method: str, target: Any, movi
     np.testing.assert_allclose(found.probabilities, torch.from_numpy(answers).softmax(1).numpy(), atol=1e-6)
 
 
+def test_stacked_frames_move_by_one(movie: Make) -> None:
+    """Pairs of frames as channels, each pair once: the state goes on from pair to pair."""
+
+    class Pairs(Memory):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flat = nn.Conv2d(6, 4, 3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out, both = self.answer(self.flat(x.flatten(1, 2))[:, :, None], self.read())
+            self.write(both)
+            return out
+
+    net, path = Pairs().eval(), movie()
+    found = explain(
+        carried(net, layer="flat", layout="b c h w", frames=2, labels=(), scores=components("x", "y", "z")),
+        path,
+        target="x",
+    )
+    with open_video(path) as video:
+        frames = torch.stack([SIZE(frame.pixels) for frame in video], 1)[None]
+    both, answers = None, []
+    for start in range(11):
+        out, both = net.answer(net.flat(frames[:, :, start : start + 2].flatten(1, 2))[:, :, None], both)
+        answers.append(out[0].detach().numpy())
+    np.testing.assert_allclose(found.outputs[1:], answers, atol=1e-5)  # a pair's map and answer lie on its second frame
+
+
+def test_a_state_goes_on_across_a_gap_which_is_said(tmp_path: Path) -> None:
+    seconds = [*np.arange(6) / 10, *(5 + np.arange(4) / 10)]
+    with VideoWriter(tmp_path / "gap.mp4", width=16, height=16, rate=Fraction(10)) as writer:
+        for i, moment in enumerate(seconds):
+            writer.write(np.full((16, 16, 3), 20 * i, np.uint8), moment)
+    net = Memory().eval()
+    found = explain(carried(net, frame_rate=10), tmp_path / "gap.mp4", target=0)
+    with open_video(tmp_path / "gap.mp4") as video:
+        frames = [SIZE(frame.pixels) for frame in video]
+    both = None
+    for window, taken in enumerate(([0, 1, 2, 3], [4, 5, 5, 5], [6, 7, 8, 9])):
+        out, both = net.answer(net.conv(torch.stack([frames[i] for i in taken], 1)[None]), both)
+        np.testing.assert_allclose(found.probabilities[window], out.softmax(1)[0].detach(), atol=1e-6)
+    assert any("the network's state was carried across" in note for note in found.notes)
+
+
 class Late(Memory):
     """Counts its calls, beside its hidden state: class 0 leads in the first three, class 1 from then on."""
 
@@ -280,6 +324,19 @@ def test_a_state_begins_as_it_was_when_the_model_was_made(way: str, movie: Make)
     assert abs(found.probabilities - first.probabilities).max() > 0.01
     assert all(torch.equal(one, other) for one, other in zip(net.read(), left, strict=True))
     assert replace(model, frames=2)._made is model._made  # what opens a source makes a copy of the model
+
+
+def test_a_state_that_is_not_found_is_refused(movie: Make) -> None:
+    class Hidden(Memory):
+        def read(self) -> Any:
+            return hidden[-1]
+
+        def write(self, both: Any) -> None:
+            hidden.append(both)
+
+    hidden: list[Any] = [None]
+    with pytest.raises(OptionError, match="changes nothing in the attributes and buffers of its modules"):
+        explain(carried(Hidden()), movie())
 
 
 def test_what_fails_on_noise_needs_a_reset(movie: Make) -> None:

@@ -67,6 +67,7 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
     longest = gaps[steps[gaps].argmax()]
     more = f" (the longest of {len(gaps)} gaps)" if len(gaps) > 1 else ""
     padded = "; where that is shorter than a window, its last frame was repeated" if padding else ""
+    padded += "; the network's state was carried across" if stream.apart else ""
     start, end = (moment(seconds) for seconds in stream.seconds[longest : longest + 2])
     yield (
         f"from {start} s to {end} s there is no frame{more}: the network saw what lies before and after apart{padded}"

@@ -57,6 +57,11 @@ def _names(model: Sight, made: Beginning) -> set[str]:
                 "how its state begins: reset="
             ) from error
         made.state = {name for each in (first, second) if each.left is not None for name in each.left.names}
+    if not made.state:
+        raise OptionError(
+            f"{model.name} is said to keep a state, but a call changes nothing in the attributes and buffers of its "
+            "modules, where it is looked for; if it is there and seldom changes, say how it begins: reset="
+        )
     return made.state
 
 
@@ -107,16 +112,17 @@ def check_stateless(model: Sight, x: Any, captured: Captured) -> None:
     left = captured.left
     if model.state is not None or left is None or not (names := {*left.names} - model._idle.keys()):
         return
+    once = capture(model.net, x, layers=(), gradients=False)  # without gradients, other kernels may round otherwise
     with _after_another(model, x).inside():
         again = capture(model.net, x, layers=(), gradients=False)
-    assert again.left is not None
-    if not _agree(captured.output, again.output):
+    assert once.left is not None and again.left is not None
+    if not _agree(once.output, again.output):
         raise ModelError(
             f"{model.name} answers otherwise once it was called, by what it keeps in {_listed(sorted(names))}: say "
             "Model(state='carried') if that goes on from window to window, or state='fresh' if every window begins "
             "anew; reset= tells how it begins"
         )
-    changing = {*left.after.changes(again.left.after)}
+    changing = {*once.left.after.changes(again.left.after)}
     model._idle.update({name: name in changing for name in names})
 
 
@@ -125,8 +131,8 @@ def notes_on_state(model: Sight) -> Iterator[str]:
     began = "as the network stood when the model was made" if model.reset is None else "as reset= left it"
     if model.state == "carried":
         yield (
-            f"the network's state began {began}, and was carried from window to window, in order: what earlier windows "
-            "left in it is taken as given"
+            f"the network's state began {began}, and was carried from window to window, one at a time and in order: "
+            "what earlier windows left in it is taken as given"
         )
     elif model.state == "fresh":
         yield f"the network keeps a state, which began {began} with every window"
