@@ -5,6 +5,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from vidcam.errors import VidcamError
 
 WAYS = (
     *("attribute", "list", "dictionary", "tuple", "part", "replaced buffer", "changed buffer", "changed in place"),
-    *("data", "object", "queue", "hidden module", "grown"),
+    *("data", "object", "queue", "hidden module", "grown", "array"),
 )
 
 
@@ -45,7 +46,12 @@ class Memory(nn.Module):
             self.register_buffer("h", zeros)
         self.spare = [Cell(4, 4)] if way == "hidden module" else None
         start: dict[str, Any] = {"list": [], "dictionary": {}, "object": SimpleNamespace(h=None), "queue": deque()}
-        start |= {"changed in place": zeros, "data": zeros, "grown": torch.zeros(batch, 0, 4)}
+        start |= {
+            "changed in place": zeros,
+            "data": zeros,
+            "grown": torch.zeros(batch, 0, 4),
+            "array": np.zeros((batch, 4), np.float32),
+        }
         self.kept: Any = start.get(way)
 
     def read(self) -> Tensor | None:
@@ -65,6 +71,8 @@ class Memory(nn.Module):
                 return self.spare[0].h
             case "replaced buffer" | "changed buffer":
                 return self.h
+            case "array":
+                return torch.from_numpy(self.kept)
             case "grown":
                 return self.kept.mean(1) if self.kept.shape[1] else None
             case _:
@@ -93,6 +101,8 @@ class Memory(nn.Module):
                 self.h.copy_(h)
             case "changed in place":
                 self.kept.copy_(h)
+            case "array":
+                self.kept[:] = h.detach().numpy()
             case "data":
                 self.kept.data.copy_(h)
             case "grown":
@@ -125,6 +135,8 @@ def everything(net: nn.Module) -> list[Any]:
     def told(value: Any) -> Any:
         if isinstance(value, Tensor):
             return id(value), value._version, value.detach().tolist(), value.requires_grad, value.grad_fn
+        if isinstance(value, np.ndarray):
+            return id(value), value.tolist()
         if isinstance(value, list | tuple | deque):
             return id(value), [told(part) for part in value]
         if isinstance(value, dict):

@@ -339,6 +339,34 @@ def test_a_state_that_is_not_found_is_refused(movie: Make) -> None:
         explain(carried(Hidden()), movie())
 
 
+def test_a_state_in_a_parameter_is_refused(movie: Make) -> None:
+    class Parametric(Memory):
+        def __init__(self) -> None:
+            super().__init__("buffer")
+            del self.both
+            self.both = nn.Parameter(torch.zeros(2, 1, 4), requires_grad=False)
+
+        def write(self, both: Any) -> None:
+            with torch.no_grad():
+                self.both.copy_(torch.stack(both))
+
+    with pytest.raises(OptionError, match=r"keeps its state in parameter 'both'.*keep it in a buffer"):
+        explain(carried(Parametric()), movie())
+    with pytest.raises(ModelError, match="by what it keeps in 'both'"):
+        explain(carried(Parametric(), state=None), movie())
+
+
+def test_weights_that_a_call_clips_are_no_state(movie: Make) -> None:
+    class Clipping(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.head.weight.clamp_(-0.3, 0.3)
+            return super().forward(x)
+
+    found = explain(carried(Clipping(), state=None), movie(), target=0)
+    assert len(found.windows) == 5 and not [note for note in found.notes if "keeps" in note]
+
+
 def test_what_fails_on_noise_needs_a_reset(movie: Make) -> None:
     class Picky(Memory):
         def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,8 @@ CLOSED = (str, bytes, type, FunctionType, MethodType, ModuleType, partial, torch
 PLAIN = frozenset((type(None), bool, int, float, str))
 DEPTH = 2
 """How many objects that are no modules may lie one in the other."""
-Swap = Callable[[Tensor], Tensor]
+Swap = Callable[[Any], Any]
+"""A tensor or an array of numpy -> what takes its place."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Standing:
     """Places by identity, and what they hold."""
     within: dict[int, "Within"] = field(default_factory=dict)
     """Where each place lies."""
+    weights: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How often each parameter was written to, and where it lies: they are not copied."""
 
     def put(self, names: Collection[str] | None = None) -> None:
         """Let every place hold what it held, or what belongs to some of the roots alone.
@@ -109,8 +113,13 @@ class Left:
 
     @property
     def names(self) -> list[str]:
-        """The attributes and buffers that the forward changed."""
-        return self.before.changes(self.after)
+        """The attributes, buffers and parameters that the forward changed."""
+        return [*self.before.changes(self.after), *self.weights]
+
+    @property
+    def weights(self) -> list[str]:
+        """The parameters that the forward wrote to, which are not put back."""
+        return [name for name, told in self.after.weights.items() if self.before.weights.get(name, told) != told]
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -149,6 +158,8 @@ def left_by(net: nn.Module, before: Standing) -> Left:
 def _walk(net: nn.Module, change: Swap) -> tuple[Standing, Standing]:
     """Swap all tensors that a network keeps; return how it stood before, and how it stands then."""
     walk = _Walk(change)
+    for told in (walk.before, walk.after):
+        told.weights = {name: (p._version, p.data_ptr()) for name, p in net.named_parameters() if not p.is_inference()}
     for name, module in net.named_modules():
         walk.module(module, Within(f"{name}." if name else "", is_own=True))
     return walk.before, walk.after
@@ -160,7 +171,7 @@ class _Walk:
     def __init__(self, change: Swap) -> None:
         self.before, self.after = Standing(), Standing()
         self._change = change
-        self._done: dict[int, tuple[Tensor, Tensor]] = {}
+        self._done: dict[int, tuple[Any, Any]] = {}
 
     def module(self, module: nn.Module, within: Within) -> None:
         """Go through a module's own attributes and buffers."""
@@ -187,7 +198,7 @@ class _Walk:
     def _own(self, value: Any, within: Within) -> Any:
         if type(value) in PLAIN or isinstance(value, nn.Parameter):
             return value
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor | np.ndarray):
             return self._done.setdefault(id(value), (value, self._change(value)))[1]
         if isinstance(value, tuple):
             parts = [self._own(part, within) for part in value]
@@ -253,8 +264,8 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _holds_tensors(value: Any, depth: int = DEPTH + 4) -> bool:
-    if isinstance(value, Tensor) or depth == 0:
-        return isinstance(value, Tensor)
+    if isinstance(value, Tensor | np.ndarray) or depth == 0:
+        return isinstance(value, Tensor | np.ndarray)
     inside = value if isinstance(value, tuple) else _inside(value)
     parts = () if inside is None else list(inside.values()) if isinstance(inside, dict) else list(inside)
     return any(_holds_tensors(part, depth - 1) for part in parts)
@@ -266,6 +277,8 @@ def _same(a: Any, b: Any, *, one: Standing, other: Standing, seen: set[tuple[int
         return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b))
     if type(a) is not type(b):
         return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and bool(np.array_equal(a, b))
     inside = (a, b) if isinstance(a, tuple) else tuple(map(_inside, (a, b)))
     known = [standing.places.get(id(place)) for standing, place in zip((one, other), inside, strict=True)]
     contents = inside if isinstance(a, tuple) else [None if place is None else place[1] for place in known]
@@ -292,24 +305,26 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _copying(net: nn.Module) -> Swap:
     """Return what copies tensors; those that look at the same memory still do so afterwards."""
-    seen: list[Tensor] = []
+    seen: list[Any] = []
     _walk(net, lambda tensor: seen.append(tensor) or tensor)  # type: ignore[func-returns-value]
     counts = Counter(place for tensor in seen if (place := _memory(tensor)) is not None)
     memory: dict[int, Any] = {}
 
-    def copy(tensor: Tensor) -> Tensor:
+    def copy(tensor: Any) -> Any:
+        if isinstance(tensor, np.ndarray):
+            return tensor if isinstance(tensor, np.memmap) else tensor.copy()
         place = _memory(tensor)
         if place is None or counts[place] < 2:
             return tensor.detach().clone()
         if place not in memory:
-            memory[place] = tensor.untyped_storage().clone()  # type: ignore[no-untyped-call]
+            memory[place] = tensor.untyped_storage().clone()
         own = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return own.set_(memory[place], tensor.storage_offset(), tensor.size(), tensor.stride())
 
     return copy
 
 
-def _memory(tensor: Tensor) -> int | None:
+def _memory(tensor: Any) -> int | None:
     """Tell where the memory of an ordinary tensor begins."""
     if type(tensor) is not Tensor or tensor.layout is not torch.strided or not tensor.numel():
         return None
@@ -318,6 +333,8 @@ def _memory(tensor: Tensor) -> int | None:
     return tensor.untyped_storage().data_ptr()
 
 
-def _cut(tensor: Tensor) -> Tensor:
+def _cut(tensor: Any) -> Any:
     """Cut a tensor off its graph; one made under inference mode is copied, which autograd would refuse later."""
+    if isinstance(tensor, np.ndarray):
+        return tensor
     return tensor.clone() if tensor.is_inference() else tensor.detach()

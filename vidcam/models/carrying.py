@@ -10,7 +10,7 @@ from torch import Tensor
 from vidcam.attribution.capturing import Captured, capture
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.layers import map_tensors, noise_like
-from vidcam.attribution.state import Standing, kept, standing
+from vidcam.attribution.state import Left, Standing, kept, standing
 from vidcam.attribution.threads import alone
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.sight import Sight
@@ -43,26 +43,37 @@ def _standing(model: Sight, made: Beginning) -> Standing:
 
 
 def _names(model: Sight, made: Beginning) -> set[str]:
-    """Return what a call changes, and one more: the state, while all else is as it is now."""
+    """Return what belongs to the state: what calls change; all else is as it is now."""
     if made.state is None:
-        x = model.example()
-        try:
-            with kept(model.net), _standing(model, made).inside():
-                first = capture(model.net, x, layers=(), gradients=False)
-                with first.inside():
-                    second = capture(model.net, x, layers=(), gradients=False)
-        except Exception as error:
-            raise ModelError(
-                f"what {model.name} keeps from call to call cannot be told, as it fails on noise ({_line(error)}); say "
-                "how its state begins: reset="
-            ) from error
-        made.state = {name for each in (first, second) if each.left is not None for name in each.left.names}
+        calls = _two_calls(model, made)
+        if weights := [name for left in calls for name in left.weights]:
+            raise OptionError(
+                f"{model.name} keeps its state in parameter {weights[0]!r}, and parameters are not put back after a "
+                "run: keep it in a buffer (register_buffer)"
+            )
+        made.state = {name for left in calls for name in left.names}
     if not made.state:
         raise OptionError(
             f"{model.name} is said to keep a state, but a call changes nothing in the attributes and buffers of its "
             "modules, where it is looked for; if it is there and seldom changes, say how it begins: reset="
         )
     return made.state
+
+
+def _two_calls(model: Sight, made: Beginning) -> list[Left]:
+    """Return what two calls leave, the second of which goes on from the first."""
+    x = model.example()
+    try:
+        with kept(model.net), _standing(model, made).inside():
+            first = capture(model.net, x, layers=(), gradients=False)
+            with first.inside():
+                second = capture(model.net, x, layers=(), gradients=False)
+    except Exception as error:
+        raise ModelError(
+            f"what {model.name} keeps from call to call cannot be told, as it fails on noise ({_line(error)}); say "
+            "how its state begins: reset="
+        ) from error
+    return [each.left for each in (first, second) if each.left is not None]
 
 
 def _reset(model: Sight) -> None:
