@@ -356,6 +356,15 @@ def test_a_state_in_a_parameter_is_refused(movie: Make) -> None:
         explain(carried(Parametric(), state=None), movie())
 
 
+def test_answers_that_are_no_numbers_are_the_same(movie: Make) -> None:
+    class Beside(Plain):
+        def forward(self, x: Tensor) -> Any:
+            logits = super().forward(x)
+            return {"logits": logits, "beside": torch.tensor([[torch.nan, torch.inf, 1.0]])}
+
+    explain(carried(Beside(), state=None), movie(), target=0)
+
+
 def test_weights_that_a_call_clips_are_no_state(movie: Make) -> None:
     class Clipping(Plain):
         def forward(self, x: Tensor) -> Tensor:
@@ -607,6 +616,13 @@ def test_a_fresh_state_is_ranked_and_erased_as_that_of_a_network_without(movie: 
         results.append([*ranking.scores.values(), ranking.kept.random, report.changes["x"]["hottest"]])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_state_of_one_sample_is_ranked_one_version_at_a_time(movie: Make) -> None:
+    one = rank(carried(Memory("buffer").eval(), state="fresh"), movie(), target=1, shown=(1,), draws=1)
+    other = rank(carried(Memory().eval(), state="fresh"), movie(), target=1, shown=(1,), draws=1, batch=4)
+    for name, scores in one.scores.items():
+        np.testing.assert_allclose(scores, other.scores[name], atol=1e-5)
 
 
 def test_memory_that_runs_out_leaves_the_state(movie: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Poses from a network that knows the truth: every inversion, order and end of the path shows."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
-from vidcam.errors import MediaError, ModelError
+from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.models.model import Extra, Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
@@ -145,3 +146,22 @@ def test_networks_without_poses(truth: Trajectory, drive: Drive) -> None:
     with pytest.raises(ModelError, match="not finite near frame 0"):
         predict(broken, drive)
     assert not broken.net.layer._forward_hooks
+
+
+def test_a_state_is_refused_where_snippets_overlap(truth: Trajectory, drive: Drive) -> None:
+    class Remembers(Oracle):
+        last = 0.0
+
+        def forward(self, clip: Tensor) -> Output:
+            before, self.last = self.last, float(clip[0].mean())
+            return Output(super().forward(clip).pose + before)
+
+    model = oracle(truth, 3)
+    with pytest.raises(OptionError, match="odometry runs snippets that overlap"):
+        predict(replace(model, state="carried"), drive)
+    net = Remembers(truth)
+    with pytest.raises(ModelError, match="by what it keeps in 'last'"):
+        predict(replace(model, net=net), drive)
+    fresh = predict(replace(model, net=net, state="fresh", reset=lambda _net: None), drive)
+    np.testing.assert_array_equal(fresh.snippets, predict(model, drive).snippets)
+    assert net.last == 0

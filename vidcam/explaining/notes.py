@@ -40,9 +40,10 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
 def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
     frames, view = plan.model.frames, plan.view(stream.video.info)
     yield from _of_gaps(stream, padding)
-    if padding and stream.apart:
+    has_gap = max(np.diff(stream.seconds), default=0) > stream.gap
+    if padding and not has_gap and stream.apart:
         yield f"the last window has {frames - padding} of {frames} frames: its last frame was repeated"
-    elif padding and max(np.diff(stream.seconds), default=0) <= stream.gap:
+    elif padding and not has_gap:
         yield (
             f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
             f"{frames}: the last frame was repeated"
@@ -142,6 +143,7 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "geometry": geometry,
         "knows_time": plan.has_time,
         "window_frames": model.frames,
+        "state": model.state,
         "frame_rate": stream.rate,
         "hop_frames": stream.hop,
         "backend": info.backend,

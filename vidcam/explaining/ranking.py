@@ -22,7 +22,7 @@ from vidcam.explaining.mapping import blend, of_whole_frames
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.windows import Stream
 from vidcam.media import replacing
-from vidcam.models.carrying import begun, refuse_carried
+from vidcam.models.carrying import begun, one_by_one, refuse_carried
 from vidcam.models.model import Model
 from vidcam.options import takes
 from vidcam.types import Floats, Progress
@@ -128,7 +128,8 @@ def rank(
         VidcamError: whatever `explain` raises.
     """
     _check(model, comparison)
-    batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
+    batch = one_by_one(model, choices.batch)
+    batch = (16 if model.device.type == "cuda" else 4) if batch is None else batch
     opened = model.open(source)
     model = opened.model  # with what belongs to this source
     with begun(model), opened.video(choices.backend) as video:

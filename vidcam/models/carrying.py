@@ -92,12 +92,10 @@ def go_on(model: Sight, captured: Captured) -> None:
 
 
 def one_by_one(model: Sight, batch: int | None) -> int | None:
-    """Return how many windows, or versions of one, a forward takes: of a carried state one at a time."""
-    if model.state != "carried":
-        return batch
-    if batch not in (None, 1):
+    """Return how many windows, or versions of one, a forward takes: one where there is a state and nobody said more."""
+    if model.state == "carried" and batch not in (None, 1):
         raise OptionError(f"{model.name} carries a state from window to window, one at a time: batch=1; given {batch}")
-    return 1
+    return batch if batch is not None or model.state is None else 1
 
 
 def refuse_carried(model: Sight, what: str) -> None:
@@ -189,5 +187,6 @@ def _close(one: Tensor, other: Tensor) -> bool:
         return one.shape == other.shape and torch.equal(one, other)
     if not one.numel():
         return True
-    rounding = ROUNDING * torch.finfo(one.dtype).eps * float(one.abs().max())
+    largest = float(one.nan_to_num(0, 0, 0).abs().max())
+    rounding = ROUNDING * torch.finfo(one.dtype).eps * largest
     return torch.allclose(one, other, rtol=0, atol=rounding, equal_nan=True)

@@ -93,8 +93,8 @@ class Model(Sight):
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
         state: what becomes of what the network keeps from one call to the next, as a hidden state or a memory:
             "carried" from window to window, in the order of the source; windows then do not overlap, and go through the
-            network one by one. "fresh" begins anew with every window. None: it keeps nothing that its answers depend
-            on; a network that does is refused.
+            network one by one. "fresh" begins anew with every window, of which `batch=` may take several. None: it
+            keeps nothing that its answers depend on; a network that does is refused.
         reset: how the state begins: a method of the network by its name, as "reset", or a function of the network; None
             begins as the network stood when the model was made.
 
