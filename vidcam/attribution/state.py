@@ -4,27 +4,22 @@ That is its buffers and what the attributes of its modules hold, also in lists, 
 A run works on copies of all tensors, so that the user's own, and the graphs that hang on them, stay as they are.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution.places import DEPTH, alike, as_tuple, fill, holds_tensors, inside_of, items_of, mapped
 from vidcam.attribution.threads import alone
 
-OWN = frozenset(vars(nn.Module()))
-"""Attributes that make a module, and are no state."""
-CLOSED = (str, bytes, type, FunctionType, MethodType, ModuleType, partial, torch.Generator)
-"""What is not looked into."""
 PLAIN = frozenset((type(None), bool, int, float, str))
-DEPTH = 2
-"""How many objects that are no modules may lie one in the other."""
+"""Types of what holds nothing."""
 Swap = Callable[[Any], Any]
 """A tensor or an array of numpy -> what takes its place."""
 
@@ -48,16 +43,16 @@ class Standing:
         Objects without tensors, as loggers, are none of ours.
         """
         for key, (place, items) in self.places.items():
-            now, within = _items(place), self.within[key]
+            now, within = items_of(place), self.within[key]
             wanted = items if names is None else within.chosen(now, items, names)
-            if not _alike(now, wanted):
-                if within.owner is None or _holds_tensors(within.owner) or _holds_tensors(wanted):
-                    _fill(place, wanted)
+            if not alike(now, wanted):
+                if within.owner is None or holds_tensors(within.owner) or holds_tensors(wanted):
+                    fill(place, wanted)
 
     @contextmanager
     def inside(self, names: Collection[str] | None = None) -> Iterator[None]:
         """Put it, and put back what stood there."""
-        now = {key: (place, _items(place)) for key, (place, _) in self.places.items()}
+        now = {key: (place, items_of(place)) for key, (place, _) in self.places.items()}
         self.put(names)
         try:
             yield
@@ -69,10 +64,10 @@ class Standing:
 
         def moved(value: Any) -> Any:
             if isinstance(value, tuple):
-                return _as_tuple(value, [moved(part) for part in value])
+                return as_tuple(value, [moved(part) for part in value])
             return value.to(device) if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) else value
 
-        places = {key: (place, _map(items, moved)) for key, (place, items) in self.places.items()}
+        places = {key: (place, mapped(items, moved)) for key, (place, items) in self.places.items()}
         return Standing(places=places, within=self.within)
 
     def changes(self, other: "Standing") -> list[str]:
@@ -182,7 +177,7 @@ class _Walk:
     def _place(self, place: Any, within: Within) -> None:
         if id(place) in self.before.places:
             return
-        items, own = _items(place), within.is_own
+        items, own = items_of(place), within.is_own
         self.before.places[id(place)] = (place, items)
         self.before.within[id(place)] = self.after.within[id(place)] = within
         if own:
@@ -190,10 +185,10 @@ class _Walk:
             self.before.roots |= {within.root + name: value for name, value in items.items()}
             self.after.roots |= {within.root + name: value for name, value in changed.items()}
         else:
-            changed = _map(items, lambda value: self._own(value, within))
+            changed = mapped(items, lambda value: self._own(value, within))
         self.after.places[id(place)] = (place, changed)
-        if not _alike(items, changed):
-            _fill(place, changed)
+        if not alike(items, changed):
+            fill(place, changed)
 
     def _own(self, value: Any, within: Within) -> Any:
         if type(value) in PLAIN or isinstance(value, nn.Parameter):
@@ -202,73 +197,17 @@ class _Walk:
             return self._done.setdefault(id(value), (value, self._change(value)))[1]
         if isinstance(value, tuple):
             parts = [self._own(part, within) for part in value]
-            return value if _alike(parts, list(value)) else _as_tuple(value, parts)
+            return value if alike(parts, list(value)) else as_tuple(value, parts)
         if isinstance(value, nn.Module):
             if within.owner is None and id(value) not in self.before.places:  # not registered: a list holds it
                 for part in value.modules():
                     self.module(part, within)
-        elif (place := _inside(value)) is value and place is not None:
+        elif (place := inside_of(value)) is value and place is not None:
             self._place(place, within)
         elif place is not None and within.depth < DEPTH:
             owner = value if within.owner is None else within.owner
             self._place(place, within._replace(owner=owner, depth=within.depth + 1))
         return value
-
-
-def _inside(value: Any) -> Any:
-    """Return the place that a value is, or an object has, or None."""
-    if isinstance(value, dict | list | deque | set | nn.Module):
-        return value
-    return None if isinstance(value, CLOSED) else getattr(value, "__dict__", None)
-
-
-def _items(place: Any) -> Any:
-    """Return what a place holds, as a dictionary, list or set of its own."""
-    if isinstance(place, torch.jit.ScriptModule):
-        return dict(place.named_buffers(recurse=False))
-    if isinstance(place, nn.Module):
-        return {name: value for name, value in vars(place).items() if name not in OWN}
-    return dict(place) if isinstance(place, dict) else set(place) if isinstance(place, set) else list(place)
-
-
-def _fill(place: Any, items: Any) -> None:
-    if isinstance(place, torch.jit.ScriptModule):
-        for name, value in items.items():
-            setattr(place, name, value)
-    elif isinstance(place, nn.Module):
-        for name in _items(place).keys() - items.keys():
-            del vars(place)[name]
-        vars(place).update(items)
-    else:
-        place.clear()
-        place.extend(items) if isinstance(place, list | deque) else place.update(items)
-
-
-def _map(items: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(items, dict):
-        return {key: change(value) for key, value in items.items()}
-    return [change(value) for value in items] if isinstance(items, list) else items
-
-
-def _as_tuple(value: tuple[Any, ...], parts: list[Any]) -> Any:
-    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two contents are the very same things."""
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(value is other[key] for key, value in one.items())
-    if isinstance(one, set):
-        return bool(one == other)
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
-
-
-def _holds_tensors(value: Any, depth: int = DEPTH + 4) -> bool:
-    if isinstance(value, Tensor | np.ndarray) or depth == 0:
-        return isinstance(value, Tensor | np.ndarray)
-    inside = value if isinstance(value, tuple) else _inside(value)
-    parts = () if inside is None else list(inside.values()) if isinstance(inside, dict) else list(inside)
-    return any(_holds_tensors(part, depth - 1) for part in parts)
 
 
 def _same(a: Any, b: Any, *, one: Standing, other: Standing, seen: set[tuple[int, int]]) -> bool:
@@ -279,7 +218,7 @@ def _same(a: Any, b: Any, *, one: Standing, other: Standing, seen: set[tuple[int
         return False
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and bool(np.array_equal(a, b))
-    inside = (a, b) if isinstance(a, tuple) else tuple(map(_inside, (a, b)))
+    inside = (a, b) if isinstance(a, tuple) else tuple(map(inside_of, (a, b)))
     known = [standing.places.get(id(place)) for standing, place in zip((one, other), inside, strict=True)]
     contents = inside if isinstance(a, tuple) else [None if place is None else place[1] for place in known]
     if contents[0] is None or contents[1] is None:
