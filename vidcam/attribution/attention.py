@@ -27,7 +27,9 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     """
     names = [name for name, _ in net.named_modules() if name]
     with alone(net), _listening(net, names) as heard:
-        weights = attention(capture(net, noise_like(x), layers=()).output)
+        captured = capture(net, noise_like(x), layers=())
+        with captured.inside():
+            weights = attention(captured.output)
     # in the order in which modules return: the innermost first
     return next(
         (name for name, calls in heard.items() if len(calls) == 1 and _states(calls[0], weights) is not None), None
@@ -52,7 +54,8 @@ def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, sc
     """
     with alone(net), _listening(net, [layer]) as heard:
         captured = capture(net, x, layers=[layer], scores=[score])
-    weights = attention(captured.output)
+        with captured.inside():
+            weights = attention(captured.output)
     states = _states(heard[layer][0], weights)
     if states is None:
         raise LayerError(f"layer {layer!r} does not return the sum of its states weighted by attention")

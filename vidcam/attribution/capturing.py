@@ -17,6 +17,7 @@ from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
 from vidcam.attribution.endings import BeforeEnding, Ending, Endings, ending_of
 from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.state import Left, Standing, kept, left_by
 from vidcam.attribution.threads import alone, without_cudnn
 from vidcam.errors import LayerError, ModelError, OptionError
 
@@ -51,6 +52,12 @@ class Captured:
     """Layers that returned several floating point tensors, of which the first was captured."""
     endings: tuple[Ending, ...] = ()
     """The last softmaxes and sigmoids that were called; see `ending_of`."""
+    left: Left | None = None
+    """What the forward left in the network's attributes and buffers, which were put back."""
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Show the network as the forward left it, for functions of the output that read its attributes as well."""
+        return nullcontext() if self.left is None else self.left.inside()
 
     def ending_of(self, answer: Tensor) -> str | None:
         """Return the "softmax", "log_softmax" or "sigmoid" that a part of the output came out of, or None."""
@@ -64,8 +71,8 @@ def capture(
     """Run the network once and differentiate every score with respect to every layer's output.
 
     Args:
-        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks and the random
-            number generators are restored, also after an exception.
+        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks, what else its
+            modules keep, and the random number generators are restored, also after an exception.
         x: what the network takes: a tensor (B, ...), a tuple of arguments, or a mapping of keyword arguments.
         layers: names as in `net.named_modules()`, or "input".
         scores: functions of the network's output; the batch's samples are taken to be independent.
@@ -79,7 +86,7 @@ def capture(
     differentiate = gradients and bool(scores)
     with (
         torch.inference_mode(False),
-        untouched(net),
+        untouched(net) as before,
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
         _recurrent_backward(net) if differentiate else nullcontext(),
@@ -91,6 +98,7 @@ def capture(
         values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
+        left = left_by(net, before)
     return Captured(
         output=map_tensors(output, Tensor.detach),
         scores=tuple(value.detach() for value in values),
@@ -100,6 +108,7 @@ def capture(
         grids=recorder.grids,
         several=frozenset(recorder.several),
         endings=endings.seen(),
+        left=left,
     )
 
 
@@ -115,17 +124,18 @@ def _value(score: Score, output: Any, endings: Endings) -> Tensor:
 
 
 @contextmanager
-def untouched(net: nn.Module) -> Iterator[None]:
+def untouched(net: nn.Module) -> Iterator[Standing]:
     """Put the network into eval mode, frozen, and restore everything about it and the random state on the way out.
 
-    Buffers changed in place, replaced, added or removed are put back; plain attributes are the network's own business.
-    Other threads that come with the same network, or with one that shares a module, wait for their turn.
+    It works on copies of its buffers and of what its attributes hold, see `vidcam.attribution.state`; the very tensors
+    and contents come back. Other threads that come with the same network, or with one that shares a module, wait for
+    their turn.
 
     Raises:
         ModelError: the network has lazy parameters, or was built under inference mode.
     """
-    with alone(net), _restored(net):
-        yield
+    with alone(net), _restored(net), kept(net) as before:
+        yield before
 
 
 @contextmanager
@@ -133,13 +143,10 @@ def _restored(net: nn.Module) -> Iterator[None]:
     tensors = [*net.parameters(), *net.buffers()]
     if any(is_lazy(tensor) for tensor in tensors):
         raise ModelError("the network has lazy parameters without a shape yet; run it once before explaining it")
-    if any(tensor.is_inference() for tensor in tensors):
+    if any(parameter.is_inference() for parameter in net.parameters()):  # what it keeps is copied
         raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
     modules = list(net.modules())
     flags = [module.training for module in modules]
-    # a script's own are no dictionary, and cannot be replaced either
-    buffers = [(m, dict(m._buffers)) for m in modules if not isinstance(m, torch.jit.ScriptModule)]
-    copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
     frozen = [(p, p.requires_grad) for p in net.parameters()]
     try:
         with chance_kept({tensor.device for tensor in tensors}):
@@ -153,13 +160,6 @@ def _restored(net: nn.Module) -> Iterator[None]:
             module.training = flag
         for parameter, flag in frozen:
             parameter.requires_grad_(flag)
-        for module, before in buffers:
-            module._buffers.clear()
-            module._buffers.update(before)
-        with torch.no_grad():
-            for buffer, copy, version in copies:
-                if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
-                    buffer.copy_(copy)
 
 
 class _Recorder:
@@ -223,8 +223,8 @@ class _Recorder:
                 raise LayerError(
                     f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
                 )
-        for name, kept, version in self._versions:
-            if kept._version != version:
+        for name, tensor, version in self._versions:
+            if tensor._version != version:
                 raise LayerError(f"layer {name!r} has an output that is overwritten later; choose another layer")
 
     def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:

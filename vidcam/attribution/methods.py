@@ -39,8 +39,8 @@ def cam(
 ) -> Tensor:
     """Explain a network's answer to a tensor: raw heat (B, t, h, w), or (B, h, w) where the layer has no time.
 
-    The network is left as it was found. Heat has the layer's own resolution; `vidcam.attribution.geometry` tells
-    where its cells lie in the input.
+    The network is left as it was found; one that keeps a state from call to call answers from where it stands. Heat has
+    the layer's own resolution; `vidcam.attribution.geometry` tells where its cells lie in the input.
 
     Args:
         net: any network.

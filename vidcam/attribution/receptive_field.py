@@ -23,6 +23,7 @@ from vidcam.attribution.capturing import untouched
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.state import kept
 from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
@@ -143,7 +144,7 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
         if not layout.startswith("(b t)") or len(tensor) > 1:
             raise _Reached
 
-    with find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):
+    with kept(net), find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):
         net(x)
     if not calls:
         raise LayerError(f"layer {layer!r} is not used in the network's forward pass; choose another layer")

@@ -7,8 +7,7 @@ one that holds several is NaN too often.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, count, islice, pairwise
 from math import comb, inf
@@ -56,8 +55,7 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     """
     marker = _Marker(net, x, layer, layout)
     try:
-        with attributes_kept(net):
-            held = marker.single_frames() or marker.several_frames()
+        held = marker.single_frames() or marker.several_frames()
     except VidcamError:
         raise
     except Exception as error:
@@ -78,23 +76,6 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
             )
     spans = [own[1:] for own in sorted(held) if own.sample == 0]
     return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, marker.frames))
-
-
-@contextmanager
-def attributes_kept(net: nn.Module) -> Iterator[None]:
-    """Put back what modules keep of a forward in plain attributes, which a probe would leave NaN."""
-    before = [(module, dict(vars(module))) for module in net.modules()]
-    copies = [(v, v.clone()) for _, kept in before for v in kept.values() if isinstance(v, Tensor)]
-    try:
-        yield
-    finally:
-        for module, kept in before:
-            for name in vars(module).keys() - kept.keys():
-                delattr(module, name)
-            vars(module).update(kept)
-        with torch.no_grad():
-            for tensor, copy in copies:
-                tensor.copy_(copy)
 
 
 class _Marker:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import eagerly, untouched
 from vidcam.attribution.layers import call, first_tensor, map_tensors
-from vidcam.attribution.rows import attributes_kept, words
+from vidcam.attribution.rows import words
+from vidcam.attribution.state import kept
 from vidcam.errors import LayerError
 
 TOKENS = "b (t h w) c"
@@ -65,7 +66,7 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int) -> TokenOrder |
     first = map_tensors(x, lambda part: part.detach()[:1] if part.ndim and len(part) == batch else part)
     probe = _TokenProbe(net, first, layout, count)
     try:
-        with untouched(net), torch.no_grad(), attributes_kept(net), eagerly():
+        with untouched(net), torch.no_grad(), eagerly():
             if not probe.find_block():
                 return None
             places = [probe.places(axis) for axis in "thw"]
@@ -168,7 +169,7 @@ class _TokenProbe:
             if tokens is not None and tokens.ndim == 3 and tokens.shape[:2] == (1, self.count):
                 look(module, tokens)
 
-        with ExitStack() as hooks, suppress(_Stop):
+        with kept(self.net), ExitStack() as hooks, suppress(_Stop):
             for module in modules:
                 hooks.enter_context(module.register_forward_pre_hook(hook, with_kwargs=True))
             call(self.net, map_tensors(self.x, marked))

@@ -11,6 +11,7 @@ import torch
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.failures import of_memory
 from vidcam.attribution.question import Question
+from vidcam.attribution.state import Standing
 from vidcam.data.drives.drive import Drive
 from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.explaining.assembly import assemble
@@ -20,6 +21,7 @@ from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Group, Stream
+from vidcam.models.carrying import begun, go_on
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.options import takes
@@ -51,6 +53,9 @@ def explain(
     window's middle frame; the window then moves by one frame, and the first and last frames show the map of the nearest
     frame that is in the middle of a window.
 
+    A network that carries a state, see `Model(state=...)`, goes through windows one by one, which do not overlap; the
+    state that it stood in is put back.
+
     The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
     are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
 
@@ -71,6 +76,7 @@ def explain(
         MediaError: the source cannot be read, or is shorter than what a network of stacked frames sees at once.
         LayerError: a layer does not exist or does not influence the score.
         TargetError: no such class or score.
+        ModelError: the network answers otherwise once it was called, and its model says of no state.
         OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
     opened = _open(model, source)
@@ -84,10 +90,10 @@ def explain(
     if signed and not plan.method.uses_score:
         raise OptionError(f"method {plan.method.name!r} looks at no score, so its map has no sign; leave signed out")
     targets = replace(targets, one_by_one=plan.method.forwards > 0)
-    with opened.video(choices.backend) as video:
+    with begun(opened.model) as start, opened.video(choices.backend) as video:
         stream = Stream(video, opened.model, choices.hop_seconds, choices.batch, progress)
         gathered = Gathered(alone=not targets.of_classes and _settle(plan, stream))
-        run = _Run(plan, targets, gathered, may_halve=choices.batch is None)
+        run = _Run(plan, targets, gathered, start, may_halve=choices.batch is None)
         run.all_windows(stream)
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
@@ -130,8 +136,10 @@ def _settle(plan: Plan, stream: Stream) -> bool:
 class _Run:
     """The windows of a video, one group after the other, and what they gave."""
 
-    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, *, may_halve: bool) -> None:
+    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, start: Standing, *, may_halve: bool) -> None:
         self.plan, self.targets, self.gathered, self.may_halve = plan, targets, gathered, may_halve
+        self.start = start
+        """How the network's state began."""
         self._room: int | None = None
         """How many windows there is memory for, once there was not enough."""
         self._last: Question | None = None
@@ -149,6 +157,7 @@ class _Run:
             self.targets = replace(self.targets, wanted=tuple(self._winners()))
             missing = {start for key in self.targets.keys for start in self.gathered.missing(key)}
             if missing:
+                self.start.put()
                 self._windows(stream, only=missing)
         if self._last is not None and not self.gathered.moves(self.shown):
             self.plan.refuse_blind_layer(self._last)
@@ -159,10 +168,17 @@ class _Run:
     def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
         with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
             for group in groups:
+                self._pass_by([window for window in group if only is not None and window.start not in only])
                 group = [window for window in group if only is None or window.start in only]
                 step = self._room or len(group)
                 for start in range(0, len(group), step or 1):
                     self._within_memory(group[start : start + step])
+
+    def _pass_by(self, group: Group) -> None:
+        """Let a state that is carried go through windows of which nothing is asked."""
+        for window in group if self.plan.model.state == "carried" else ():
+            x = self.plan.model.batch([[item.pixels for item in window.items]])
+            go_on(self.plan.model, capture(self.plan.model.net, x, layers=(), gradients=False))
 
     def _within_memory(self, group: Group) -> None:
         """Run windows, by halves where the batch was not the user's choice and there is no memory for all of them."""
@@ -191,7 +207,8 @@ class _Run:
         captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
-            self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
+            with captured.inside():
+                self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
         for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
             question = self.plan.ask(captured, x, score, which)
             heat = self.plan.heat(question, signed=not classifies)
@@ -200,7 +217,9 @@ class _Run:
             if not classifies and key == self.shown and self.plan.method.uses_gradient:
                 self._last = question
             self.gathered.keep(key, group, heat, self._numbers(key, question))
-        self.gathered.keep_extras(model, group, captured.output)
+        with captured.inside():
+            self.gathered.keep_extras(model, group, captured.output)
+        go_on(model, captured)
 
     def _numbers(self, key: Key, question: Question) -> Floats:
         """(B, 4): value, size of the gradient, pull, and what the pull is compared with; see `Gathered.numbers`."""

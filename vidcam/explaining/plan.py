@@ -19,6 +19,7 @@ from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.mapping import Placing, Readout
 from vidcam.media.video import VideoInfo
+from vidcam.models.carrying import check_stateless
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -61,8 +62,11 @@ class Plan:
         """Run the network once, with a backward per score where the method needs it, and settle how its layers read."""
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
+        check_stateless(self.model, x, captured)
         self.settle_readings(captured, x)
-        self.ending = None if self.model.scores else captured.ending_of(self.model.answer(captured.output))
+        if not self.model.scores:
+            with captured.inside():
+                self.ending = captured.ending_of(self.model.answer(captured.output))
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:

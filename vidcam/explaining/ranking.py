@@ -22,6 +22,7 @@ from vidcam.explaining.mapping import blend, of_whole_frames
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.windows import Stream
 from vidcam.media import replacing
+from vidcam.models.carrying import begun, one_by_one, refuse_carried
 from vidcam.models.model import Model
 from vidcam.options import takes
 from vidcam.types import Floats, Progress
@@ -127,10 +128,11 @@ def rank(
         VidcamError: whatever `explain` raises.
     """
     _check(model, comparison)
-    batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
+    batch = one_by_one(model, choices.batch)
+    batch = (16 if model.device.type == "cuda" else 4) if batch is None else batch
     opened = model.open(source)
     model = opened.model  # with what belongs to this source
-    with opened.video(choices.backend) as video:
+    with begun(model), opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)
         context = _find_context(model, stream, comparison.by)
         asked = {**choices.arguments(), "batch": batch}
@@ -156,6 +158,7 @@ def rank(
 
 def _check(model: Model, comparison: Comparison) -> None:
     """Refuse what the network cannot do before it runs."""
+    refuse_carried(model, "rank runs changed versions of each window")
     if model.scores:
         raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
     if comparison.by in ("attention", "contribution") and model.attention is None:

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from vidcam.attribution.capturing import untouched
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import interpolation_matrix
-from vidcam.attribution.layers import call
 from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
@@ -23,6 +22,7 @@ from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.erasing import Mask, centrality, edges, erased, evenness, most, neighbors
+from vidcam.models.carrying import begun, check_stateless, refuse_carried
 from vidcam.models.model import Model
 from vidcam.types import Floats, Progress
 
@@ -87,6 +87,7 @@ def deletion(
     changes = _default_measures(model, explanation, truth) if measures is None else dict(measures)
     if not changes:
         raise OptionError("measures needs at least one name and function; given none")
+    refuse_carried(model, "deletion runs changed versions of each window")
     eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, max(2, batch))
     if isinstance(source, str | Path):
         with open_video(source, backend=backend) as video:
@@ -133,7 +134,7 @@ class _Eraser:
         self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
 
     def measure(self, windows: Iterable[Window[Fed]]) -> None:
-        with untouched(self.model.net), torch.no_grad():
+        with begun(self.model):
             for window in windows:
                 frames = tuple(sample.index for sample in window.items)
                 if (last := max(frames)) >= len(self.heat):
@@ -152,9 +153,12 @@ class _Eraser:
         changes: dict[str, list[Floats]] = {name: [] for name in self.measures}
         for part in torch.split(masks, self.batch - 1):
             versions = [clip, *erased(clip, part)]  # the whole window is the first of each batch
-            output = call(self.model.net, self.model.batch(versions))
-            for name, measure in self.measures.items():
-                changes[name].append(_finite(measure(output, frames), len(versions), name)[1:])
+            x = self.model.batch(versions)
+            captured = capture(self.model.net, x, layers=(), gradients=False)
+            check_stateless(self.model, x, captured)
+            with captured.inside(), torch.no_grad():
+                for name, measure in self.measures.items():
+                    changes[name].append(_finite(measure(captured.output, frames), len(versions), name)[1:])
         return {name: np.concatenate(parts) for name, parts in changes.items()}
 
     def _masks(self, heat: Floats, generator: np.random.Generator) -> Iterator[Mask]:

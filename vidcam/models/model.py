@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from vidcam.errors import OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
 from vidcam.models.source import Source, video_source
+from vidcam.models.state import Beginning, Reset, check_state, made_of
 from vidcam.types import Floats, Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
@@ -89,6 +91,12 @@ class Model(Sight):
             tensor`; None looks for the only tensor, the one called logits or the like, or the only one (B, K).
         activation: what makes probabilities of the answer: "softmax", "sigmoid" (several labels at once) or "none";
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
+        state: what becomes of what the network keeps from one call to the next, as a hidden state or a memory:
+            "carried" from window to window, in the order of the source; windows then do not overlap, and go through the
+            network one by one. "fresh" begins anew with every window, of which `batch=` may take several. None: it
+            keeps nothing that its answers depend on; a network that does is refused.
+        reset: how the state begins: a method of the network by its name, as "reset", or a function of the network; None
+            begins as the network stood when the model was made.
 
     Raises:
         LayerError: there is no such layer.
@@ -120,6 +128,11 @@ class Model(Sight):
     notes: Sequence[str] = ()
     output: Which = None
     activation: str | None = None
+    state: str | None = None
+    reset: Reset = None
+    _made: Beginning | None = field(default=None, repr=False, compare=False)
+    _idle: dict[str, bool] = field(init=False, default_factory=dict, repr=False, compare=False)
+    """What the network keeps that makes no difference to its answers, and whether it goes on changing."""
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
     _orders: Orders = field(init=False, default_factory=Orders, repr=False, compare=False)
 
@@ -136,6 +149,9 @@ class Model(Sight):
             )
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
+        check_state(self.net, self.state, self.reset)
+        if self.state is not None and self.reset is None:
+            self._made = made_of(self.net, self.device, self._made)
         self.layer = layer_name(self.net, self.layer)
         find_layer(self.net, self.layer)
         self._check_inputs()
@@ -170,11 +186,6 @@ class Model(Sight):
         elif classes := len(self.labels) or self.options.get("classes"):
             facts.append(_count(classes, "class"))
         return f"Model({', '.join([*facts, f'weights {self.weights}'])})"
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network's parameters are."""
-        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -260,6 +271,11 @@ class Model(Sight):
         if not self.inputs:
             return self.preprocessing(pixels)
         return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
+
+    def example(self) -> Any:
+        """Return a window of noise, 112 pixels wide and high before it is preprocessed, as the network takes it."""
+        pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+        return self.batch([[self.prepare(pixels)] * self.frames])
 
     def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.

@@ -18,12 +18,14 @@ from vidcam.attribution.tokens import TOKENS, TokenOrder
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError
 from vidcam.models.inputs import Input, OneInput, arranged, as_clips
+from vidcam.models.state import Beginning, Reset
 from vidcam.types import Floats
 
 
 class Sight:
     """What a `Model` tells of its layers; its slots are declared there."""
 
+    name: str
     net: nn.Module
     layer: str
     layout: str | None
@@ -34,8 +36,21 @@ class Sight:
     axes: dict[str, tuple[Axis, ...]]
     inputs: Mapping[str, Input]
     sees: Mapping[str, str]
+    state: str | None
+    reset: Reset
+    _idle: dict[str, bool]
+    _made: Beginning | None
     _measured: dict[tuple[str, str], tuple[Axis, ...]]
     _orders: Orders
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
+
+    def example(self) -> Any:
+        """Return a window of noise as the network takes it."""
+        raise NotImplementedError
 
     def input_of(self, layer: str) -> str | None:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
