@@ -1,4 +1,4 @@
-"""Rows: fourteen ways of going through frames, each explained as if time had been folded into the batch."""
+"""Rows: every way of going through frames is explained as if time had been folded into the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +95,64 @@ def test_every_way_through_the_frames_is_explained(way: str, batch: int) -> None
     heat = cam(Frames(way), x, layer="cnn", target=1)
     torch.testing.assert_close(heat, by_hand(x))
     assert len({round(float(frame.sum()), 6) for frame in heat.flatten(0, 1)}) > batch  # a wrong order would be seen
+
+
+def finite(x: Tensor) -> Tensor:
+    assert x.isfinite().all(), "not finite"
+    return x
+
+
+SPREADING: dict[str, Callable[[Tensor], Tensor]] = {
+    "clip mean": lambda x: x - x.mean((1, 2, 3, 4), keepdim=True),
+    "clip mean and deviation": lambda x: x / x.std((1, 2, 3, 4), keepdim=True) - x.mean((1, 2, 3, 4), keepdim=True),
+    "clip maximum": lambda x: x / x.abs().amax((1, 2, 3, 4), keepdim=True),
+    "mean over time": lambda x: x - x.mean(1, keepdim=True),
+    "layer norm over time": lambda x: nn.functional.layer_norm(x.movedim(1, -1), (x.shape[1],)).movedim(-1, 1),
+    "mean of the batch": lambda x: x - x.mean(),
+    "batch norm": lambda x: nn.BatchNorm2d(3, track_running_stats=False)(x.flatten(0, 1)).unflatten(0, x.shape[:2]),
+    "NaN made numbers": torch.nan_to_num,
+    "NaN made the least": lambda x: torch.fmax(x, torch.full_like(x, -2)),
+    "whole numbers": lambda x: (x * 9 + 100).to(torch.uint8).float() / 9,
+    "a check": finite,
+}
+"""What networks do to their input that spreads NaN over the clip, hides it, or fails at it."""
+
+
+class Spreading(Frames):
+    def __init__(self, way: str, spread: str) -> None:
+        super().__init__(way)
+        self.spread = SPREADING[spread]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.spread(x))
+
+
+@pytest.mark.parametrize("batch", [1, B])
+@pytest.mark.parametrize("way", ["(t b)", "shuffled", "backwards", "the last sample first", "chunks of 4"])
+@pytest.mark.parametrize("spread", SPREADING)
+def test_frames_are_found_where_nan_is_spread_or_hidden_or_fails(spread: str, way: str, batch: int) -> None:
+    x = torch.randn(batch, T, 3, 8, 12, generator=torch.Generator().manual_seed(2))
+    heat, expected = cam(Spreading(way, spread), x, layer="cnn", target=1), by_hand(SPREADING[spread](x))
+    torch.testing.assert_close(heat, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4, 8])
+def test_frames_that_are_mixed_are_never_put_in_order(frames: int) -> None:
+    for seed in range(20):
+        chance = torch.Generator().manual_seed(seed)
+        mixed = torch.randn(frames, frames, generator=chance) if seed % 2 else torch.rand(frames, frames)
+
+        class Mixed(Frames):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(torch.einsum("btchw,ts->bschw", x, mixed))  # noqa: B023
+
+        with pytest.raises(LayerError, match=r"rows 0 and . of its output both hold frames 0 to"):
+            find_rows(
+                Mixed("(t b)" if seed % 3 else "frame by frame"),
+                torch.randn(1 + seed % 2, frames, 3, 8, 8),
+                "cnn",
+                "b t c h w",
+            )
 
 
 @pytest.mark.parametrize("way", ["(t b)", "backwards", "chunks of 4", "sample by sample"])

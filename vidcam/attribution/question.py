@@ -89,7 +89,7 @@ class Question:
         if len(shape) != 3 or told or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
             return None
         own = self.input_layout or input_layout(self._given)
-        return self.orders.tokens(self.net, self.x, own, shape[1])
+        return self.orders.tokens(self.net, self.x, self.layer, own, shape[1])
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""

@@ -76,7 +76,7 @@ class Plan:
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
             rows = model.rows_of(layer, x)
         grid = captured.grids.get(layer)
-        if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
+        if grid is None and (tokens := model.tokens_of(layer, shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
             return Readout(layer, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)
