@@ -38,6 +38,25 @@ class RowOrder:
     """The rows sample by sample, and within a sample by time."""
     axis: Axis
     """Where a sample's rows lie among its frames."""
+    spans: list[tuple[int, int]]
+    """The first and the last frame of each of a sample's rows."""
+
+    def slots(self, layer: str, in_row: int) -> Axis:
+        """Return where slots lie among a sample's frames if each row holds so many of them, at equal bins.
+
+        Raises:
+            LayerError: two rows hold the same frames, or frames between two rows are held by none.
+        """
+        first, last = self.spans[0]
+        for (_, end), (after, _) in pairwise(self.spans):
+            if after != end + 1 or self.axis.stride != last - first + 1:
+                shown = " and ".join(f"frames {a} to {b}" for a, b in self.spans[:2])
+                raise LayerError(
+                    f"layer {layer!r} is used for parts of a clip that overlap, leave frames out or are not equally "
+                    f"long: its first rows hold {shown}; choose another layer"
+                )
+        step = (last - first + 1) / in_row
+        return Axis(step, first + (step - 1) / 2, last - first + 1)
 
 
 def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
@@ -99,8 +118,8 @@ class _Rows:
                     f"layer {self.layer!r} sees the same frames more than once: rows {other} and {row} of its output "
                     f"both hold {_frames(own)} of sample {own.sample}, and either could be meant; choose another layer"
                 )
-        spans = [own[1:] for own in sorted(held) if own.sample == 0]
-        return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, self.frames))
+        spans = [(own.first, own.last) for own in sorted(held) if own.sample == 0]
+        return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, self.frames), spans)
 
     def _held(self) -> list[Held]:
         """Return what each row holds."""

@@ -160,7 +160,7 @@ class Placing:
             centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
             self._centroids = dict(zip(reading.axes, centers, strict=True))
             if reading.time is not None:
-                self._centroids["t"] = reading.time.centers(clip.shape[2])
+                self._centroids["t"] = reading.time.centers(len(self._centroids["t"]))
         return self._centroids
 
 
