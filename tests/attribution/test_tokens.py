@@ -84,7 +84,7 @@ def test_overlapping_patches_and_any_permutation(ways: dict[str, bool]) -> None:
 
 
 @pytest.mark.parametrize("layer", ["blocks.0", "blocks.1", "norm"])
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [1, 8])
 def test_the_map_is_the_same_in_every_order(layer: str, batch: int) -> None:
     x = video(batch)
     expected = cam(Transformer(), x, layer=layer, target=1, method="hires_cam")
@@ -102,6 +102,10 @@ def test_a_grid_that_contradicts_is_refused() -> None:
         LayerError, match=r"stand for 4x3x5 .* grid=\(4, 5, 3\) contradicts; leave it out, or give \(4, 3, 5\)"
     ):
         cam(Transformer("hwt"), video(), layer="norm", target=0, grid=(4, 5, 3))
+    for grid in [(3, 4, 5), (5, 4, 3), (3, 5, 4), (5, 3, 4), (60, 1, 1), (1, 6, 10)]:
+        for net in (Transformer(), Transformer("hwt", 1), Moving("any")):
+            with pytest.raises(LayerError, match="contradicts"):
+                cam(net, video(), layer="norm", target=0, grid=grid)
     told = cam(Transformer("hwt"), video(), layer="norm", target=0, grid=(4, 3, 5))
     torch.testing.assert_close(told, cam(Transformer("hwt"), video(), layer="norm", target=0))
 
@@ -250,6 +254,22 @@ def test_an_order_that_is_lost_behind_the_first_block_is_refused() -> None:
     with pytest.raises(LayerError, match="do not stand where they stood before the first block, and what they stand"):
         cam(Lost(), video(), layer="norm", target=0, grid=(T, H, W))
     assert cam(Lost(), video(), layer="norm", target=0, layout="b (h w t) c", grid=(H, W, T)).any()
+
+
+def test_as_many_learned_queries_as_tokens_stand_for_no_place() -> None:
+    class Queries(Transformer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = nn.Parameter(torch.randn(1, T * H * W, 16))
+            self.decoder = nn.TransformerDecoderLayer(16, 2, 32, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.blocks[0](self.patches(x).flatten(2).transpose(1, 2))
+            return self.head(self.decoder(self.queries.expand(len(x), -1, -1), tokens).mean(1))
+
+    assert cam(Queries(), video(), layer="blocks.0", target=0).shape == (1, T, H, W)
+    with pytest.raises(LayerError, match="do not stand where they stood"):
+        cam(Queries(), video(), layer="decoder", target=0)
 
 
 @pytest.mark.parametrize("batch", [1, 8])

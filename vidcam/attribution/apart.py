@@ -1,4 +1,4 @@
-"""Apart: while a network is looked at, each token attends to itself alone, so that tokens are moved but not mixed."""
+"""Apart: attention lets tokens know nothing of others while a network is looked at: they move, but do not mix."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,22 +30,12 @@ class _Apart(TorchDispatchMode):  # type: ignore[no-untyped-call]
         returned, name = func(*args, **(kwargs or {})), str(func)
         if "scaled_dot_product" in name and "attention" in name:
             whole = isinstance(returned, Tensor)
-            own = _own(returned if whole else returned[0], *args[:3])
+            own = _asked(returned if whole else returned[0], args[0])
             return own if whole else (own, *returned[1:])
-        if "softmax" in name and "log" not in name and isinstance(returned, Tensor) and returned.ndim > 2:
-            return _to_itself(returned) if args[1] in (-1, returned.ndim - 1) else returned
-        return returned
+        weights = "softmax" in name and "log" not in name and isinstance(returned, Tensor) and returned.ndim > 2
+        return torch.zeros_like(returned) if weights and args[1] in (-1, returned.ndim - 1) else returned
 
 
-def _own(returned: Tensor, query: Tensor, _key: Tensor, value: Tensor) -> Tensor:
-    """Return what a token tells others, or where these are fewer or more, what it asks them."""
-    own = next((part for part in (value, query) if part.shape == returned.shape), torch.zeros_like(returned))
-    return own.clone()
-
-
-def _to_itself(weights: Tensor) -> Tensor:
-    """(..., n, n) all weight to the token itself; where others are fewer or more, none to anyone."""
-    here, there = weights.shape[-2:]
-    if here != there:
-        return torch.zeros_like(weights)
-    return torch.eye(here, dtype=weights.dtype, device=weights.device).expand_as(weights).clone()
+def _asked(returned: Tensor, query: Tensor) -> Tensor:
+    """Return what each token asked the others, which is its own, in place of what it got to know; else nothing."""
+    return query.clone() if query.shape == returned.shape else torch.zeros_like(returned)

@@ -50,6 +50,7 @@ class Marker:
         shapes = [self._cells(part).shape for part in self._clips]
         self.sizes = {axis: max(shape[i] for shape in shapes) for i, axis in enumerate("thw", 1)}
         self._bases: dict[nn.Module, Tensor] = {}
+        self._calls: dict[nn.Module, int] = {}
         marked = self._clips if self.finite else []
         self._inks = {id(part): _noise(self._cells(part), lit=ink == "lit") for part in marked}
 
@@ -61,17 +62,18 @@ class Marker:
         Args:
             marks: (B, T, H, W) which samples, frames, rows and columns are marked, or axes of 1; None marks nothing.
             module: whose calls are looked at.
-            calls: after how many the forward may end; None looks at all.
+            calls: after how many the forward may end; None looks at all, of which there are as many in every forward.
             before: whether to look at what they are given.
         """
         seen: list[Tensor] = []
 
         def look(_module: nn.Module, tensor: Tensor) -> None:
             seen.append(tensor.detach().clone())
-            if len(seen) == calls:
+            if len(seen) == (calls or self._calls.get(module)):
                 raise Stop
 
         self.run(marks, {module: look}, before=before)
+        self._calls[module] = len(seen)
         return torch.cat(seen)
 
     def changes(

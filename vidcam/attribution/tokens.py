@@ -123,10 +123,12 @@ class _TokenProbe:
     """Whether it is what the module is given that counts."""
     mixed: bool = False
     """Whether tokens change a little by what lies elsewhere."""
+    apart: bool = True
+    """Whether attention lets tokens know nothing of others."""
 
     def changes(self, marks: Tensor) -> Tensor:
         """(runs, T, H, W) what is marked -> (runs, tokens) how much tokens change by it."""
-        with tokens_apart() if self.marker.finite else nullcontext():
+        with tokens_apart() if self.apart else nullcontext():
             return self.marker.changes(marks[:, None], self.module, kept=2, before=self.before)[:, 0, : self.count]
 
     def changes_along(self, axis: str, marks: Tensor) -> Tensor:
@@ -276,7 +278,7 @@ def _before_blocks(net: nn.Module, x: Any, layout: str, count: int) -> _Places |
 
     rows = torch.arange(marker.sizes["h"])[:, None] < max(1, marker.sizes["h"] // 32)
     marker.run(rows[None, None], dict.fromkeys(net.modules(), look), before=True)
-    return _places(_TokenProbe(marker, blocks[0], count, before=True)) if blocks else None
+    return _places(_TokenProbe(marker, blocks[0], count, before=True, apart=False)) if blocks else None
 
 
 def _places(probe: _TokenProbe) -> _Places | None:
