@@ -231,7 +231,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
             return False
         size |= {"b": given["b"], "t": frames}
     if "bn" in size:
-        if size["bn"] % given["b"] or size["bn"] == given["b"]:
+        if size["bn"] <= given["b"] or not given["b"] or size["bn"] % given["b"]:
             return False
         size |= {"b": given["b"]}
     inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
