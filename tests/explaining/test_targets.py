@@ -583,10 +583,10 @@ def test_tokens_are_measured_once_and_not_where_the_model_knows_them(
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.far(self.patches(x).flatten(2).transpose(1, 2)).relu().mean(1))
 
-    asked: list[int] = []
+    asked: list[str] = []
     monkeypatch.setattr(orders, "find_tokens", lambda *given: asked.append(given[-1]) or find_tokens(*given))
     facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
     model = Model(Tokens(), "far", layout="b (t h w) c", grid=grid, **facts)
     assert explain(model, movie, target=0).heat.shape == (FRAMES, 2, 3)
     explain(model, movie, target=1, batch=3)
-    assert asked == [24] * times
+    assert asked == ["far"] * times

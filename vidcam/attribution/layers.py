@@ -17,9 +17,11 @@ from vidcam.errors import LayerError, unknown
 
 LAYOUTS = (
     *("b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c"),
-    *("b (t h w) c", "b c h w", "b h w c"),
+    *("(b n) c t h w", "(b n) t h w c", "b (t h w) c", "b c h w", "b h w c"),
 )
-"""Einops patterns that `infer_layout` knows; a model's entry may name any other."""
+"""Einops patterns that `infer_layout` knows; a model's entry may name any other. n are parts of a clip."""
+FOLDED = ("(b t)", "(b n)")
+"""How layouts begin of which a shape does not tell what each row holds."""
 
 WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DataParallel put before the names of layers."""
@@ -155,7 +157,8 @@ def read_grid(tensor: Tensor, layout: str, *, batch: int, grid: Shape | None = N
     sizes = {axis: n for axis, n in zip("thw" if len(given) == 3 else axes, given, strict=False) if axis in axes}
     try:
         cells = _without_class_token(tensor, layout, sizes)
-        return rearrange(cells, f"{layout} -> b c {' '.join(axes)}", b=batch, **sizes)
+        slots = ["(n t)" if axis == "t" and "(b n)" in layout else axis for axis in axes]
+        return rearrange(cells, f"{layout} -> b c {' '.join(slots)}", b=batch, **sizes)
     except (EinopsError, RuntimeError) as error:
         if of_device(error):
             raise
@@ -188,7 +191,7 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
 
     A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
     number where the input is square, else to within two cells. Time before channels is thought of only where the
-    input has it so. Time folded into the batch is taken to be sample by sample, which no shape can tell.
+    input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can tell.
 
     Args:
         shape: of the layer's output.
@@ -216,7 +219,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
         return len(shape) == 3 and shape[0] == given["b"] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
-    names = layout.replace("(b t)", "bt").split()
+    names = layout.replace("(b t)", "bt").replace("(b n)", "bn").split()
     if len(names) != len(shape) or ("t" in layout) != ("t" in given):
         return False
     if layout == "b t c h w" and " ".join(given) != layout:
@@ -227,6 +230,10 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
         if size["bt"] != given["b"] * frames:
             return False
         size |= {"b": given["b"], "t": frames}
+    if "bn" in size:
+        if size["bn"] <= given["b"] or not given["b"] or size["bn"] % given["b"]:
+            return False
+        size |= {"b": given["b"]}
     inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
     return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
-from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.layers import FOLDED, first_tensor, infer_layout, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
@@ -74,7 +74,7 @@ class Question:
             LayerError: they have no right order, see `find_rows`.
         """
         several = self.captured.calls[self.layer] > 1
-        if not several and not (self.guessed and self._reading[0].startswith("(b t)")):
+        if not several and not (self.guessed and self._reading[0].startswith(FOLDED)):
             return None
         own = self.input_layout or input_layout(self._given)
         return self.orders.rows(self.net, self.x, self.layer, own, self._given)
@@ -89,12 +89,14 @@ class Question:
         if len(shape) != 3 or told or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
             return None
         own = self.input_layout or input_layout(self._given)
-        return self.orders.tokens(self.net, self.x, own, shape[1])
+        return self.orders.tokens(self.net, self.x, self.layer, own, shape[1])
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""
         rows = self.rows  # first: what is called twice is said so, and not that its shape does not fit
         layout, sizes = self._reading
+        if rows is not None and layout.startswith("(b n)"):
+            rows.slots(self.layer, 1)  # in order, none twice
         tensor = tensor if rows is None else tensor[rows.order]
         tensor = tensor if self.tokens is None else tensor[:, self.tokens.order]
         tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

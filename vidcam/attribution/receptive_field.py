@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import untouched
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.layers import FOLDED, find_layer, first_tensor, grid_axes, read_grid, token_grid
 from vidcam.attribution.state import kept
 from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
@@ -140,8 +140,8 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
             raise LayerError(f"layer {layer!r} returns no floating point tensor but {type(output).__name__}")
         calls.append(tensor)
         grids.extend(token_grid(layer, output).values())
-        # A layer that sees one frame at a time is called again for the next frame.
-        if not layout.startswith("(b t)") or len(tensor) > 1:
+        # A layer that sees one frame, or one part of the clip, at a time is called again for the next.
+        if not layout.startswith(FOLDED) or len(tensor) > 1:
             raise _Reached
 
     with kept(net), find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):

@@ -83,7 +83,12 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
             f"each slot of {plan.layer!r} can see {sees} of a window's {frames} frames"
             + (f"; {plan.when!r} tells when" if plan.when else ", so which frame is soft")
         )
-    if plan.readings[plan.layer].assumed and not callable(plan.model.grid):
+    reading = plan.readings[plan.layer]
+    if reading.tokens is not None and reading.tokens.mixed:
+        yield (
+            f"the tokens of {plan.layer!r} are mixed: their order is that in which they stood before the first block"
+        )
+    if reading.assumed and not callable(plan.model.grid):
         yield (
             f"the order of the tokens of {plan.layer!r} could not be measured: they are taken to run over time, then "
             "rows, then columns, with tokens of no place in front"

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
 from vidcam.attribution.formulas import frame_contribution
-from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.layers import find_layer, layer_name, noise_like
+from vidcam.attribution.geometry import Axis, find_placement
+from vidcam.attribution.layers import FOLDED, find_layer, layer_name, noise_like
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
+from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.tokens import TOKENS
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
@@ -80,14 +81,14 @@ class Plan:
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
             rows = model.rows_of(layer, x)
         grid = captured.grids.get(layer)
-        if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
+        if grid is None and (tokens := model.tokens_of(layer, shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
             return Readout(layer, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
-        if layout.startswith("(b t)"):
+        if layout.startswith(FOLDED):
             rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
-            return Readout(layer, layout, grid, None if rows is None else rows.axis)
+            return Readout(layer, layout, grid, None if rows is None else _axis(layer, rows, layout, shape))
         return Readout(layer, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
@@ -160,6 +161,13 @@ def make_plan(model: Model, choices: Choices) -> Plan:
         find_placement(kind)
     placing = Placing(model, choices.placement, method.cells)
     return Plan(model, method, layer or model.layer, choices.pooling, when, placing)
+
+
+def _axis(layer: str, rows: RowOrder, layout: str, shape: Sequence[int]) -> Axis:
+    """Tell where a layer's slots lie in time, each row a slot of its own or several."""
+    return (
+        rows.axis if "(b t)" in layout else rows.slots(layer, shape[layout.replace("(b n)", "bn").split().index("t")])
+    )
 
 
 def _told_grid(model: Model, shape: Sequence[int]) -> tuple[int, ...] | None:

@@ -123,11 +123,11 @@ class Sight:
         assert given is not None  # the network has run on it
         return self._orders.rows(self.net, x, layer, self.input_layout, given)
 
-    def tokens_of(self, shape: Sequence[int], x: Any) -> TokenOrder | None:
+    def tokens_of(self, layer: str, shape: Sequence[int], x: Any) -> TokenOrder | None:
         """Tell what the tokens (B, N, C) of a layer stand for, once measured; None if the model tells or has none."""
         if len(shape) != 3 or callable(self.grid) or self.layout not in (None, TOKENS):
             return None
-        return self._orders.tokens(self.net, x, self.input_layout, shape[1])
+        return self._orders.tokens(self.net, x, layer, self.input_layout, shape[1])
 
     def is_told(self, layer: str) -> bool:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""
