@@ -157,9 +157,20 @@ def _restored(net: nn.Module) -> Iterator[None]:
             module._buffers.clear()
             module._buffers.update(before)
         with torch.no_grad():
-            for buffer, copy, version in copies:
-                if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
-                    buffer.copy_(copy)
+            for buffer, copy in _changed(copies):
+                buffer.copy_(copy)
+
+
+def _changed(copies: Sequence[tuple[Tensor, Tensor, int]]) -> list[tuple[Tensor, Tensor]]:
+    """Return the buffers that are not as they were, with what they were; a GPU is waited for once."""
+    changed = []
+    for device in {buffer.device for buffer, _, _ in copies}:
+        there = [each for each in copies if each[0].device == device]
+        differ = torch.stack([(buffer != copy).any() for buffer, copy, _ in there]).tolist()
+        for (buffer, copy, version), differs in zip(there, differ, strict=True):
+            if differs or buffer._version != version:  # `.data` leaves no version
+                changed.append((buffer, copy))
+    return changed
 
 
 class _Recorder:
