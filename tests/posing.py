@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -230,3 +231,23 @@ def posing() -> Iterator[Device]:
         torch._C._set_only_lift_cpu_tensors(True)  # else torch.tensor(..., device=) asks for a real one
         with Dispatch():
             yield WAITS
+
+
+def on_posed_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let vidcam's trainers be on the device."""
+    from lightning.pytorch.accelerators import CPUAccelerator
+    from lightning.pytorch.strategies import SingleDeviceStrategy
+
+    from vidcam.training import lightning
+
+    class PosedAccelerator(CPUAccelerator):
+        def setup_device(self, device: torch.device) -> None:
+            """Take it as it is."""
+
+    real = lightning.Trainer
+
+    def posed(**options: Any) -> Any:
+        strategy = SingleDeviceStrategy(DEVICE, accelerator=PosedAccelerator())
+        return real(**{**options, "strategy": strategy, "accelerator": "auto", "devices": 1})
+
+    monkeypatch.setattr(lightning, "Trainer", posed)
