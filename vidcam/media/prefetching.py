@@ -7,6 +7,7 @@ from threading import Event, Thread
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
+PATIENCE = 1.0
 
 
 class _End(NamedTuple):
@@ -19,7 +20,8 @@ def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
     """Yield the items of `iterable`, produced up to `depth` items ahead in a background thread.
 
     An exception of the producer is raised here, after the items that came before it. The thread starts with the
-    first item asked for and has ended when this generator ends, however it ends.
+    first item asked for and has ended when this generator ends, however it ends; one that is stuck in a read, as of a
+    network drive that is gone, is left to itself after `PATIENCE` seconds, and ends with the read or the process.
     """
     queue: Queue[T | _End] = Queue(max(depth, 1))
     stop = Event()
@@ -35,7 +37,7 @@ def prefetch(iterable: Iterable[T], depth: int = 8) -> Generator[T, None, None]:
         with suppress(Empty):
             while True:
                 queue.get_nowait()  # a producer that waits for room gets it, sees `stop` and leaves
-        thread.join()
+        thread.join(PATIENCE)
 
 
 def _produce(iterable: Iterable[T], queue: "Queue[T | _End]", stop: Event) -> None:
