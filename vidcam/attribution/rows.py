@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import capture
+from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import map_tensors
 from vidcam.errors import LayerError, VidcamError
@@ -61,6 +62,8 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     except VidcamError:
         raise
     except Exception as error:
+        if of_device(error):
+            raise
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LayerError(
             f"which frames the rows of layer {layer!r} hold cannot be measured, as the network fails where frames are "

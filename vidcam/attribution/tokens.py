@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import eagerly, untouched
+from vidcam.attribution.failures import of_device
 from vidcam.attribution.layers import call, first_tensor, map_tensors
 from vidcam.attribution.rows import attributes_kept, words
 from vidcam.errors import LayerError
@@ -69,7 +70,9 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int) -> TokenOrder |
             if not probe.find_block():
                 return None
             places = [probe.places(axis) for axis in "thw"]
-    except Exception:  # a network that fails where its input is NaN cannot be measured
+    except Exception as error:  # a network that fails where its input is NaN cannot be measured
+        if of_device(error):
+            raise
         return None
     known = [token for token in range(count) if None not in (own[token] for own in places)]
     at = {token: tuple(int(own[token] or 0) for own in places) for token in known}
