@@ -168,3 +168,14 @@ def test_registers_of_a_published_picture_transformer() -> None:
     net = timm.create_model("vit_small_patch14_reg4_dinov2", pretrained=False, num_classes=5, img_size=56).eval()
     found = find_tokens(net, torch.randn(1, 3, 56, 56), "b c h w", 16 + 5)
     assert found is not None and found.grid == (1, 4, 4) and found.order == list(range(5, 21))
+
+
+def test_a_full_device_is_not_taken_for_a_network_that_cannot_be_measured() -> None:
+    net = Transformer()
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    net.patches.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_tokens(net, video(), "b c t h w", T * H * W)
