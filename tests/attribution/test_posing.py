@@ -157,6 +157,27 @@ def test_what_the_host_waits_for_is_counted(waits: Callable[[Tensor], Any]) -> N
         assert device.total() == 1, device
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("mixes", REFUSED.values(), ids=REFUSED.keys())
+def test_a_real_gpu_refuses_the_same(mixes: Callable[[Tensor, Tensor], Any]) -> None:
+    with pytest.raises((RuntimeError, TypeError), match=r"same device|cuda:0|generator"):
+        mixes(torch.tensor([0.0, 1, 2], device=GPU), torch.ones(3))
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("waits", WAITS.values(), ids=WAITS.keys())
+def test_the_host_waits_for_a_real_gpu_as_well(waits: Callable[[Tensor], Any]) -> None:
+    there = torch.tensor([0.0, 1, 2], device=GPU)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.where(there > 0, there, 0).masked_fill_(there > 1, 0)
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            waits(there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method(name: str) -> None:
     """A forward and its backward cost four waits at the most, a map three more."""

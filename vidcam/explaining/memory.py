@@ -7,8 +7,8 @@ from vidcam.attribution.failures import of_memory
 from vidcam.errors import ModelError
 from vidcam.models.model import Model
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Piece = TypeVar("Piece")
+Answer = TypeVar("Answer")
 
 
 class Room:
@@ -27,13 +27,13 @@ class Room:
     ) -> None:
         self.model, self.batch, self.chosen, self.of, self.helps = model, batch, chosen, of, helps
 
-    def run(self, items: Sequence[Item], forward: Callable[[Sequence[Item]], Result]) -> list[Result]:
+    def run(self, items: Sequence[Piece], forward: Callable[[Sequence[Piece]], Answer]) -> list[Answer]:
         """Call `forward` with as many of the items at once as there is room for; return what it returned each time.
 
         Raises:
             ModelError: there is none for one of them, or for as many as the user chose.
         """
-        results: list[Result] = []
+        results: list[Answer] = []
         while len(items):
             part = items[: self.batch]
             if done := _tried(forward, part):
@@ -54,7 +54,7 @@ class Room:
         )
 
 
-def _tried(forward: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> list[Result]:
+def _tried(forward: Callable[[Sequence[Piece]], Answer], part: Sequence[Piece]) -> list[Answer]:
     """Return the result, or nothing where memory was full; then the error, which holds what was made, is gone."""
     try:
         return [forward(part)]
