@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vidcam.media import prefetch
+from vidcam.media.prefetching import each
 
 
 def alive() -> list[threading.Thread]:
@@ -67,6 +68,42 @@ def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
     items = prefetch(iter(range(3)))
     assert alive() == []
     assert list(items) == [0, 1, 2]
+
+
+def test_each_item_s_result_in_their_order() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.02 * (number % 3))
+        return number * number
+
+    assert list(each(slow, range(20), 4)) == [number * number for number in range(20)]
+    assert list(each(slow, [], 4)) == []
+
+
+def test_an_error_comes_in_its_turn_and_nothing_more_is_begun() -> None:
+    begun = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            raise IndexError("broken")
+        time.sleep(0.02)
+        return number
+
+    seen = []
+    with pytest.raises(IndexError, match="broken"):
+        for number in each(work, range(1000), 2):
+            seen.append(number)
+    assert seen == [0, 1] and len(begun) < 20
+
+
+def test_threads_that_are_stuck_are_left_to_themselves() -> None:
+    never = threading.Event()
+    results = each(lambda number: never.wait() if number else number, range(3), 2)
+    assert next(results) == 0
+    began = time.monotonic()
+    results.close()
+    assert time.monotonic() - began < 5
+    never.set()
 
 
 STUCK = """
