@@ -33,8 +33,7 @@ class RunSettings(Options):
 
 def _keeps_weights_whole(strategy: object) -> str | None:
     """Refuse strategies by name that spread a model's weights, of which one process would save its part alone."""
-    name = strategy if isinstance(strategy, str) else "ddp"
-    if name in ("auto", "single_device") or "ddp" in name.split("_"):
+    if isinstance(strategy, str) and (strategy in ("auto", "single_device") or "ddp" in strategy.split("_")):
         return None
     return "must leave each process all weights, to be saved: auto, ddp or ddp_find_unused_parameters_true"
 
