@@ -309,3 +309,14 @@ def test_looking_leaves_the_network_and_the_input_as_they_were() -> None:
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     captured = capture(net, x, layers=["cnn"], scores=[class_score(0)])
     assert captured.calls == {"cnn": T}
+
+
+def test_a_full_device_is_no_order_of_rows() -> None:
+    net = Frames(next(iter(WAYS)))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    net.rnn.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_rows(net, torch.rand(2, T, 3, 8, 8), "cnn", "b t c h w")

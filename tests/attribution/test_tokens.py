@@ -366,3 +366,14 @@ def test_a_published_video_transformer_that_pools_tokens_in_an_order_of_its_own(
     found = find_tokens(net, torch.randn(1, 3, 16, 64, 64), "b c t h w", prod(grid), f"blocks.{block}")
     assert found is not None and found.grid == grid
     assert found.order == net.reroll(numbers, block).flatten().int().tolist()
+
+
+def test_a_full_device_is_not_taken_for_a_network_that_cannot_be_measured() -> None:
+    net = Transformer()
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    net.patches.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_tokens(net, video(), "b c t h w", T * H * W)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -488,7 +489,7 @@ def test_a_demo_that_fails_leaves_nothing(cli: Cli, here: Path, monkeypatch: pyt
     def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vidcam.rendering.outputs.write_outputs", fail)
+    monkeypatch.setattr("vidcam.rendering.outputs.fill", fail)
     assert cli("demo", "--output", "a/b")[0] == 130
     assert tree(here) == {}
 
@@ -590,6 +591,68 @@ def test_an_interrupted_demo_leaves_the_earlier_one(
     assert tree(here) == {"demo": None, "demo/clip.mp4": b"of an earlier demo"}
     assert main(["demo", "--output", "new"]) == 130
     assert "new" not in tree(here)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import vidcam.cli.demo, vidcam.explaining.explain, vidcam.rendering.outputs
+from vidcam.__main__ import main
+from vidcam.cli import console
+from vidcam.rendering.outputs import OUTPUTS
+
+vidcam.cli.demo.SIZE = (96, 72)
+main(["demo", "--output", "demo", "--seed", "1", "--json"])
+print("begun", flush=True)
+for line in sys.stdin:
+    moment = int(line)
+    if (child := os.fork()) == 0:
+        seen = 0
+
+        def trace(event, arguments):
+            global seen
+            if event in ("open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree") and "demo" in str(arguments):
+                seen += 1
+                if seen == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(trace)
+        sys.stdout = sys.stderr
+        os._exit(main(["demo", "--output", "demo", "--seed", "2", "--force", "--json"]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_a_demo_that_is_killed_leaves_the_earlier_one(here: Path) -> None:
+    """Killed as it touches a file: as it begins, draws, and moves; only the moves themselves, all at the end, show."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=here, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    left = []
+    with run:
+        assert run.stdin is not None and run.stdout is not None
+        while run.stdout.readline() != "begun\n":
+            assert run.poll() is None
+        old = visible(here)
+        for moment in (1, 4, 7, 12, 15, 21, 26, 28, 31, 33, 1000):
+            shutil.rmtree(here / "demo")
+            (here / "demo").mkdir()
+            for name, whole in old.items():
+                (here / "demo" / name).write_bytes(whole)
+            print(moment, file=run.stdin, flush=True)
+            assert int(run.stdout.readline()) == (0 if moment == 1000 else -signal.SIGKILL)
+            left.append((visible(here), (here / "demo" / ".vidcam.clip.mp4.part" / ".moving").exists()))
+        run.stdin.close()
+    new, _ = left.pop()
+    assert old.keys() == new.keys() and all(old[name] != new[name] for name in old)
+    assert all(found == old for found, moves in left if not moves)
+    assert all(found[name] in (old[name], new[name]) for found, _ in left for name in old)
+    assert sum(moves for _, moves in left) < 4
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """What a user sees of a demo's folder."""
+    return {path.name: path.read_bytes() for path in (folder / "demo").iterdir() if path.name[0] != "."}
 
 
 def test_json_on_stdout_and_all_else_on_stderr(here: Path, movie: Path) -> None:

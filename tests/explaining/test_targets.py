@@ -520,9 +520,7 @@ def hungry() -> Model:
 
 
 def test_a_batch_of_the_user_s_for_which_there_is_no_memory_is_one_line(movie: Path) -> None:
-    with pytest.raises(
-        ModelError, match=r"cpu has no memory for custom on 5 window\(s\) of 8 frames; a smaller batch="
-    ):
+    with pytest.raises(ModelError, match=r"cpu has no memory for custom on 5 windows of 8 frames; a smaller batch="):
         explain(hungry(), movie, batch=8)
     equal(explain(hungry(), movie, batch=2), explain(small(), movie, batch=2))
 

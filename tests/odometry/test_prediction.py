@@ -165,3 +165,23 @@ def test_a_state_is_refused_where_snippets_overlap(truth: Trajectory, drive: Dri
     fresh = predict(replace(model, net=net, state="fresh", reset=lambda _net: None), drive)
     np.testing.assert_array_equal(fresh.snippets, predict(model, drive).snippets)
     assert net.last == 0
+
+
+class Hungry(Oracle):
+    """Has memory for two snippets at a time."""
+
+    def forward(self, clip: Tensor) -> Output:
+        if len(clip) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().forward(clip)
+
+
+def test_a_batch_for_which_there_is_no_memory_is_halved_unless_the_user_chose_it(
+    truth: Trajectory, drive: Drive
+) -> None:
+    hungry, plenty = oracle(truth, 3), oracle(truth, 3)
+    hungry.net.__class__ = Hungry
+    np.testing.assert_array_equal(predict(hungry, drive).snippets, predict(plenty, drive).snippets)
+    assert hungry.net.batches == [2] * 5
+    with pytest.raises(ModelError, match=r"no memory for .* on 8 snippets of 3 frames; a smaller batch="):
+        predict(hungry, drive, batch=8)

@@ -132,6 +132,8 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
         if len(several) != len(values):
             raise TargetError(f"{len(values)} samples need as many targets; given {len(several)}")
         indices = [_index(each, labels, values.shape[1]) for each in several]
+        if len({*indices}) == 1:  # a GPU need not be given them
+            return values[:, indices[0]]
         return values.gather(1, torch.tensor(indices, device=values.device, dtype=torch.int64)[:, None])[:, 0]
 
     return BeforeEnding(logits, score)

@@ -176,7 +176,7 @@ def shares(model: Model, output: Any, ending: str | None) -> Floats:
     values = model.answer(output)
     if values.ndim != 2:
         raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    per_class: Floats = model.probabilities(values, ending).detach().cpu().numpy()
+    per_class: Floats = model.probabilities(values.detach().cpu(), ending).numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
     if model.labels and len(model.labels) != per_class.shape[1]:

@@ -17,6 +17,7 @@ from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import Explanation
+from vidcam.explaining.memory import Room
 from vidcam.explaining.windows import Fed, Stream
 from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
@@ -81,14 +82,14 @@ def deletion(
         TargetError: the model has no such score, so that measures must be given.
         ModelError: the network's answer is not finite, or every window is without heat.
     """
-    if batch is None:
-        batch = 16 if model.device.type == "cpu" else 64
+    chosen, batch = batch is not None, (16 if model.device.type == "cpu" else 64) if batch is None else batch
     _check(fractions, seed, draws=draws, every=every, batch=batch, resamples=resamples, block=block)
     changes = _default_measures(model, explanation, truth) if measures is None else dict(measures)
     if not changes:
         raise OptionError("measures needs at least one name and function; given none")
     refuse_carried(model, "deletion runs changed versions of each window")
-    eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, max(2, batch))
+    room = Room(model, max(1, batch - 1), chosen=chosen, of="erased version")  # beside the whole one
+    eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, room)
     if isinstance(source, str | Path):
         with open_video(source, backend=backend) as video:
             stream = Stream(video, model, hop_seconds, 1, progress)
@@ -110,7 +111,7 @@ class _Eraser:
     cells: tuple[int, int] | None
     draws: int
     seed: int
-    batch: int
+    room: Room
     changes: dict[int, dict[str, Floats]] = field(default_factory=dict)
     """Per window's first sample and measure the change of every mask."""
     flat: int = 0
@@ -149,17 +150,19 @@ class _Eraser:
     def _changes(self, window: Window[Fed], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
         """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
         clip = [sample.pixels for sample in window.items]
-        masks = torch.from_numpy(np.stack(list(self._masks(heat, np.random.default_rng([self.seed, window.start])))))
-        changes: dict[str, list[Floats]] = {name: [] for name in self.measures}
-        for part in torch.split(masks, self.batch - 1):
-            versions = [clip, *erased(clip, part)]  # the whole window is the first of each batch
+        masks = list(self._masks(heat, np.random.default_rng([self.seed, window.start])))
+
+        def changed(part: Sequence[Mask]) -> dict[str, Floats]:
+            versions = [clip, *erased(clip, torch.from_numpy(np.stack(part)))]  # the whole window first in each batch
             x = self.model.batch(versions)
             captured = capture(self.model.net, x, layers=(), gradients=False)
             check_stateless(self.model, x, captured)
             with captured.inside(), torch.no_grad():
-                for name, measure in self.measures.items():
-                    changes[name].append(_finite(measure(captured.output, frames), len(versions), name)[1:])
-        return {name: np.concatenate(parts) for name, parts in changes.items()}
+                told = {name: measure(captured.output, frames) for name, measure in self.measures.items()}
+            return {name: _finite(change, len(versions), name)[1:] for name, change in told.items()}
+
+        parts = self.room.run(masks, changed)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.measures}
 
     def _masks(self, heat: Floats, generator: np.random.Generator) -> Iterator[Mask]:
         """Yield the masks of all shares for each of `ORDERS`, and each draw of those that are drawn."""

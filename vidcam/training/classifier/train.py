@@ -38,7 +38,8 @@ def train(
     The output folder gets `checkpoint.safetensors`, the best model so far, which `explain`, `load_model` and `test`
     take as it is; `last.ckpt`, from which a run that was killed goes on; `report.json`, `confusion.png`, for two
     classes `roc.png`, and `predictions.npz` of the test; and the logs. The weights are a function of the manifest and
-    the settings: a run that was killed and resumed ends with those of one that was not.
+    the settings, on a GPU with `deterministic="yes"` only, without which it may round otherwise each time: a run that
+    was killed and resumed ends with those of one that was not.
 
     Args:
         manifest: a `manifest.csv`, or what `read_manifest` made of it.
