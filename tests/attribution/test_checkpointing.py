@@ -61,5 +61,5 @@ def test_a_recurrent_layer_of_which_another_output_is_used_is_said() -> None:
         def forward(self, x: Tensor) -> Any:
             return self.fc(self.rnn(x.mean((3, 4)).transpose(1, 2))[1][0][-1])
 
-    with pytest.raises(LayerError, match="returns several tensors, and the first of them, which is read, does not"):
+    with pytest.raises(LayerError, match=r"the score depends on 'rnn\[1\]\[0\]' \(1, 2, 4\) alone, without a grid"):
         cam(Last(), X, layer="rnn", target=0, layout="b t c")

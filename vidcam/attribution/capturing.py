@@ -4,10 +4,10 @@ Nothing is recorded before the layer: the network's parameters are frozen, the l
 only what follows builds a graph. So an explanation costs one inference in time and memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,21 @@ from torch.nn.parameter import is_lazy
 from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
 from vidcam.attribution.endings import BeforeEnding, Ending, Endings, ending_of
-from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
+from vidcam.attribution.layers import (
+    call,
+    choose_output,
+    find_layer,
+    first_tensor,
+    map_tensors,
+    output_name,
+    outputs_of,
+    same,
+    token_grid,
+)
 from vidcam.attribution.threads import alone, without_cudnn
 from vidcam.errors import LayerError, ModelError, OptionError
 
+T = TypeVar("T")
 Score = Callable[[Any], Tensor]
 """The network's output -> (B,), the number being explained, one per sample."""
 
@@ -47,8 +58,9 @@ class Captured:
     """How often each layer was called."""
     grids: dict[str, tuple[int, ...]]
     """(t, h, w) of the layers that return their grid beside their tokens."""
-    several: frozenset[str] = frozenset()
-    """Layers that returned several floating point tensors, of which the first was captured."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The layers that return several tensors, and the output of theirs that was captured, which is a layer as well:
+    "rnn" and "rnn[0]"."""
     endings: tuple[Ending, ...] = ()
     """The last softmaxes and sigmoids that were called; see `ending_of`."""
 
@@ -91,14 +103,15 @@ def capture(
         values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
+        recorder.choose(slopes)
     return Captured(
         output=map_tensors(output, Tensor.detach),
         scores=tuple(value.detach() for value in values),
-        activations={name: torch.cat([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
-        gradients=tuple(slopes),
-        calls={name: len(calls) for name, calls in recorder.calls.items()},
-        grids=recorder.grids,
-        several=frozenset(recorder.several),
+        activations=recorder.named(recorder.activations()),
+        gradients=tuple(recorder.named(recorder.filled(slope)) for slope in slopes),
+        calls=recorder.named({name: len(calls) for name, calls in recorder.calls.items()}),
+        grids=recorder.named(recorder.grids),
+        names=recorder.names,
         endings=endings.seen(),
     )
 
@@ -166,9 +179,12 @@ class _Recorder:
     """Hooks on the layers; turns their outputs into the leaves, or inner nodes, that scores are differentiated by."""
 
     def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
-        self.calls: dict[str, list[Tensor]] = {name: [] for name in layers}
+        self.calls: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
+        """Per layer and call, the tensors that it returned by their paths."""
         self.grids: dict[str, tuple[int, ...]] = {}
-        self.several: set[str] = set()
+        self.names: dict[str, str] = {}
+        """Of layers that return several tensors, the name of the one that is read."""
+        self._paths: dict[str, str] = {}
         self.batch = 0
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
@@ -189,54 +205,80 @@ class _Recorder:
         if tensor is None:
             raise OptionError(f"the network's input must hold a floating point tensor; given {type(x).__name__}")
         self.batch = tensor.shape[0]
-        return self._replace(INPUT, x, tensor) if INPUT in self.calls else x
+        return self._replace(INPUT, x, {"": tensor}) if INPUT in self.calls else x
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            tensor = first_tensor(output)
-            if tensor is None:
-                raise LayerError(f"layer {name!r} returns no floating point tensor but {type(output).__name__}")
+            outputs = outputs_of(name, output)
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
-            if count_tensors(output) > 1:
-                self.several.add(name)
-            return self._replace(name, output, tensor)
+            return self._replace(name, output, outputs)
 
         return hook
 
-    def _replace(self, name: str, value: Any, tensor: Tensor) -> Any:
-        """Keep the tensor to differentiate by; pass on a clone, so that an in-place module may overwrite it."""
+    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor]) -> Any:
+        """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
-        kept = _ordinary(tensor)
-        kept = tensor if tensor.requires_grad else kept.requires_grad_(self._differentiate)
-        self.calls[name].append(kept)
-        self._versions.append((name, kept, kept._version))
-        passed = kept.clone()
-        return map_tensors(value, lambda part: passed if part is tensor else part)
+        passed: list[tuple[Tensor, Tensor]] = []
+        self.calls[name].append({})
+        for path, tensor in tensors.items():
+            kept = tensor if tensor.requires_grad else _ordinary(tensor).requires_grad_(self._differentiate)
+            self.calls[name][-1][path] = kept
+            self._versions.append((name, kept, kept._version))
+            passed.append((tensor, kept.clone()))
+        return map_tensors(value, lambda part: next((clone for own, clone in passed if same(own, part)), part))
 
     def check(self) -> None:
         for name, calls in self.calls.items():
             if not calls:
                 raise LayerError(f"layer {name!r} is not used in the network's forward pass; choose another layer")
-            if len({call.shape[1:] for call in calls}) > 1:
-                raise LayerError(
-                    f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
-                )
+            if any(call.keys() != calls[0].keys() for call in calls):
+                raise LayerError(f"layer {name!r} returns other tensors each time it is used; choose another layer")
         for name, kept, version in self._versions:
             if kept._version != version:
                 raise LayerError(f"layer {name!r} has an output that is overwritten later; choose another layer")
 
-    def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:
-        """Differentiate the batch's sum, per layer; samples do not depend on each other in eval mode."""
-        kept = [call for calls in self.calls.values() for call in calls]
+    def gradients(self, value: Tensor, *, last: bool) -> list[Tensor | None]:
+        """Differentiate the batch's sum by all that is kept; samples do not depend on each other in eval mode."""
+        kept = [tensor for calls in self.calls.values() for call in calls for tensor in call.values()]
         slopes: Sequence[Tensor | None] = [None] * len(kept)
         if value.requires_grad:
             slopes = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
         if not all(g is None or torch.isfinite(g).all() for g in slopes):
             raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
-        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, slopes, strict=True)])
-        return {name: torch.cat([next(each) for _ in calls]) for name, calls in self.calls.items()}
+        return [*slopes]
+
+    def choose(self, slopes: Sequence[Sequence[Tensor | None]]) -> None:
+        """Choose one of the tensors that a layer returns, of several one that a score depends on."""
+        used = [any(own is not None for own in each) for each in zip(*slopes, strict=True)]
+        at = iter(used)
+        for name, calls in self.calls.items():
+            reached = {path for call in calls for path in call if next(at, False)}
+            path = choose_output(name, calls[0], self.batch, reached if used else None)
+            self._paths[name] = path
+            if len(calls[0]) > 1:
+                self.names[name] = output_name(name, path)
+            if len({call[path].shape[1:] for call in calls}) > 1:
+                raise LayerError(
+                    f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
+                )
+
+    def activations(self) -> dict[str, Tensor]:
+        return {n: torch.cat([call[self._paths[n]].detach() for call in calls]) for n, calls in self.calls.items()}
+
+    def filled(self, slopes: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Return the gradients of what was chosen; zero where a score does not depend on it."""
+        each, found = iter(slopes), {}
+        for name, calls in self.calls.items():
+            own = [(path, kept, next(each)) for call in calls for path, kept in call.items()]
+            parts = [torch.zeros_like(k) if g is None else g for path, k, g in own if path == self._paths[name]]
+            found[name] = torch.cat(parts)
+        return found
+
+    def named(self, of_layers: Mapping[str, T]) -> dict[str, T]:
+        """Give what belongs to a layer of several outputs under the name of the chosen one as well."""
+        return {**of_layers, **{own: of_layers[name] for name, own in self.names.items() if name in of_layers}}
 
 
 @contextmanager

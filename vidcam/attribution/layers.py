@@ -4,8 +4,9 @@ import copy
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from einops import EinopsError, rearrange
 from torch import Tensor, nn
 
 from vidcam.attribution.failures import of_device
-from vidcam.errors import LayerError, unknown
+from vidcam.errors import LayerError, ModelError, unknown
 
 LAYOUTS = (
     *("b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c"),
@@ -26,11 +27,73 @@ WRAPPERS = ("_orig_mod.", "module.")
 Shape = Sequence[int]
 
 
+def split_name(layer: str) -> tuple[str, str]:
+    """Tell a module's name from which of its outputs is meant: "rnn[1][0]" -> "rnn" and "1.0", "head" -> "head", ""."""
+    parts = re.findall(r"\[([^\[\]]*)\]", layer)
+    whole = re.fullmatch(r"(.+?)(\[[^\[\]]*\])+", layer)
+    return (whole[1], ".".join(part.strip("'\"") for part in parts)) if whole else (layer, "")
+
+
+def output_name(layer: str, path: str) -> str:
+    """Name one of a layer's outputs: "rnn", "1.0" -> "rnn[1][0]"."""
+    return split_name(layer)[0] + "".join(f"[{part}]" for part in path.split(".") if part)
+
+
+def outputs_of(layer: str, output: Any) -> dict[str, Tensor]:
+    """Return the floating point tensors that a layer returns, or those of them that its name chooses, by their paths.
+
+    Raises:
+        LayerError: there are none.
+    """
+    name, chosen = split_name(layer)
+    found = dict(tensors_in(output))
+    if not found:
+        raise LayerError(f"layer {name!r} returns no floating point tensor but {type(output).__name__}")
+    own = {path: part for path, part in found.items() if not chosen or f"{path}.".startswith(f"{chosen}.")}
+    if not own:
+        raise LayerError(unknown("output", layer, [output_name(layer, path) for path in found]))
+    return own
+
+
+def choose_output(layer: str, outputs: Mapping[str, Tensor], batch: int, used: Container[str] | None = None) -> str:
+    """Return the path of the output that is explained: the only one, or the only one that is used and has a grid.
+
+    Where none has a grid, nothing can be read as a map: then it is the first that is used.
+
+    Args:
+        layer: the layer's name.
+        outputs: what it returned, by path.
+        batch: samples that the network was given.
+        used: paths of those that the score depends on; None if that is not known.
+
+    Raises:
+        LayerError: several may be meant.
+    """
+    possible = [path for path in outputs if used is None or path in used] or [*outputs]
+    cells = [path for path, part in outputs.items() if _may_have_cells(part.shape, batch)]
+    gridded = [path for path in possible if path in cells]
+    if len(outputs) == 1 or len(gridded) == 1 or not cells:
+        return (gridded or possible)[0]
+    listed = ", ".join(f"{output_name(layer, path)!r} {tuple(outputs[path].shape)}" for path in gridded or possible)
+    if not gridded:
+        raise LayerError(f"of the tensors of layer {layer!r}, the score depends on {listed} alone, without a grid")
+    raise LayerError(
+        f"layer {layer!r} returns several tensors, of which any could be meant: {listed}; name one of them"
+    )
+
+
+def _may_have_cells(shape: Shape, batch: int) -> bool:
+    """Whether there are two axes of several numbers behind that of the samples: channels and a grid."""
+    return len(shape) >= 3 and shape[0] % max(batch, 1) == 0 and sum(size > 1 for size in shape[1:]) >= 2
+
+
 def find_layer(net: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, also inside what compiles or spreads it; a LayerError names near matches."""
     modules: dict[str, nn.Module] = dict(net.named_modules(remove_duplicate=False))
-    found = next((modules[wrap + name] for wrap in ("", *WRAPPERS) if wrap + name in modules), None)
-    if found is None or not name:
+    inside, _ = split_name(name)
+    names = (wrap + part for part in (name, inside) for wrap in ("", *WRAPPERS))
+    found = next((modules[full] for full in names if full in modules), None)
+    if found is None or not inside:
         plain = [n.removeprefix(WRAPPERS[0]).removeprefix(WRAPPERS[1]) for n in modules]
         raise LayerError(unknown("layer", name, [n for n in plain if n and f"{n}." not in WRAPPERS]))
     return found
@@ -47,47 +110,94 @@ def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
 
 
 def named_parts(value: Any) -> Mapping[Any, Any]:
-    """Return what a mapping, data class, (named) tuple or list holds, by key, field or index; empty for all else."""
+    """Return what a container holds, by key, field, index or attribute; empty for all else.
+
+    Containers are mappings, data classes, (named) tuples, lists, and objects whose attributes are tensors or these.
+    """
     if isinstance(value, Mapping):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return dict(zip(value._fields, value, strict=True))
-    return dict(enumerate(value)) if isinstance(value, tuple | list) else {}
+    return dict(enumerate(value)) if isinstance(value, tuple | list | deque) else _attributes(value)
+
+
+def _attributes(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of an object that may hold tensors; none of what has a life of its own."""
+    if isinstance(value, Tensor | nn.Module | type):
+        return {}
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    names = dict.fromkeys([*getattr(value, "__dict__", ()), *slots])
+    parts = {name: getattr(value, name, None) for name in names}
+    return {name: part for name, part in parts.items() if isinstance(part, Tensor | Mapping | tuple | list)}
+
+
+def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every floating point tensor in a value by its path, as "heads.0.logits", each tensor once."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        yield path, value
+    seen: list[Tensor] = []
+    for key, part in named_parts(value).items():
+        for below, tensor in tensors_in(part, f"{path}.{key}" if path else str(key)):
+            if not any(same(tensor, other) for other in seen):
+                seen.append(tensor)
+                yield below, tensor
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are one, or views of the same numbers in the same shape."""
+    return one is other or (
+        (one.shape, one.stride(), one.dtype, one.device) == (other.shape, other.stride(), other.dtype, other.device)
+        and one.numel() > 0
+        and one.data_ptr() == other.data_ptr()
+    )
 
 
 def first_tensor(value: Any) -> Tensor | None:
     """Return the first floating point tensor in a tensor or in what `named_parts` looks into."""
-    if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
-    parts: Iterable[Any] = named_parts(value).values()
-    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
-
-
-def count_tensors(value: Any) -> int:
-    """Count the floating point tensors in a value."""
-    if isinstance(value, Tensor):
-        return int(value.is_floating_point())
-    return sum(count_tensors(part) for part in named_parts(value).values())
+    return next((tensor for _, tensor in tensors_in(value)), None)
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a value of the same structure and types in which every tensor is changed."""
+    """Return a value of the same structure and types in which every tensor is changed.
+
+    Raises:
+        ModelError: something holds tensors that cannot be copied.
+    """
     if isinstance(value, Tensor):
         return change(value)
-    changed = {key: map_tensors(part, change) for key, part in named_parts(value).items()}
-    if isinstance(value, tuple | list):
-        return type(value)(*changed.values()) if hasattr(value, "_fields") else type(value)([*changed.values()])
-    if not changed:
+    parts = named_parts(value)
+    changed = {key: map_tensors(part, change) for key, part in parts.items()}
+    if all(changed[key] is part for key, part in parts.items()):
         return value
+    is_plain = isinstance(value, dict) or not isinstance(value, Mapping)  # else a copy may share what holds the parts
+    for make in (_copied, _made_anew) if is_plain else (_made_anew, _copied):
+        with suppress(Exception):
+            result = make(value, changed)
+            if all(named_parts(result)[key] is part for key, part in changed.items()):
+                return result
+    kind = type(value).__name__
+    raise ModelError(
+        f"tensors are held by a {kind}, which cannot be copied; pass them in a dict, a tuple or a dataclass"
+    )
+
+
+def _copied(value: Any, parts: Mapping[Any, Any]) -> Any:
+    if isinstance(value, tuple):
+        return type(value)._make(parts.values()) if hasattr(value, "_fields") else type(value)([*parts.values()])  # type: ignore[attr-defined]
     result = copy.copy(value)
-    for key, part in changed.items():
-        if isinstance(value, Mapping):
+    for key, part in parts.items():
+        if isinstance(value, Mapping | list | deque):
             result[key] = part
         else:
             object.__setattr__(result, key, part)  # also where the data class is frozen
     return result
+
+
+def _made_anew(value: Any, parts: Mapping[Any, Any]) -> Any:
+    kind: Any = type(value)
+    return kind(dict(parts) if isinstance(value, Mapping) else [*parts.values()])
 
 
 def noise_like(value: Any) -> Any:

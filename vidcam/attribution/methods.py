@@ -46,6 +46,7 @@ def cam(
         net: any network.
         x: its input: (B, C, T, H, W), an image (B, C, H, W), a tuple of arguments, or a mapping of keyword arguments.
         layer: a name as in `net.named_modules()`, or the module; `vidcam.attribution.layers` says how layers are read.
+            Of one that returns several tensors "rnn[0]" or "stage[slow]" names one.
         target: a class's index, one index per sample, or a score `output -> (B,)` as in
             `vidcam.attribution.scores`; None explains each sample's most likely class.
         method: a name of `METHODS`.
@@ -69,7 +70,15 @@ def cam(
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)
     question = Question(
-        net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid, guessed=layout is None
+        net,
+        x,
+        captured.names.get(layer, layer),
+        score,
+        captured,
+        pooling=pooling,
+        layout=layout,
+        grid=grid,
+        guessed=layout is None,
     )
     heat = chosen.heat(question)
     if chosen.uses_gradient and question.is_blind:
@@ -90,11 +99,6 @@ def no_influence(question: Question) -> str:
     say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
     if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
         return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
-    if layer in question.captured.several:
-        return (
-            f"layer {layer!r} returns several tensors, and the first of them, which is read, does not influence the "
-            "score: another one does; choose a layer behind it"
-        )
     names = [name for name in _backwards(net) if name != layer]
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
     for name in sorted(names, key=lambda name: name.count(".") > deepest):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import untouched
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.layers import choose_output, find_layer, grid_axes, outputs_of, read_grid, token_grid
 from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
@@ -134,9 +134,8 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
     grids: list[Sequence[int]] = [] if grid is None else [grid]
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        if tensor is None:
-            raise LayerError(f"layer {layer!r} returns no floating point tensor but {type(output).__name__}")
+        outputs = outputs_of(layer, output)
+        tensor = outputs[choose_output(layer, outputs, batch=1)]
         calls.append(tensor)
         grids.extend(token_grid(layer, output).values())
         # A layer that sees one frame at a time is called again for the next frame.

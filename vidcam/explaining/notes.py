@@ -71,6 +71,9 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
 
 def _of_the_layer(plan: Plan) -> Iterator[str]:
     frames, placing, time = plan.model.frames, plan.placing, plan.placing.axes.get("t")
+    for layer, reading in plan.readings.items():
+        if reading.layer != layer:
+            yield f"layer {layer!r} returns several tensors: {reading.layer!r} is explained"
     if time is not None and time.extent > max(2 * time.stride, 2):
         sees = f"{time.extent:g}" if time.extent < frames else "all"
         yield (

@@ -73,18 +73,19 @@ class Plan:
 
     def _reading(self, captured: Captured, layer: str, x: Any) -> Readout:
         model, shape, rows = self.model, captured.activations[layer].shape, None
+        named = captured.names.get(layer, layer)
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
-            rows = model.rows_of(layer, x)
+            rows = model.rows_of(named, x)
         grid = captured.grids.get(layer)
         if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
-            return Readout(layer, TOKENS, tokens.grid, tokens=tokens)
+            return Readout(named, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
         if layout.startswith("(b t)"):
-            rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
-            return Readout(layer, layout, grid, None if rows is None else rows.axis)
-        return Readout(layer, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
+            rows = rows or (None if model.is_told(layer) else model.rows_of(named, x))
+            return Readout(named, layout, grid, None if rows is None else rows.axis)
+        return Readout(named, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""
@@ -94,7 +95,7 @@ class Plan:
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
         ways |= {"input_layout": model.input_layout, "orders": model.orders, "guessed": not model.is_told(layer)}
         ways |= {"settled": True, "order": reading.tokens}
-        return Question(model.net, x, layer, score, captured, which, **ways)
+        return Question(model.net, x, reading.layer, score, captured, which, **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
         """Return heat per frame of each window, (B, T, h, w); if signed, with what lowers the score below zero."""

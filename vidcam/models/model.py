@@ -60,7 +60,8 @@ class Model(Sight):
 
     Args:
         net: the network.
-        layer: the layer to explain by default, a name as in `net.named_modules()`, or the module itself.
+        layer: the layer to explain by default, a name as in `net.named_modules()`, or the module itself; of one that
+            returns several tensors "rnn[0]" or "stage[slow]" names one.
         layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
             shape.
         frames: T, frames of one forward pass.
