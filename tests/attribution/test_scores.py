@@ -259,8 +259,9 @@ def test_class_score_refuses(target: Any) -> None:
 
 
 def test_class_score_refuses_a_regression() -> None:
-    with pytest.raises(OptionError, match=r"shape \(B, K\); given \(2,\)"):
-        class_score(0)(OUTPUT[:, 0])
+    with pytest.raises(OptionError, match=r"shape \(B, K\); given \(1, 2, 4\)"):
+        class_score(0)(OUTPUT[None])
+    assert class_score(0)(OUTPUT[:, 1]).tolist() == [1, 5]  # one logit per sample
 
 
 def test_component() -> None:

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.endings import BeforeEnding, Ending, Endings, ending_of
+from vidcam.attribution.endings import BeforeEnding, Endings, Trace
 from vidcam.attribution.layers import (
     call,
     choose_output,
@@ -61,12 +61,12 @@ class Captured:
     names: Mapping[str, str] = field(default_factory=dict)
     """The layers that return several tensors, and the output of theirs that was captured, which is a layer as well:
     "rnn" and "rnn[0]"."""
-    endings: tuple[Ending, ...] = ()
-    """The last softmaxes and sigmoids that were called; see `ending_of`."""
+    trace: Trace = field(default_factory=Trace)
+    """What the network computed last; see `ending_of`."""
 
     def ending_of(self, answer: Tensor) -> str | None:
-        """Return the "softmax", "log_softmax" or "sigmoid" that a part of the output came out of, or None."""
-        found = ending_of(answer, self.endings)
+        """Return the kind of ending that a part of the output came out of, one of `endings.KINDS`, or None."""
+        found = self.trace.ending_of(answer)
         return None if found is None else found.kind
 
 
@@ -112,7 +112,7 @@ def capture(
         calls=recorder.named({name: len(calls) for name, calls in recorder.calls.items()}),
         grids=recorder.named(recorder.grids),
         names=recorder.names,
-        endings=endings.seen(),
+        trace=endings.trace().detached(),
     )
 
 
@@ -124,7 +124,7 @@ def _value(score: Score, output: Any, endings: Endings) -> Tensor:
     ending = endings.of(answer)
     if score.see is not None:
         score.see(output, None if ending is None else ending.kind)
-    return score.score(answer if ending is None or ending.given is None else ending.given.reshape(answer.shape))
+    return score.score(answer if ending is None else ending.given)
 
 
 @contextmanager

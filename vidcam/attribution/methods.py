@@ -11,7 +11,7 @@ from vidcam.attribution.capturing import INPUT, Score, capture
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.layers import layer_name
 from vidcam.attribution.question import Method, Question, TokenGrid
-from vidcam.attribution.scores import Which, class_score, logits
+from vidcam.attribution.scores import Which, by_class, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
 
 METHODS: dict[str, Method] = {row.name: row for row in (*formulas.METHODS, *features.METHODS, *smoothing.METHODS)}
@@ -88,6 +88,7 @@ def cam(
 
 def most_likely(values: Tensor) -> Tensor:
     """Return each sample's highest logit, (B,)."""
+    values = by_class(values)
     if values.ndim != 2:
         raise OptionError(f"the most likely class needs an output of shape (B, K); given {tuple(values.shape)}")
     return values.max(dim=1).values

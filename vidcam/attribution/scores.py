@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.endings import BeforeEnding
+from vidcam.attribution.endings import BeforeEnding, as_probabilities
 from vidcam.attribution.layers import named_parts, tensors_in
 from vidcam.errors import OptionError, TargetError, unknown
 
@@ -75,15 +75,18 @@ ACTIVATIONS = ("softmax", "sigmoid", "none")
 """What makes probabilities of an answer; "none" where it holds them already."""
 
 
-def probabilities(output: Any, activation: str | None = None) -> Tensor:
+def probabilities(output: Any, activation: str | None = None, ending: str | None = None) -> Tensor:
     """Return the (B, K) probabilities of a network's answer, in float32.
 
     Args:
         output: the answer, or what holds it, see `logits`.
         activation: one of `ACTIVATIONS`; None takes a distribution for one, gives one logit alone a sigmoid, and takes
             the softmax of all else.
+        ending: what the network ends in, see `Captured.ending_of`; then that counts.
     """
-    values = logits(output).float()
+    values = by_class(logits(output)).float()
+    if ending is not None:
+        return as_probabilities(values, ending)
     if activation is None:
         is_distribution = bool((values >= 0).all()) and torch.allclose(values.sum(1), values.new_ones(()), atol=1e-4)
         alone = values.shape[1:] == (1,)
@@ -91,6 +94,11 @@ def probabilities(output: Any, activation: str | None = None) -> Tensor:
     if activation == "none":
         return values
     return values.sigmoid() if activation == "sigmoid" else values.softmax(dim=1)
+
+
+def by_class(values: Tensor) -> Tensor:
+    """(B,) or (B, K) -> (B, K): one number per sample is that of a single class."""
+    return values.reshape(-1, 1) if values.ndim < 2 else values
 
 
 def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:
@@ -129,6 +137,7 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
     """
 
     def score(values: Tensor) -> Tensor:
+        values = by_class(values)
         if values.ndim != 2:
             raise OptionError(f"a class score needs an output of shape (B, K); given {tuple(values.shape)}")
         wanted = target.tolist() if hasattr(target, "tolist") else target  # a tensor or an array

@@ -39,6 +39,8 @@ class Plan:
     """Windows in which the earlier layer told no frame from another, so that the deep heat stands alone."""
     ending: str | None = None
     """The softmax or sigmoid that the network ends in."""
+    bounded: bool = True
+    """Whether all that it returned lies within 0..1, as probabilities do, without an ending that was found."""
     readings: dict[str, Readout] = field(default_factory=dict)
     """How the layers' outputs read; known once a window has gone through the network."""
     _probed: set[str] = field(default_factory=set)
@@ -62,7 +64,10 @@ class Plan:
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
         self.settle_readings(captured, x)
-        self.ending = None if self.model.scores else captured.ending_of(self.model.answer(captured.output))
+        if not self.model.scores:
+            answer = self.model.answer(captured.output)
+            self.ending = captured.ending_of(answer)
+            self.bounded = self.bounded and self.ending is None and bool(((answer >= 0) & (answer <= 1)).all())
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:

@@ -173,10 +173,7 @@ def shares(model: Model, output: Any, ending: str | None) -> Floats:
         output: what it returned.
         ending: the softmax or sigmoid that it ends in, if any, see `Captured.ending`.
     """
-    values = model.answer(output)
-    if values.ndim != 2:
-        raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    per_class: Floats = model.probabilities(values, ending).detach().cpu().numpy()
+    per_class: Floats = model.probabilities(model.answer(output), ending).detach().cpu().numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
     if model.labels and len(model.labels) != per_class.shape[1]:

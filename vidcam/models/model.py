@@ -19,9 +19,9 @@ from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
-from vidcam.attribution.scores import ACTIVATIONS, Which, class_score, logits, probabilities
+from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import OptionError, TargetError, unknown
+from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
 from vidcam.models.source import Source, video_source
@@ -211,20 +211,32 @@ class Model(Sight):
         score = class_score(target)
 
         def of_answer(values: Tensor) -> Tensor:
+            values = self._by_class(values)
             return score.score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
 
         return BeforeEnding(self.answer, of_answer)
 
     def probabilities(self, answer: Tensor, ending: str | None) -> Tensor:
-        """(B, K) what `answer` tells -> (B, K) probabilities; one logit of two labels tells of both.
+        """(B, K) or (B,), what `answer` tells, -> (B, K) probabilities; one logit of two labels tells of both.
 
         Args:
             answer: what `answer` returned.
-            ending: "softmax" or "sigmoid" where the network ends in one.
+            ending: what the network ends in, see `Captured.ending_of`, or None.
+
+        Raises:
+            ModelError: the answer is no number per class.
         """
-        done = "none" if ending in ("softmax", "sigmoid") else None
-        values = probabilities(answer, done or self.activation)
+        values = probabilities(self._by_class(answer), self.activation, ending)
         return torch.cat([1 - values, values], 1) if self._is_one_of_two(values) else values
+
+    def _by_class(self, answer: Tensor) -> Tensor:
+        values = by_class(answer) if len(self.labels) <= 2 else answer
+        if values.ndim != 2:
+            hint = "; its axis of samples is missing" if answer.shape == (len(self.labels),) else ""
+            raise ModelError(
+                f"{self.name} must return (B, K), a number per class; it returns {tuple(answer.shape)}{hint}"
+            )
+        return values
 
     def _is_one_of_two(self, values: Tensor) -> bool:
         return values.shape[1:] == (1,) and len(self.labels) == 2
