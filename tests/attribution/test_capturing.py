@@ -13,7 +13,7 @@ from torchvision.models import video
 
 from vidcam.attribution.capturing import INPUT, capture, untouched
 from vidcam.attribution.scores import class_score
-from vidcam.errors import LayerError, ModelError, OptionError
+from vidcam.errors import LayerError, ModelError, OptionError, VidcamError
 
 
 class Video(nn.Module):
@@ -192,8 +192,9 @@ def test_network_is_left_as_it_was_after_an_exception(where: str) -> None:
     else:
         net.rnn.register_forward_hook(boom)
     before = state(net)
-    with pytest.raises(Boom):
+    with pytest.raises(VidcamError, match=r"the score 'boom' fails: Boom|the network, given .*, fails: Boom") as raised:
         capture(net, x, layers=[layer], scores=[score])
+    assert isinstance(raised.value.__cause__, Boom)
     assert state(net) == before
 
 

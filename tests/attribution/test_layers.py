@@ -11,17 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.layers import (
-    find_layer,
-    first_tensor,
-    grid_axes,
-    infer_layout,
-    input_layout,
-    map_tensors,
-    named_parts,
-    read_grid,
-    token_grid,
-)
+from vidcam.attribution.containers import first_tensor, map_tensors, named_parts
+from vidcam.attribution.layers import find_layer, grid_axes, infer_layout, input_layout, read_grid, token_grid
 from vidcam.attribution.methods import cam
 from vidcam.errors import LayerError, ModelError
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidcam.attribution.capturing import capture
-from vidcam.attribution.layers import named_parts
+from vidcam.attribution.containers import named_parts
 from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import class_score, component, logits, minus, negative_loss, probabilities, target_index
 from vidcam.errors import OptionError, TargetError

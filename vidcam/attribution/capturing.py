@@ -15,16 +15,17 @@ from torch.nn.parameter import is_lazy
 
 from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
+from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in
 from vidcam.attribution.endings import BeforeEnding, Endings, Trace
+from vidcam.attribution.failures import NetworkError, in_words
 from vidcam.attribution.layers import (
     call,
     choose_output,
     find_layer,
-    first_tensor,
-    map_tensors,
+    not_used,
+    on_output,
     output_name,
     outputs_of,
-    same,
     token_grid,
 )
 from vidcam.attribution.threads import alone, without_cudnn
@@ -61,6 +62,8 @@ class Captured:
     names: Mapping[str, str] = field(default_factory=dict)
     """The layers that return several tensors, and the output of theirs that was captured, which is a layer as well:
     "rnn" and "rnn[0]"."""
+    behind: frozenset[str] = frozenset()
+    """Layers that are computed from other captured ones, as far as gradients are recorded."""
     trace: Trace = field(default_factory=Trace)
     """What the network computed last; see `ending_of`."""
 
@@ -98,7 +101,9 @@ def capture(
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
         with without_checkpoints, eagerly(), Endings() as endings:
-            output = call(net, recorder.record_input(map_tensors(x, _own)))
+            given = recorder.record_input(map_tensors(x, copied))
+            with in_words(f"the network, given {shapes_in(x)},", NetworkError):
+                output = call(net, given)
         recorder.check()
         values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
@@ -112,6 +117,7 @@ def capture(
         calls=recorder.named({name: len(calls) for name, calls in recorder.calls.items()}),
         grids=recorder.named(recorder.grids),
         names=recorder.names,
+        behind=frozenset(recorder.behind),
         trace=endings.trace().detached(),
     )
 
@@ -119,7 +125,8 @@ def capture(
 def _value(score: Score, output: Any, endings: Endings) -> Tensor:
     """Ask for a score of the output, or of what went into its answer's ending."""
     if not isinstance(score, BeforeEnding):
-        return score(output)
+        with in_words(f"the score {getattr(score, '__name__', type(score).__name__)!r}", OptionError):
+            return score(output)
     answer = score.answer(output)
     ending = endings.of(answer)
     if score.see is not None:
@@ -149,30 +156,38 @@ def _restored(net: nn.Module) -> Iterator[None]:
     if any(tensor.is_inference() for tensor in tensors):
         raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
     modules = list(net.modules())
-    flags = [module.training for module in modules]
-    # a script's own are no dictionary, and cannot be replaced either
-    buffers = [(m, dict(m._buffers)) for m in modules if not isinstance(m, torch.jit.ScriptModule)]
+    flags = [(module, module.training) for module in modules if hasattr(module, "training")]  # frozen scripts have none
+    buffers = [(module, dict(module.named_buffers(recurse=False))) for module in modules]
     copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
     frozen = [(p, p.requires_grad) for p in net.parameters()]
     try:
         with chance_kept({tensor.device for tensor in tensors}):
-            for module in modules:
+            for module, _ in flags:
                 module.training = False
             for parameter, _ in frozen:
                 parameter.requires_grad_(False)
             yield
     finally:
-        for module, flag in zip(modules, flags, strict=True):
+        for module, flag in flags:
             module.training = flag
         for parameter, flag in frozen:
             parameter.requires_grad_(flag)
         for module, before in buffers:
-            module._buffers.clear()
-            module._buffers.update(before)
+            _put_back(module, before)
         with torch.no_grad():
             for buffer, copy, version in copies:
                 if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
                     buffer.copy_(copy)
+
+
+def _put_back(module: nn.Module, buffers: Mapping[str, Tensor | None]) -> None:
+    """Give a module the buffers that it had; a script's are no dictionary."""
+    if isinstance(module, torch.jit.ScriptModule):
+        for name, buffer in buffers.items():
+            setattr(module, name, buffer)
+    else:
+        module._buffers.clear()
+        module._buffers.update(buffers)
 
 
 class _Recorder:
@@ -184,8 +199,9 @@ class _Recorder:
         self.grids: dict[str, tuple[int, ...]] = {}
         self.names: dict[str, str] = {}
         """Of layers that return several tensors, the name of the one that is read."""
+        self.behind: set[str] = set()
         self._paths: dict[str, str] = {}
-        self.batch = 0
+        self.batch, self._net = 0, net
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
@@ -193,7 +209,7 @@ class _Recorder:
 
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
-            self._hooks.enter_context(module.register_forward_hook(self._hook(name)))
+            self._hooks.enter_context(on_output(module, self._hook(name)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -201,8 +217,8 @@ class _Recorder:
 
     def record_input(self, x: Any) -> Any:
         """Note the batch size, and make the input a leaf if it is asked for."""
-        tensor = first_tensor(x)
-        if tensor is None:
+        tensor = clip_in(x)
+        if tensor is None or not tensor.ndim:
             raise OptionError(f"the network's input must hold a floating point tensor; given {type(x).__name__}")
         self.batch = tensor.shape[0]
         return self._replace(INPUT, x, {"": tensor}) if INPUT in self.calls else x
@@ -221,9 +237,11 @@ class _Recorder:
         """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
         passed: list[tuple[Tensor, Tensor]] = []
+        if not self.calls[name] and any(tensor.requires_grad for tensor in tensors.values()):
+            self.behind.add(name)
         self.calls[name].append({})
         for path, tensor in tensors.items():
-            kept = tensor if tensor.requires_grad else _ordinary(tensor).requires_grad_(self._differentiate)
+            kept = tensor if tensor.requires_grad else cut_off(tensor).requires_grad_(self._differentiate)
             self.calls[name][-1][path] = kept
             self._versions.append((name, kept, kept._version))
             passed.append((tensor, kept.clone()))
@@ -232,7 +250,7 @@ class _Recorder:
     def check(self) -> None:
         for name, calls in self.calls.items():
             if not calls:
-                raise LayerError(f"layer {name!r} is not used in the network's forward pass; choose another layer")
+                raise LayerError(not_used(self._net, name))
             if any(call.keys() != calls[0].keys() for call in calls):
                 raise LayerError(f"layer {name!r} returns other tensors each time it is used; choose another layer")
         for name, kept, version in self._versions:
@@ -314,20 +332,12 @@ def eagerly() -> AbstractContextManager[Any]:
     return nullcontext() if stance is None else stance("force_eager")
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """Copy an input, which the network may change in place."""
-    return tensor.detach().clone()
-
-
-def _ordinary(tensor: Tensor) -> Tensor:
-    """Cut a tensor off its graph; copy it if it was made under inference mode, which autograd refuses."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
-
-
 def _checked(value: Tensor, batch: int) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != (batch,):
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise OptionError(f"a score must return one number per sample, shape ({batch},); given {shape}")
+    if not value.is_floating_point():
+        raise OptionError(f"a score must return floating point numbers, which have a gradient; given {value.dtype}")
     if not torch.isfinite(value.detach()).all():
         raise ModelError("the score is not finite (NaN or infinite); check the network's weights and its input")
     return value

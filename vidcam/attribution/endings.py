@@ -64,7 +64,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Call:
+class Called:
     """A softmax or sigmoid as it was called."""
 
     kind: str
@@ -78,14 +78,14 @@ class Call:
 class Trace:
     """What a forward computed last."""
 
-    calls: Sequence[Call] = ()
+    calls: Sequence[Called] = ()
     """Its softmaxes and sigmoids."""
     made: Sequence[Tensor] = ()
     """All that was small, the earliest first."""
 
     def detached(self) -> "Trace":
         """Return the same without the graph that hangs on it."""
-        calls = [Call(each.kind, each.given.detach(), each.place, each.version) for each in self.calls]
+        calls = [Called(each.kind, each.given.detach(), each.place, each.version) for each in self.calls]
         return Trace(calls, [tensor.detach() for tensor in self.made])
 
     def ending_of(self, answer: Tensor) -> Ending | None:
@@ -115,7 +115,7 @@ class Endings(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls: deque[Call] = deque(maxlen=8)
+        self._calls: deque[Called] = deque(maxlen=8)
         self._made: deque[Tensor] = deque(maxlen=64)
 
     def __torch_function__(
@@ -135,14 +135,14 @@ class Endings(TorchFunctionMode):
         ):
             self._made.append(returned)
             if name in NAMES and isinstance(given, Tensor) and given.numel() == returned.numel():
-                self._calls.append(Call(NAMES[name], given, _place(returned), returned._version))
+                self._calls.append(Called(NAMES[name], given, _place(returned), returned._version))
         return returned
 
     def of(self, answer: Tensor) -> Ending | None:
         """Return the ending that an answer came out of, and remember it."""
         found = self.trace().ending_of(answer)
         if found is not None:
-            self._calls.append(Call(found.kind, found.given, _place(answer), answer._version))
+            self._calls.append(Called(found.kind, found.given, _place(answer), answer._version))
         return found
 
     def trace(self) -> Trace:

@@ -1,20 +1,20 @@
 """Layers of a network: finding them by name, and reading their output as a grid."""
 
-import copy
-import dataclasses
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from einops import EinopsError, rearrange
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
 
-from vidcam.attribution.failures import of_device
-from vidcam.errors import LayerError, ModelError, unknown
+from vidcam.attribution.containers import clip_in, first_tensor, shapes_in, tensors_in
+from vidcam.attribution.failures import NetworkError, in_words, of_device
+from vidcam.errors import LayerError, unknown
 
 LAYOUTS = (
     *("b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c"),
@@ -99,6 +99,21 @@ def find_layer(net: nn.Module, name: str) -> nn.Module:
     return found
 
 
+def not_used(net: nn.Module, name: str) -> str:
+    """Say that a layer was not reached, and why not where the network was compiled to one piece."""
+    inside = split_name(name)[0]
+    outer = [(part, module) for part, module in net.named_modules() if not part or inside.startswith(f"{part}.")]
+    for part, module in outer:
+        if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
+            what = f"its part {part!r}" if part else "the network"
+            own = f"{part!r} as a whole and " if part else ""
+            return (
+                f"layer {name!r} cannot be looked into: {what} is of TorchScript or a traced graph, which runs in one "
+                f'piece; {own}"input" can be explained, or any layer of the network that it was made from'
+            )
+    return f"layer {name!r} is not used in the network's forward pass; choose another layer"
+
+
 def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
     """Return a layer's name, given that or the module itself; a LayerError if it is no part of the network."""
     if isinstance(layer, str):
@@ -109,101 +124,11 @@ def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
     return found
 
 
-def named_parts(value: Any) -> Mapping[Any, Any]:
-    """Return what a container holds, by key, field, index or attribute; empty for all else.
-
-    Containers are mappings, data classes, (named) tuples, lists, and objects whose attributes are tensors or these.
-    """
-    if isinstance(value, Mapping):
-        return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
-    return dict(enumerate(value)) if isinstance(value, tuple | list | deque) else _attributes(value)
-
-
-def _attributes(value: Any) -> Mapping[str, Any]:
-    """Return the attributes of an object that may hold tensors; none of what has a life of its own."""
-    if isinstance(value, Tensor | nn.Module | type):
-        return {}
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-    names = dict.fromkeys([*getattr(value, "__dict__", ()), *slots])
-    parts = {name: getattr(value, name, None) for name in names}
-    return {name: part for name, part in parts.items() if isinstance(part, Tensor | Mapping | tuple | list)}
-
-
-def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every floating point tensor in a value by its path, as "heads.0.logits", each tensor once."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        yield path, value
-    seen: list[Tensor] = []
-    for key, part in named_parts(value).items():
-        for below, tensor in tensors_in(part, f"{path}.{key}" if path else str(key)):
-            if not any(same(tensor, other) for other in seen):
-                seen.append(tensor)
-                yield below, tensor
-
-
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are one, or views of the same numbers in the same shape."""
-    return one is other or (
-        (one.shape, one.stride(), one.dtype, one.device) == (other.shape, other.stride(), other.dtype, other.device)
-        and one.numel() > 0
-        and one.data_ptr() == other.data_ptr()
-    )
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """Return the first floating point tensor in a tensor or in what `named_parts` looks into."""
-    return next((tensor for _, tensor in tensors_in(value)), None)
-
-
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a value of the same structure and types in which every tensor is changed.
-
-    Raises:
-        ModelError: something holds tensors that cannot be copied.
-    """
-    if isinstance(value, Tensor):
-        return change(value)
-    parts = named_parts(value)
-    changed = {key: map_tensors(part, change) for key, part in parts.items()}
-    if all(changed[key] is part for key, part in parts.items()):
-        return value
-    is_plain = isinstance(value, dict) or not isinstance(value, Mapping)  # else a copy may share what holds the parts
-    for make in (_copied, _made_anew) if is_plain else (_made_anew, _copied):
-        with suppress(Exception):
-            result = make(value, changed)
-            if all(named_parts(result)[key] is part for key, part in changed.items()):
-                return result
-    kind = type(value).__name__
-    raise ModelError(
-        f"tensors are held by a {kind}, which cannot be copied; pass them in a dict, a tuple or a dataclass"
-    )
-
-
-def _copied(value: Any, parts: Mapping[Any, Any]) -> Any:
-    if isinstance(value, tuple):
-        return type(value)._make(parts.values()) if hasattr(value, "_fields") else type(value)([*parts.values()])  # type: ignore[attr-defined]
-    result = copy.copy(value)
-    for key, part in parts.items():
-        if isinstance(value, Mapping | list | deque):
-            result[key] = part
-        else:
-            object.__setattr__(result, key, part)  # also where the data class is frozen
-    return result
-
-
-def _made_anew(value: Any, parts: Mapping[Any, Any]) -> Any:
-    kind: Any = type(value)
-    return kind(dict(parts) if isinstance(value, Mapping) else [*parts.values()])
-
-
-def noise_like(value: Any) -> Any:
-    """Return a value of the same structure with noise for tensors, the same for every call."""
-    generator = torch.Generator().manual_seed(0)
-    return map_tensors(value, lambda tensor: torch.randn(tensor.shape, generator=generator).to(tensor))
+def on_output(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
+    """Have a hook `(module, args, output)` called; also by modules of TorchScript that Python calls."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module.register_forward_hook(hook)
+    return register_module_forward_hook(lambda own, args, out: hook(own, args, out) if own is module else None)
 
 
 def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
@@ -237,8 +162,9 @@ def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tup
     with ExitStack() as hooks, torch.no_grad():
         for name in names:
             layer = find_layer(net, name)
-            hooks.enter_context(layer.register_forward_hook(lambda _m, _a, output, name=name: hook(name, output)))
-        call(net, x)
+            hooks.enter_context(on_output(layer, lambda _m, _a, output, name=name: hook(name, output)))
+        with in_words(f"the network, given {shapes_in(x)},", NetworkError):
+            call(net, x)
     return {name: calls[0] for name, calls in calls_of.items() if len(calls) == 1}
 
 
@@ -309,7 +235,7 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     Raises:
         LayerError: no layout fits, or several do.
     """
-    given, fitting = first_tensor(x), []
+    given, fitting = clip_in(x), []
     if given is not None:
         own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
         sizes = dict(zip(own.split(), given.shape, strict=False))

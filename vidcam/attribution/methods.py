@@ -99,7 +99,10 @@ def no_influence(question: Question) -> str:
     net, x, layer = question.net, question.x, question.layer
     say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
     if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
-        return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
+        return (
+            f"{say}, and so is the input's (is the fit perfect, or the score constant? quantized networks have no "
+            "gradients; methods that need none, as eigen_cam, work there)"
+        )
     names = [name for name in _backwards(net) if name != layer]
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks
     for name in sorted(names, key=lambda name: name.count(".") > deepest):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
-from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.containers import clip_in
+from vidcam.attribution.layers import infer_layout, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
@@ -102,7 +103,7 @@ class Question:
 
     @cached_property
     def _given(self) -> Tensor:
-        given = first_tensor(self.x)
+        given = clip_in(self.x)
         assert given is not None  # capture has refused inputs without a tensor
         return given
 

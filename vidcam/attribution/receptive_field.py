@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import untouched
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import choose_output, find_layer, grid_axes, outputs_of, read_grid, token_grid
+from vidcam.attribution.layers import (
+    choose_output,
+    find_layer,
+    grid_axes,
+    not_used,
+    on_output,
+    outputs_of,
+    read_grid,
+    token_grid,
+)
 from vidcam.attribution.threads import without_cudnn, without_nnpack
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
@@ -142,10 +151,10 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
         if not layout.startswith("(b t)") or len(tensor) > 1:
             raise _Reached
 
-    with find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):
+    with on_output(find_layer(net, layer), hook), suppress(_Reached):
         net(x)
     if not calls:
-        raise LayerError(f"layer {layer!r} is not used in the network's forward pass; choose another layer")
+        raise LayerError(not_used(net, layer))
     return read_grid(torch.cat(calls), layout, batch=1, grid=grids[-1] if grids else None)
 
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import capture
+from vidcam.attribution.containers import map_tensors
+from vidcam.attribution.failures import NetworkError
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import map_tensors
-from vidcam.errors import LayerError, VidcamError
+from vidcam.errors import LayerError
 
 
 class Held(NamedTuple):
@@ -58,10 +59,8 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     try:
         with attributes_kept(net):
             held = marker.single_frames() or marker.several_frames()
-    except VidcamError:
-        raise
-    except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except NetworkError as error:
+        why = str(error).partition(" fails: ")[2]
         raise LayerError(
             f"which frames the rows of layer {layer!r} hold cannot be measured, as the network fails where frames are "
             f"NaN ({why}); say layout=, or choose another layer"

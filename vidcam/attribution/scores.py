@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
+from vidcam.attribution.containers import named_parts, tensors_in
 from vidcam.attribution.endings import BeforeEnding, as_probabilities
-from vidcam.attribution.layers import named_parts, tensors_in
+from vidcam.attribution.failures import in_words
 from vidcam.errors import OptionError, TargetError, unknown
 
 CALLED = (
@@ -48,7 +49,8 @@ def logits(output: Any, which: Which = None, classes: int | None = None) -> Tens
 def _chosen(output: Any, which: Any) -> Any:
     """Return the part of an output that was said to be the answer."""
     if callable(which):
-        return which(output)
+        with in_words("output=", OptionError):
+            return which(output)
     parts = named_parts(output)
     if which not in parts:
         raise OptionError(unknown("output", which, map(str, parts)))
@@ -208,7 +210,8 @@ def negative_loss(target: Tensor, loss: Callable[[Tensor, Tensor], Tensor] | Non
         answer = target.to(values.device, values.dtype if loss is None or target.is_floating_point() else target.dtype)
         if loss is None and answer.shape != values.shape:
             raise OptionError(f"the target has shape {tuple(answer.shape)}, the output {tuple(values.shape)}")
-        losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
+        with in_words("the loss", OptionError):
+            losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
         if not isinstance(losses, Tensor):
             raise OptionError(f"the loss must return a tensor (B, ...); it returns {type(losses).__name__}")
         if losses.ndim == 0:

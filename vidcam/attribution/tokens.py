@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import eagerly, untouched
-from vidcam.attribution.layers import call, first_tensor, map_tensors
+from vidcam.attribution.containers import clip_in, first_tensor, map_tensors
+from vidcam.attribution.layers import call
 from vidcam.attribution.rows import attributes_kept, words
 from vidcam.errors import LayerError
 
@@ -60,7 +61,7 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int) -> TokenOrder |
         layout: of the input, as "b t c h w".
         count: how many tokens there are.
     """
-    given = first_tensor(x)
+    given = clip_in(x)
     batch = None if given is None else len(given)
     first = map_tensors(x, lambda part: part.detach()[:1] if part.ndim and len(part) == batch else part)
     probe = _TokenProbe(net, first, layout, count)
@@ -87,7 +88,7 @@ class _TokenProbe:
     """The input of a network's first block, seen through inputs in which slices are NaN."""
 
     def __init__(self, net: nn.Module, x: Any, layout: str, count: int) -> None:
-        given = first_tensor(x)
+        given = clip_in(x)
         assert given is not None
         self.net, self.x, self.axes, self.count = net, x, layout.split(), count
         self.sizes = dict(zip(self.axes, given.shape, strict=True))

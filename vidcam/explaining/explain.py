@@ -20,6 +20,7 @@ from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Group, Stream
+from vidcam.models.feeding import fed
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.options import takes
@@ -114,7 +115,8 @@ def _settle(plan: Plan, stream: Stream) -> bool:
     if group is None:
         return False
     x = plan.model.batch([[item.pixels for item in window.items] for window in group[:1]])
-    plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
+    with fed(plan.model, x):
+        plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
     if plan.has_time:
         return False
     if group[0].padding:
@@ -188,7 +190,8 @@ class _Run:
         x = model.batch([[item.pixels for item in window.items] for window in group])
         asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
         chosen: list[int] = []
-        captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
+        with fed(model, x):
+            captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
             self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import INPUT, Captured, Score, capture
+from vidcam.attribution.containers import noise_like
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.layers import find_layer, layer_name, noise_like
+from vidcam.attribution.layers import find_layer, layer_name
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.tokens import TOKENS
@@ -63,6 +64,10 @@ class Plan:
         """Run the network once, with a backward per score where the method needs it, and settle how its layers read."""
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
+        if self.when in captured.behind and self.when != self.layer:
+            raise LayerError(
+                f"layer {self.when!r} cannot tell when: it comes behind layer {self.layer!r}; choose an earlier one"
+            )
         self.settle_readings(captured, x)
         if not self.model.scores:
             answer = self.model.answer(captured.output)
@@ -153,6 +158,7 @@ def make_plan(model: Model, choices: Choices) -> Plan:
     method, layer, when = find_method(choices.method), choices.layer, choices.when
     if layer is not None:
         layer = layer_name(model.net, layer)
+    if layer not in (None, INPUT):
         find_layer(model.net, layer)
     if when == AUTO:  # methods without a class have no moments of a class either
         when = model.when if layer in (None, model.layer) and method.uses_score and method.uses_gradient else None

@@ -135,6 +135,8 @@ def find_targets(
     taken = {*model.scores, *model.labels, *([] if answers is None else [LOSS])}
     if clashing := sorted(own.keys() & taken):
         raise OptionError(f"{model.name} has a score called {clashing[0]!r}; give the function a name of its own")
+    if not (loss is None or callable(loss)):
+        raise OptionError(f"loss must be a function (output, truth) -> (B, ...); given {loss!r}")
     if loss is not None and answers is None:
         raise OptionError("loss= is of the answer and the truth; give truth= too")
     named = {**model.scores, **own}

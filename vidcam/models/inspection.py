@@ -39,7 +39,7 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
             model = load_model(model, weights=None)  # geometry does not depend on weights
     pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     x = model.batch([[model.prepare(pixels)] * model.frames])
-    names = list(model.axes) or [name for name, _ in model.net.named_children()]
+    names = list(model.axes) or [name for name, _ in getattr(model.net, "_orig_mod", model.net).named_children()]
     with untouched(model.net):
         shapes = output_shapes(model.net, x, names)
     rows = []

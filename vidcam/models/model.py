@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import Score
+from vidcam.attribution.capturing import INPUT, Score
 from vidcam.attribution.endings import BeforeEnding
+from vidcam.attribution.failures import in_words
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import find_layer, layer_name
 from vidcam.attribution.orders import Orders
@@ -24,6 +25,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
+from vidcam.models.slots import check_kinds
 from vidcam.models.source import Source, video_source
 from vidcam.types import Floats, Pixels
 
@@ -125,6 +127,7 @@ class Model(Sight):
     _orders: Orders = field(init=False, default_factory=Orders, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.input_layout not in INPUT_LAYOUTS:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
         if not isinstance(self.frames, int):
@@ -138,7 +141,8 @@ class Model(Sight):
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
         self.layer = layer_name(self.net, self.layer)
-        find_layer(self.net, self.layer)
+        if self.layer != INPUT:
+            find_layer(self.net, self.layer)
         self._check_inputs()
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
@@ -187,8 +191,10 @@ class Model(Sight):
         """SHA-256 over the names and values of all parameters and buffers."""
         sha = hashlib.sha256()
         for name, value in sorted(self.net.state_dict().items()):
-            sha.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            if isinstance(value, Tensor):
+                name = f"{name} {tuple(value.shape)} {value.dtype}"
+            sha.update(name.encode())
+            sha.update(_bytes(value))
         return sha.hexdigest()
 
     def to(self, device: str | torch.device) -> Model:
@@ -269,10 +275,10 @@ class Model(Sight):
         return replace(opened, opened_by=self)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:
-        """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name."""
+        """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name; an OptionError if it is anything else."""
         if not self.inputs:
-            return self.preprocessing(pixels)
-        return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
+            return _prepared(self.preprocessing, pixels)
+        return {name: _prepared(given.preprocessing, pixels) for name, given in self.inputs.items()}
 
     def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.
@@ -294,6 +300,25 @@ class Model(Sight):
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
         return arranged(stacked, self.input_layout).contiguous().to(self.device, self.dtype)
+
+
+def _prepared(preprocessing: Preprocessing, pixels: Pixels) -> Tensor:
+    with in_words("the preprocessing", OptionError):
+        frame = preprocessing(pixels)
+    if not isinstance(frame, Tensor) or frame.ndim != 3 or not frame.is_floating_point():
+        shape = f"{tuple(frame.shape)} of {frame.dtype}" if isinstance(frame, Tensor) else type(frame).__name__
+        raise OptionError(f"the preprocessing must return a floating point tensor (C, h, w); it returned {shape}")
+    return frame
+
+
+def _bytes(value: Any) -> bytes:
+    """Return what a part of a state holds; quantized layers hold tuples."""
+    if isinstance(value, tuple | list):
+        return b"".join(map(_bytes, value))
+    if not isinstance(value, Tensor):
+        return repr(value).encode()
+    plain = value.int_repr() if value.is_quantized else value
+    return bytes(plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def _count(number: int, what: str) -> str:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import INPUT
+from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import first_tensor, grid_axes, infer_layout, split_name
+from vidcam.attribution.layers import grid_axes, infer_layout, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
@@ -105,7 +106,7 @@ class Sight:
 
     def rows_of(self, layer: str, x: Any) -> RowOrder:
         """Tell which sample and frames each row of a layer's output holds, measured once for each size of a batch."""
-        given = first_tensor(x)
+        given = clip_in(x)
         assert given is not None  # the network has run on it
         return self._orders.rows(self.net, x, layer, self.input_layout, given)
 
