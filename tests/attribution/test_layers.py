@@ -396,3 +396,13 @@ def test_containers_of_all_kinds_are_copied_with_their_tensors_changed() -> None
     assert map_tensors(deque([ONE, 2]), lambda tensor: tensor + 1) == deque([2, 2])
     with pytest.raises(ModelError, match="held by a Sealed, which cannot be copied; pass them in a dict"):
         map_tensors(Sealed(deep=ONE), lambda tensor: tensor + 1)
+
+
+def test_a_layer_that_padding_made_longer_than_the_input_is_read_where_one_layout_fits() -> None:
+    x = torch.randn(1, 3, 16, 32, 32)
+    net = nn.Sequential(*[nn.Conv3d(3, 3, (1, 3, 3), (1, 2, 2), padding=1) for _ in range(3)])
+    assert net(x).shape == (1, 3, 22, 4, 4)
+    assert infer_layout(net(x).shape, x) == "b c t h w"
+    assert infer_layout(net(x).movedim(1, -1).shape, x) == "b t h w c"
+    with pytest.raises(LayerError, match="reads as none of"):
+        infer_layout((1, 3, 40, 4, 4), x)

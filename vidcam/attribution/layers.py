@@ -24,6 +24,8 @@ LAYOUTS = (
 
 WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DataParallel put before the names of layers."""
+GROWN = 1.5
+"""Convolutions with more padding than they need make an axis longer than the input's, by less than this."""
 Shape = Sequence[int]
 
 
@@ -222,7 +224,8 @@ def input_layout(x: Tensor) -> str:
 def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: str | None = None) -> str:
     """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
-    A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
+    A layout fits if no axis of the grid is larger than the input's (if none does, by no more than wide padding makes
+    it) and if height and width shrink alike: to the same
     number where the input is square, else to within two cells. Time before channels is thought of only where the
     input has it so. Time folded into the batch is taken to be sample by sample, which no shape can tell.
 
@@ -239,7 +242,8 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     if given is not None:
         own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
         sizes = dict(zip(own.split(), given.shape, strict=False))
-        fitting = [layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid)]
+        ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
+        fitting = next((found for found in ways if found), [])
     if len(fitting) == 1:
         return fitting[0]
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"reads as none of {', '.join(LAYOUTS)}"
@@ -247,8 +251,16 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     raise LayerError(f"the layer's output of shape {tuple(shape)} {say}{of}; give layout= (tokens need grid=(t, h, w))")
 
 
-def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None) -> bool:
-    """Tell whether a layer's shape can have the layout; `given` are the input's sizes by axis, in its own order."""
+def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float) -> bool:
+    """Tell whether a layer's shape can have the layout.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        shape: the layer's.
+        given: the input's sizes by axis, in its own order.
+        grid: (t, h, w) of tokens.
+        grown: how many times longer than the input an axis may be.
+    """
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
         return len(shape) == 3 and shape[0] == given["b"] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
@@ -263,7 +275,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
         if size["bt"] != given["b"] * frames:
             return False
         size |= {"b": given["b"], "t": frames}
-    inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
+    inside = size.get("t", 1) <= grown * frames and size["h"] <= grown * height and size["w"] <= grown * width
     return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
 
 
