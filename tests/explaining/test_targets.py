@@ -504,7 +504,7 @@ def test_probabilities_whose_scores_are_not_found_are_said_to_be_weak(movie: Pat
     smooth = explain(ending(lambda z: 0.9 * z.softmax(1) + 0.05, (1, 0)), movie)
     assert [note for note in smooth.notes if "lies within 0 and 1, and no softmax or sigmoid was found" in note]
     np.testing.assert_allclose(smooth.probabilities.mean(axis=0), [0.708, 0.292], atol=2e-2)
-    for model in (ending(lambda z: z, (2, 0)), ending(lambda z: z.sigmoid(), (2, 0))):
+    for model in (*(ending(lambda z: z, biases) for biases in ((2, 0), (0.6, 0.5))), ending(torch.sigmoid, (2, 0))):
         assert not [note for note in explain(model, movie).notes if "lies within" in note]
 
 

@@ -31,6 +31,8 @@ NAMES = {
     "log_sigmoid": "logsigmoid",
 }
 """Functions by their names, and what they are."""
+PRODUCTS = ("linear", "matmul", "__matmul__", "mm", "bmm", "addmm", "conv1d", "conv2d", "conv3d")
+"""Functions whose results may be any numbers, and so are scores, wherever they happen to lie."""
 MEAN = "mean of several "
 """Before the kind, where the answer is the mean of endings, as over several crops."""
 FINE, ROUGH = 1e-7, 1e-4
@@ -82,11 +84,17 @@ class Trace:
     """Its softmaxes and sigmoids."""
     made: Sequence[Tensor] = ()
     """All that was small, the earliest first."""
+    products: frozenset[tuple[int, int]] = frozenset()
+    """Where results of `PRODUCTS` lie."""
 
     def detached(self) -> "Trace":
         """Return the same without the graph that hangs on it."""
         calls = [Called(each.kind, each.given.detach(), each.place, each.version) for each in self.calls]
-        return Trace(calls, [tensor.detach() for tensor in self.made])
+        return Trace(calls, [tensor.detach() for tensor in self.made], self.products)
+
+    def looks_like_probabilities(self, answer: Tensor) -> bool:
+        """Whether an answer without an ending lies within 0..1, and is not the result of a last layer."""
+        return _place(answer) not in self.products and bool(((answer >= 0) & (answer <= 1)).all())
 
     def ending_of(self, answer: Tensor) -> Ending | None:
         """Return the ending that an answer (B, K) or (B,) came out of."""
@@ -117,6 +125,7 @@ class Endings(TorchFunctionMode):
         super().__init__()
         self._calls: deque[Called] = deque(maxlen=8)
         self._made: deque[Tensor] = deque(maxlen=64)
+        self._products: deque[tuple[int, int]] = deque(maxlen=64)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -134,6 +143,8 @@ class Endings(TorchFunctionMode):
             and returned.numel() <= SMALL
         ):
             self._made.append(returned)
+            if name in PRODUCTS:
+                self._products.append(_place(returned))
             if name in NAMES and isinstance(given, Tensor) and given.numel() == returned.numel():
                 self._calls.append(Called(NAMES[name], given, _place(returned), returned._version))
         return returned
@@ -147,7 +158,7 @@ class Endings(TorchFunctionMode):
 
     def trace(self) -> Trace:
         """Return what was noted."""
-        return Trace(tuple(self._calls), tuple(self._made))
+        return Trace(tuple(self._calls), tuple(self._made), frozenset(self._products))
 
 
 def as_probabilities(answer: Tensor, kind: str) -> Tensor:

@@ -100,7 +100,7 @@ def probabilities(output: Any, activation: str | None = None, ending: str | None
 
 def by_class(values: Tensor) -> Tensor:
     """(B,) or (B, K) -> (B, K): one number per sample is that of a single class."""
-    return values.reshape(-1, 1) if values.ndim < 2 else values
+    return values[:, None] if values.ndim == 1 else values
 
 
 def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:

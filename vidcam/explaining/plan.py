@@ -72,7 +72,8 @@ class Plan:
         if not self.model.scores:
             answer = self.model.answer(captured.output)
             self.ending = captured.ending_of(answer)
-            self.bounded = self.bounded and self.ending is None and bool(((answer >= 0) & (answer <= 1)).all())
+            found = self.ending is not None or not captured.trace.looks_like_probabilities(answer)
+            self.bounded = self.bounded and not found
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:

@@ -236,9 +236,10 @@ class Model(Sight):
         return torch.cat([1 - values, values], 1) if self._is_one_of_two(values) else values
 
     def _by_class(self, answer: Tensor) -> Tensor:
-        values = by_class(answer) if len(self.labels) <= 2 else answer
+        values = by_class(answer) if len(self.labels) in (1, 2) else answer
         if values.ndim != 2:
-            hint = "; its axis of samples is missing" if answer.shape == (len(self.labels),) else ""
+            of_classes = answer.shape == (len(self.labels),)
+            hint = "; its axis of samples is missing" if of_classes else "; scores= are a regressor's"
             raise ModelError(
                 f"{self.name} must return (B, K), a number per class; it returns {tuple(answer.shape)}{hint}"
             )
