@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video
 
-from vidcam.attribution.capturing import INPUT, capture, untouched
+from vidcam.attribution.capturing import capture, untouched
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.scores import class_score
 from vidcam.errors import LayerError, ModelError, OptionError, VidcamError
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT, capture
+from vidcam.attribution.capturing import capture
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import class_score
 from vidcam.errors import LayerError

@@ -406,3 +406,14 @@ def test_a_layer_that_padding_made_longer_than_the_input_is_read_where_one_layou
     assert infer_layout(net(x).movedim(1, -1).shape, x) == "b t h w c"
     with pytest.raises(LayerError, match="reads as none of"):
         infer_layout((1, 3, 40, 4, 4), x)
+
+
+def test_a_layer_called_input_is_not_taken_for_the_input() -> None:
+    net = nn.Sequential(OrderedDict(input=nn.Conv3d(3, 4, 3, 2, 1), pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten()))
+    for layer in ("input", net.input):
+        with pytest.raises(LayerError, match="'input' is a layer of the network, and means its input as well"):
+            cam(net, CLIP, layer=layer, target=0)
+    held = nn.Sequential(OrderedDict(net=net))
+    for layer in ("net.input", net.input):
+        assert cam(held, CLIP, layer=layer, target=0).shape == (2, 3, 8, 8)
+    assert cam(held, CLIP, layer="input", target=0).shape == (2, 6, 16, 16)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import video
 
 from vidcam.attribution import features, formulas, smoothing
-from vidcam.attribution.capturing import INPUT, Score, capture
+from vidcam.attribution.capturing import Score, capture
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.methods import METHODS, cam, find_method
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import class_score, component, minus, negative_loss

@@ -165,6 +165,11 @@ def test_slots_of_another_kind(slots: dict[str, Any], message: str) -> None:
         Model(**{"net": Net(), "layer": "deep", **slots})
 
 
+def test_an_opener_that_returns_no_source(clip: Path) -> None:
+    with pytest.raises(OptionError, match=r"the opener must return a vidcam\.Source; it returned NoneType"):
+        explain(model(opener=lambda model, source: None), clip)
+
+
 def test_a_layer_that_comes_later_cannot_tell_when(clip: Path) -> None:
     for late in ("late", "head"):
         with pytest.raises(LayerError, match=f"layer '{late}' cannot tell when: it comes behind layer 'deep'"):

@@ -19,6 +19,7 @@ from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors,
 from vidcam.attribution.endings import BeforeEnding, Endings, Trace
 from vidcam.attribution.failures import NetworkError, in_words
 from vidcam.attribution.layers import (
+    INPUT,
     call,
     choose_output,
     find_layer,
@@ -34,9 +35,6 @@ from vidcam.errors import LayerError, ModelError, OptionError
 T = TypeVar("T")
 Score = Callable[[Any], Tensor]
 """The network's output -> (B,), the number being explained, one per sample."""
-
-INPUT = "input"
-"""The name under which the network's input is captured as if it were a layer."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DataParallel put before the names of layers."""
 GROWN = 1.5
 """Convolutions with more padding than they need make an axis longer than the input's, by less than this."""
+INPUT = "input"
+"""The name under which the network's input is captured as if it were a layer."""
 Shape = Sequence[int]
 
 
@@ -117,10 +119,14 @@ def not_used(net: nn.Module, name: str) -> str:
 
 
 def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
-    """Return a layer's name, given that or the module itself; a LayerError if it is no part of the network."""
-    if isinstance(layer, str):
-        return layer
-    found: str | None = next((name for name, part in net.named_modules() if part is layer and name), None)
+    """Return a layer's name, given that or the module itself; a LayerError if it is no part, or two things."""
+    modules = dict(net.named_modules())
+    found = layer if isinstance(layer, str) else next((n for n, part in modules.items() if part is layer and n), None)
+    if found == INPUT and INPUT in modules:
+        raise LayerError(
+            f"{INPUT!r} is a layer of the network, and means its input as well; choose a layer inside, or hold the "
+            "network in another one, so that the layer's name is longer"
+        )
     if found is None:
         raise LayerError(f"a layer is a name or a module of {type(net).__name__}; given {type(layer).__name__}")
     return found

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from vidcam.attribution import features, formulas, smoothing
-from vidcam.attribution.capturing import INPUT, Score, capture
+from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.endings import BeforeEnding
-from vidcam.attribution.layers import layer_name
+from vidcam.attribution.layers import INPUT, layer_name
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.scores import Which, by_class, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown

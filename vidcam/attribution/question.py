@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT, Captured, Score, capture
+from vidcam.attribution.capturing import Captured, Score, capture
 from vidcam.attribution.containers import clip_in
-from vidcam.attribution.layers import infer_layout, input_layout, read_grid
+from vidcam.attribution.layers import INPUT, infer_layout, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capturing import INPUT, Captured, Score, capture
+from vidcam.attribution.capturing import Captured, Score, capture
 from vidcam.attribution.containers import noise_like
 from vidcam.attribution.formulas import frame_contribution
 from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.layers import find_layer, layer_name
+from vidcam.attribution.layers import INPUT, find_layer, layer_name
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.tokens import TOKENS
@@ -163,7 +163,7 @@ def make_plan(model: Model, choices: Choices) -> Plan:
         find_layer(model.net, layer)
     if when == AUTO:  # methods without a class have no moments of a class either
         when = model.when if layer in (None, model.layer) and method.uses_score and method.uses_gradient else None
-    elif when is not None and when != INPUT:
+    elif when is not None and layer_name(model.net, when) != INPUT:
         find_layer(model.net, when)
     for kind in choices.placement:
         find_placement(kind)

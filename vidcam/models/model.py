@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT, Score
+from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.failures import in_words
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, layer_name
+from vidcam.attribution.layers import INPUT, find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
@@ -273,6 +273,8 @@ class Model(Sight):
                 raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
         opened = opener(self, source, **chosen) if opener else video_source(self, source)
+        if not isinstance(opened, Source):
+            raise OptionError(f"the opener must return a vidcam.Source; it returned {type(opened).__name__}")
         return replace(opened, opened_by=self)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import grid_axes, infer_layout, split_name
+from vidcam.attribution.layers import INPUT, grid_axes, infer_layout, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
