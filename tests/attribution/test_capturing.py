@@ -208,6 +208,7 @@ class Counting(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("last", torch.zeros(3))
         self.register_buffer("gone", torch.ones(2))
+        self.register_buffer("none", None)
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += 1

@@ -155,7 +155,7 @@ def _restored(net: nn.Module) -> Iterator[None]:
         raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
     modules = list(net.modules())
     flags = [(module, module.training) for module in modules if hasattr(module, "training")]  # frozen scripts have none
-    buffers = [(module, dict(module.named_buffers(recurse=False))) for module in modules]
+    buffers = [(module, _buffers_of(module)) for module in modules]
     copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
     frozen = [(p, p.requires_grad) for p in net.parameters()]
     try:
@@ -178,8 +178,14 @@ def _restored(net: nn.Module) -> Iterator[None]:
                     buffer.copy_(copy)
 
 
+def _buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return a module's own buffers, those that are None among them; a script's are no dictionary."""
+    is_script = isinstance(module, torch.jit.ScriptModule)
+    return dict(module.named_buffers(recurse=False) if is_script else module._buffers)
+
+
 def _put_back(module: nn.Module, buffers: Mapping[str, Tensor | None]) -> None:
-    """Give a module the buffers that it had; a script's are no dictionary."""
+    """Give a module the buffers that it had."""
     if isinstance(module, torch.jit.ScriptModule):
         for name, buffer in buffers.items():
             setattr(module, name, buffer)
