@@ -14,9 +14,10 @@ from timing import Call, look, rounds, spread
 from torch import Tensor
 
 import vidcam
-from vidcam.attribution.capturing import INPUT, Captured, capture
+from vidcam.attribution.capturing import Captured, capture
+from vidcam.attribution.containers import first_tensor
 from vidcam.attribution.formulas import frame_contribution
-from vidcam.attribution.layers import first_tensor
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import probabilities

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video
 
-from vidcam.attribution.capturing import INPUT, capture, untouched
+from vidcam.attribution.capturing import capture
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.scores import class_score
-from vidcam.errors import LayerError, ModelError, OptionError
+from vidcam.attribution.untouched import untouched
+from vidcam.errors import LayerError, ModelError, OptionError, VidcamError
 
 
 class Video(nn.Module):
@@ -192,8 +194,9 @@ def test_network_is_left_as_it_was_after_an_exception(where: str) -> None:
     else:
         net.rnn.register_forward_hook(boom)
     before = state(net)
-    with pytest.raises(Boom):
+    with pytest.raises(VidcamError, match=r"the score 'boom' fails: Boom|the network, given .*, fails: Boom") as raised:
         capture(net, x, layers=[layer], scores=[score])
+    assert isinstance(raised.value.__cause__, Boom)
     assert state(net) == before
 
 
@@ -206,6 +209,7 @@ class Counting(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("last", torch.zeros(3))
         self.register_buffer("gone", torch.ones(2))
+        self.register_buffer("none", None)
 
     def forward(self, x: Tensor) -> Tensor:
         self.steps += 1

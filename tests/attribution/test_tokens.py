@@ -376,4 +376,4 @@ def test_a_full_device_is_not_taken_for_a_network_that_cannot_be_measured() -> N
 
     net.patches.register_forward_pre_hook(full)
     with pytest.raises(torch.OutOfMemoryError):
-        find_tokens(net, video(), "b c t h w", T * H * W)
+        find_tokens(net, video(), "b c t h w", T * H * W, "blocks.0")

@@ -159,15 +159,15 @@ def arrays(found: Any) -> Mapping[str, Any]:
 
 
 CASES: dict[str, tuple[Callable[[], Model], dict[str, Any], int]] = {
-    "convolutions": (convolving, {}, 10),
-    "where and when": (convolving, {"when": "first"}, 15),
+    "convolutions": (convolving, {}, 12),
+    "where and when": (convolving, {"when": "first"}, 16),
     "noise": (convolving, {"method": "smooth_grad_cam_pp", "classes": 2}, 60),
-    "no gradient": (convolving, {"method": "fem"}, 10),
+    "no gradient": (convolving, {"method": "fem"}, 12),
     "frames": (recurrent, {}, 12),
     "attention": (lambda: recurrent(attention=True), {}, 13),
     "tokens": (transforming, {}, 12),
-    "two inputs": (two_streams, {}, 12),
-    "centers of what is seen": (convolving, {"placement": ("effective", "effective")}, 10),
+    "two inputs": (two_streams, {}, 20),
+    "centers of what is seen": (convolving, {"placement": ("effective", "effective")}, 12),
     "scores": (regressor, {}, 25),
     "a loss": (regressor, {"truth": lambda n: np.linspace(0, 1, 3 * n, dtype=np.float32).reshape(n, 3)}, 36),
     "signed": (regressor, {"signed": True, "target": "up"}, 26),

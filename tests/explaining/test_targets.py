@@ -483,7 +483,42 @@ def test_an_ending_is_said_and_leaves_the_map(movie: Path) -> None:
     assert not [note for note in plain.notes if "ends in" in note]
 
 
-@pytest.mark.parametrize("end", [lambda z: z, torch.sigmoid])
+def test_endings_that_only_their_numbers_tell(movie: Path) -> None:
+    """The probability of the first class is 1 - 1e-13: its own map would be one of rounding."""
+
+    def by_hand(z: Tensor) -> Tensor:
+        e = (z - z.max(1, keepdim=True).values).exp()
+        return e / e.sum(1, keepdim=True)
+
+    plain = explain(ending(lambda z: z, (30, 0)), movie)
+    for end in (by_hand, lambda z: z.log_softmax(1).exp(), lambda z: z.softmax(1).double().float()):
+        found = explain(ending(end, (30, 0)), movie)
+        np.testing.assert_allclose(found.heat, plain.heat, rtol=1e-4)
+        np.testing.assert_allclose(found.probabilities, plain.probabilities, rtol=1e-4)
+        assert [note for note in found.notes if "ends in a softmax" in note]
+    crops = explain(ending(lambda z: torch.stack([z, 2 * z]).softmax(2).mean(0), (30, 0)), movie)
+    assert [note for note in crops.notes if "ends in a mean of several softmax: what goes into it" in note]
+    np.testing.assert_allclose(crops.heat, 1.5 * plain.heat, rtol=1e-4)
+
+
+def test_probabilities_whose_scores_are_not_found_are_said_to_be_weak(movie: Path) -> None:
+    smooth = explain(ending(lambda z: 0.9 * z.softmax(1) + 0.05, (1, 0)), movie)
+    assert [note for note in smooth.notes if "lies within 0 and 1, and no softmax or sigmoid was found" in note]
+    np.testing.assert_allclose(smooth.probabilities.mean(axis=0), [0.708, 0.292], atol=2e-2)
+    for model in (*(ending(lambda z: z, biases) for biases in ((2, 0), (0.6, 0.5))), ending(torch.sigmoid, (2, 0))):
+        assert not [note for note in explain(model, movie).notes if "lies within" in note]
+
+
+def test_an_answer_without_an_axis_of_classes_or_of_samples(movie: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"\(B, K\), a number per class; it returns \(3,\); its axis of samples is missing"
+    ):
+        explain(replace(ending(lambda z: z[0], (1, 2, 3)), labels=["a", "b", "c"]), movie)
+    with pytest.raises(ModelError, match=r"a number per class; it returns \(1, 2, 4\)"):
+        explain(ending(lambda z: z[..., None].expand(-1, -1, 4), (1, 2)), movie)
+
+
+@pytest.mark.parametrize("end", [lambda z: z, torch.sigmoid, lambda z: z[:, 0], lambda z: z.sigmoid().squeeze(1)])
 def test_one_logit_of_two_labels_has_a_negative_class(movie: Path, end: Any) -> None:
     found = explain(ending(end, (-1,)), movie)
     assert found.target_name == "a" and found.probabilities.shape[1] == 2

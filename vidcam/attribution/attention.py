@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score, capture
-from vidcam.attribution.layers import find_layer, first_tensor, noise_like
+from vidcam.attribution.containers import first_tensor, noise_like
+from vidcam.attribution.layers import find_layer
 from vidcam.attribution.threads import alone
 from vidcam.errors import LayerError
 
@@ -25,7 +26,7 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     It is known by its numbers, on noise of the input's shape: no name or class is taken for granted. None if no module
     does that, as where a network weighs its states in between its modules.
     """
-    names = [name for name, _ in net.named_modules() if name]
+    names = [n for n, module in net.named_modules() if n and not isinstance(module, torch.jit.ScriptModule)]
     with alone(net), _listening(net, names) as heard:
         captured = capture(net, noise_like(x), layers=())
         with captured.inside():

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import eagerly, untouched
+from vidcam.attribution.capturing import eagerly
 from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.layers import call, first_tensor, map_tensors
+from vidcam.attribution.containers import first_tensor, map_tensors
+from vidcam.attribution.layers import call, choose_output, on_output, outputs_of
 from vidcam.attribution.state import kept
+from vidcam.attribution.untouched import untouched
 
 Watch = Callable[[nn.Module, Tensor], None]
 """Is shown a module and the tensor that it is given, or gives."""
@@ -42,7 +44,8 @@ def looking(net: nn.Module) -> Iterator[None]:
 class Marker:
     """A network's input, parts of which are marked; to be used within `looking`."""
 
-    def __init__(self, net: nn.Module, x: Any, layout: str, *, ink: Ink = "nan") -> None:
+    def __init__(self, net: nn.Module, x: Any, layout: str, *, ink: Ink = "nan", layer: str | None = None) -> None:
+        self.layer = layer
         self.net, self.x, self.axes, self.finite = net, x, layout.split(), ink != "nan"
         clips = [part for part in _tensors(x) if part.ndim == len(self.axes) and part.is_floating_point()]
         self.batch = len(clips[0])
@@ -93,7 +96,7 @@ class Marker:
         """Run the network on its input with marks, and show what the modules give, or are given."""
 
         def show(module: nn.Module, value: Any) -> None:
-            if (tensor := first_tensor(value)) is not None:
+            if (tensor := first_tensor(value) if before else self._given(value)) is not None:
                 modules[module](module, tensor)
 
         with ExitStack() as hooks, suppress(Stop):
@@ -105,9 +108,16 @@ class Marker:
                         lambda module, args, kwargs: show(module, [*args, *kwargs.values()]), with_kwargs=True
                     )
                 else:
-                    hook = module.register_forward_hook(lambda module, _args, output: show(module, output))
+                    hook = on_output(module, lambda module, _args, output: show(module, output))
                 hooks.enter_context(hook)
             call(self.net, map_tensors(self.x, lambda part: self._marked(part, marks)))
+
+    def _given(self, output: Any) -> Tensor | None:
+        """Return the tensor that a layer's name means of what it returns; without a layer the first."""
+        if self.layer is None:
+            return first_tensor(output)
+        outputs = outputs_of(self.layer, output)
+        return outputs[choose_output(self.layer, outputs, self.batch)]
 
     def _marked(self, part: Tensor, marks: Tensor | None) -> Tensor:
         marked = part.detach().clone()

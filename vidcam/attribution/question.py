@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT, Captured, Score, capture
-from vidcam.attribution.layers import FOLDED, first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.capturing import Captured, Score, capture
+from vidcam.attribution.containers import clip_in
+from vidcam.attribution.layers import FOLDED, INPUT, infer_layout, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
@@ -105,7 +106,7 @@ class Question:
 
     @cached_property
     def _given(self) -> Tensor:
-        given = first_tensor(self.x)
+        given = clip_in(self.x)
         assert given is not None  # capture has refused inputs without a tensor
         return given
 

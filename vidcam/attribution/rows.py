@@ -103,7 +103,7 @@ class _Rows:
     """A layer's rows, seen through inputs in which some frames are marked."""
 
     def __init__(self, net: nn.Module, x: Any, layer: str, layout: str, ink: Ink) -> None:
-        self.marker, self.module = Marker(net, x, layout, ink=ink), find_layer(net, layer)
+        self.marker, self.module = Marker(net, x, layout, ink=ink, layer=layer), find_layer(net, layer)
         self.layer, self.batch, self.frames = layer, self.marker.batch, self.marker.sizes["t"]
 
     def order(self) -> RowOrder:

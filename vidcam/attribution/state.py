@@ -36,6 +36,17 @@ class Standing:
     """Where each place lies."""
     weights: dict[str, tuple[int, int]] = field(default_factory=dict)
     """How often each parameter was written to, and where it lies: they are not copied."""
+    copies: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Copies of its tensors that the network works on meanwhile, by identity, and what they are copies of."""
+
+    def same(self) -> dict[int, Tensor]:
+        """Return what was copied, for those copies that nobody has changed; a GPU is waited for once."""
+        found: dict[int, Tensor] = {}
+        for device in {copy.device for copy, _ in self.copies.values()}:
+            there = [each for each in self.copies.values() if each[0].device == device]
+            differ = torch.stack([(copy != own).any() for copy, own in there]).tolist()
+            found |= {id(copy): own for (copy, own), differs in zip(there, differ, strict=True) if not differs}
+        return found
 
     def put(self, names: Collection[str] | None = None) -> None:
         """Let every place hold what it held, or what belongs to some of the roots alone.
@@ -126,7 +137,9 @@ class Left:
 @contextmanager
 def kept(net: nn.Module) -> Iterator[Standing]:
     """Let the network work on copies of all that it keeps, and put back the very tensors and contents afterwards."""
-    before, _ = _walk(net, _copying(net))
+    copies: dict[int, tuple[Tensor, Tensor]] = {}
+    before, _ = _walk(net, _copying(net, copies))
+    before.copies = copies
     try:
         yield before
     finally:
@@ -147,7 +160,8 @@ def copied(net: nn.Module) -> Standing:
 
 def left_by(net: nn.Module, before: Standing) -> Left:
     """Return what the network keeps now, and cut it off its graph."""
-    return Left(net, before, _walk(net, _cut)[1])
+    same = before.same()
+    return Left(net, before, _walk(net, lambda value: same[id(value)] if id(value) in same else _cut(value))[1])
 
 
 def _walk(net: nn.Module, change: Swap) -> tuple[Standing, Standing]:
@@ -242,8 +256,8 @@ def _equal(a: Any, b: Any) -> bool:
         return False
 
 
-def _copying(net: nn.Module) -> Swap:
-    """Return what copies tensors; those that look at the same memory still do so afterwards."""
+def _copying(net: nn.Module, copies: dict[int, tuple[Tensor, Tensor]] | None = None) -> Swap:
+    """Return what copies tensors, and notes that; those that look at the same memory still do so afterwards."""
     seen: list[Any] = []
     _walk(net, lambda tensor: seen.append(tensor) or tensor)  # type: ignore[func-returns-value]
     counts = Counter(place for tensor in seen if (place := _memory(tensor)) is not None)
@@ -254,7 +268,10 @@ def _copying(net: nn.Module) -> Swap:
             return tensor if isinstance(tensor, np.memmap) else tensor.copy()
         place = _memory(tensor)
         if place is None or counts[place] < 2:
-            return tensor.detach().clone()
+            own = tensor.detach().clone()
+            if copies is not None and place is not None:
+                copies[id(own)] = own, tensor
+            return own
         if place not in memory:
             memory[place] = tensor.untyped_storage().clone()
         own = torch.empty(0, dtype=tensor.dtype, device=tensor.device)

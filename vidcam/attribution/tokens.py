@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.apart import tokens_apart
+from vidcam.attribution.containers import clip_in, map_tensors
 from vidcam.attribution.failures import of_device
-from vidcam.attribution.layers import find_layer, first_tensor, map_tensors
+from vidcam.attribution.layers import find_layer
 from vidcam.attribution.marks import ROUNDING, Marker, Stop, is_change, looking, named, words
 from vidcam.errors import LayerError
 
@@ -76,12 +77,12 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int, layer: str) -> 
     Raises:
         LayerError: they have a known order before the first block, and at the layer another one that is not known.
     """
-    given = first_tensor(x)
+    given = clip_in(x)
     batch = None if given is None else len(given)
     first = map_tensors(x, lambda part: part.detach()[:1] if part.ndim and len(part) == batch else part)
     with looking(net):
         before = _tried(lambda: _before_blocks(net, first, layout, count))
-        marker, module = Marker(net, first, layout, ink="turned"), find_layer(net, layer)
+        marker, module = Marker(net, first, layout, ink="turned", layer=layer), find_layer(net, layer)
         agreed = _tried(lambda: before.agreement(_TokenProbe(marker, module, count))) if before else None
         if before and agreed == 1:
             return before.order

@@ -22,6 +22,7 @@ from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Group, Stream
 from vidcam.models.carrying import begun, go_on
+from vidcam.models.feeding import fed
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.options import takes
@@ -137,7 +138,8 @@ def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
 
     def settle(part: Group) -> None:
         x = plan.model.batch([[item.pixels for item in window.items] for window in part])
-        plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
+        with fed(plan.model, x):
+            plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
 
     room.run(group[:1], settle)
     if plan.has_time:
@@ -200,7 +202,8 @@ class _Run:
         x = model.batch([[item.pixels for item in window.items] for window in group])
         asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
         chosen: list[int] = []
-        captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
+        with fed(model, x):
+            captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
             with captured.inside():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vidcam.attribution.failures import in_words
 from vidcam.errors import ModelError
 from vidcam.explaining.mapping import of_whole_frames
 from vidcam.explaining.targets import Key
@@ -61,8 +62,13 @@ class Gathered:
     def keep_extras(self, model: Model, group: Group, output: Any) -> None:
         """Keep what the network tells beside its answer."""
         for name, extra in model.told.items():
-            if (rows := extra.read(output)) is None or (extra.join is not None and not self.alone):
+            with in_words(f"what reads {name}", ModelError):
+                rows = extra.read(output)
+            if rows is None or (extra.join is not None and not self.alone):
                 continue
+            if not isinstance(rows, torch.Tensor) or rows.shape[:1] != (len(group),):
+                given = f"shape {tuple(rows.shape)}" if isinstance(rows, torch.Tensor) else type(rows).__name__
+                raise ModelError(f"{name} must be a tensor ({len(group)}, ...), a row per window; given {given}")
             rows = rows.detach().cpu()
             rows = rows if rows.dtype == torch.float64 else rows.float()
             if extra.per_frame and rows.shape[1:2] != (model.frames,):

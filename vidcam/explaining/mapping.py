@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.geometry import (
     PLACEMENTS,
     Along,
@@ -21,7 +20,7 @@ from vidcam.attribution.geometry import (
     interpolation_matrix,
     linear,
 )
-from vidcam.attribution.layers import grid_axes
+from vidcam.attribution.layers import INPUT, grid_axes
 from vidcam.attribution.receptive_field import effective_centers
 from vidcam.attribution.tokens import TokenOrder
 from vidcam.errors import OptionError

@@ -32,6 +32,12 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
     yield from notes_on_state(plan.model)
     if targets.of_classes and plan.ending and plan.method.uses_score:
         yield f"the network ends in a {plan.ending}: what goes into it is explained, not the probability"
+    if targets.of_classes and plan.bounded and plan.model.activation in (None, "none") and plan.method.uses_score:
+        yield (
+            "what the network returns lies within 0 and 1, and no softmax or sigmoid was found that it came out of: of "
+            "probabilities the map fades where the network is sure; output= can say where scores are, activation= what "
+            "these numbers are"
+        )
     if not targets.of_classes:
         yield from _of_frames(plan.model, gathered, targets, len(stream.seconds))
     yield from plan.model.notes
@@ -77,6 +83,9 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
 
 def _of_the_layer(plan: Plan) -> Iterator[str]:
     frames, placing, time = plan.model.frames, plan.placing, plan.placing.axes.get("t")
+    for layer, reading in plan.readings.items():
+        if reading.layer != layer:
+            yield f"layer {layer!r} returns several tensors: {reading.layer!r} is explained"
     if time is not None and time.extent > max(2 * time.stride, 2):
         sees = f"{time.extent:g}" if time.extent < frames else "all"
         yield (

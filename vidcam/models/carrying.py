@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Captured, capture
+from vidcam.attribution.containers import map_tensors, noise_like
 from vidcam.attribution.failures import of_device
-from vidcam.attribution.layers import map_tensors, noise_like
 from vidcam.attribution.state import Left, Standing, kept, standing
 from vidcam.attribution.threads import alone
 from vidcam.errors import ModelError, OptionError

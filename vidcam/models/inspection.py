@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import grid_axes, output_shapes, read_grid
+from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError
 from vidcam.models.build import MODELS, load_model
 from vidcam.models.carrying import begun
@@ -38,7 +38,7 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
             warnings.simplefilter("ignore", UntrainedWarning)
             model = load_model(model, weights=None)  # geometry does not depend on weights
     x = model.example()
-    names = list(model.axes) or [name for name, _ in model.net.named_children()]
+    names = list(model.axes) or [name for name, _ in getattr(model.net, "_orig_mod", model.net).named_children()]
     rows = []
     with begun(model):
         with untouched(model.net):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT
+from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import first_tensor, grid_axes, infer_layout
+from vidcam.attribution.layers import INPUT, grid_axes, infer_layout, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
@@ -61,7 +61,8 @@ class Sight:
 
     def prefix_of(self, layer: str) -> str | None:
         """Return the longest prefix in `sees` that a layer's name has; None if no one said what the layer looks at."""
-        inside = (prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}."))
+        name = split_name(layer)[0]
+        inside = (prefix for prefix in self.sees if layer != INPUT and f"{name}.".startswith(f"{prefix}."))
         return max(inside, key=len, default=None)
 
     def seen_by(self, layer: str, x: Any) -> Tensor:
@@ -119,7 +120,7 @@ class Sight:
 
     def rows_of(self, layer: str, x: Any) -> RowOrder:
         """Tell which sample and frames each row of a layer's output holds, measured once for each size of a batch."""
-        given = first_tensor(x)
+        given = clip_in(x)
         assert given is not None  # the network has run on it
         return self._orders.rows(self.net, x, layer, self.input_layout, given)
 
