@@ -20,7 +20,7 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend, of_whole_frames
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
-from vidcam.explaining.windows import Stream
+from vidcam.explaining.windows import Stream, voting
 from vidcam.media import replacing
 from vidcam.models.model import Model
 from vidcam.options import takes
@@ -44,7 +44,7 @@ class Ranking:
     scores: dict[str, Floats]
     """(F,) score of every source frame, per ranking; those that the network did not see are interpolated."""
     seen: npt.NDArray[np.bool_]
-    """(F,) which frames went through the network: only these are ranked."""
+    """(F,) which frames went through the network beside others: only these are ranked."""
     agreements: tuple[Agreement, ...]
     """What every two rankings share, over the seen frames."""
     kept: Kept
@@ -136,13 +136,13 @@ def rank(
         asked = {**choices.arguments(), "batch": batch}
         explanation = explain(model, opened, target=target, progress=progress, **asked)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
-        scores = _score_frames(stream, explanation, context, batch, nearest=nearest)
+        scores, frames = _score_frames(stream, explanation, context, batch, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]
             drawn = {"draws": comparison.draws, "seed": comparison.seed, "batch": batch}
-            kept = [measure_kept(model, clip, scores, k=k, **drawn) for clip in clips]
-    seen = explanation.seen
-    assert seen is not None  # it was not loaded
+            kept = [measure_kept(model, clip, scores, k=k, **drawn) for clip in clips if clip.start in voting(frames)]
+    assert explanation.seen is not None  # it was not loaded
+    seen = explanation.seen & np.isin(np.arange(len(scores["heat"])), [i for w in voting(frames) for i in frames[w]])
     return Ranking(
         by=comparison.by,
         scores=scores,
@@ -197,8 +197,8 @@ def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
 
 def _score_frames(
     stream: Stream, explanation: Explanation, context: str | None, batch: int, *, nearest: bool
-) -> dict[str, Floats]:
-    """Return every ranking's scores (F,), in the order of `RANKINGS`."""
+) -> tuple[dict[str, Floats], dict[int, tuple[int, ...]]]:
+    """Return every ranking's scores (F,), in the order of `RANKINGS`, and the frames of each window."""
     model, target, seconds = stream.model, explanation.target, explanation.seconds
     parts: dict[str, dict[int, Floats]] = {"contribution": {}, "leave_out": {}}
     frames: dict[int, tuple[int, ...]] = {}
@@ -208,11 +208,15 @@ def _score_frames(
             parts["leave_out"][clip.start] = leave_out(model, clip, batch=batch)
             if context is not None:
                 parts["contribution"][clip.start] = of_whole_frames(_contribution(model, clip, context), clip.frames)
-    rankings = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
+    rankings = {
+        name: blend({start: part[start] for start in voting(frames)}, frames, seconds, nearest=nearest)
+        for name, part in parts.items()
+        if part
+    }
     rankings["heat"] = explanation.frame_scores
     if explanation.attention is not None:
         rankings["attention"] = explanation.attention
-    return {name: rankings[name] for name in RANKINGS if name in rankings}
+    return {name: rankings[name] for name in RANKINGS if name in rankings}, frames
 
 
 def _contribution(model: Model, clip: Clip, context: str) -> Floats:
