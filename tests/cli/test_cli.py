@@ -174,14 +174,15 @@ def test_another_video_with_the_options_of_a_file(cli: Cli, movie: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"options": {"modle": "demo"}}', "unknown options: modle"),
+        ('{"options": {"modle": "demo"}}', "unknown options: modle; did you mean 'model'"),
         ('{"options": []}', "no run.json"),
         ("[]", "no run.json"),
         ("{}", "no run.json"),
-        ("not json", "no run.json"),
+        ("not json", "no run.json or TOML file of options: Expecting value: line 1"),
+        ("[" * 100_000, "it is nested without end"),
         ('{"options": {"hop": "often"}}', "--hop"),
         ('{"options": {"command": "demo", "seed": 1}}', "unknown options: command, seed"),
-        (None, "no run.json"),
+        (None, "cannot read 'run.json': No such file"),
     ],
 )
 def test_a_file_that_is_no_run_json(cli: Cli, movie: Path, here: Path, text: str | None, said: str) -> None:
@@ -261,6 +262,33 @@ def test_names_of_dots_stay_in_the_output_folder(cli: Cli, movie: Path, here: Pa
 @pytest.mark.parametrize("options", [("--output", ""), ("--output=",), ("--checkpoint", "")])
 def test_an_empty_value_is_refused(cli: Cli, movie: Path, here: Path, options: tuple[str, ...]) -> None:
     assert "is empty" in refused(cli, here, "explain", movie, "--model", "demo", *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("manifest", "folder", "", "--output", "m.csv"), "ROOT"),
+        (("train", ""), "MANIFEST"),
+        (("render", ""), "EXPLANATION.npz"),
+        (("train-odometry", "a", ""), "DATA..."),
+    ],
+)
+def test_an_empty_argument_is_refused(cli: Cli, here: Path, arguments: tuple[str, ...], name: str) -> None:
+    assert f"{name} is empty" in refused(cli, here, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--top", "0"), "or equal to 1; given '0'"), (("--hop", "often"), "number; given 'often'")]
+)
+def test_wrong_usage_says_what_was_given(cli: Cli, movie: Path, options: tuple[str, ...], said: str) -> None:
+    code, out, err = cli("rank", movie, "--model", "demo", *options)
+    assert (code, out, len(complaints(err))) == (2, "", 1) and said in err
+
+
+def test_a_pipe_is_no_video(cli: Cli, here: Path) -> None:
+    """It would be waited for without end."""
+    os.mkfifo(here.parent / "pipe.mp4")
+    assert "it is not a file" in refused(cli, here, "explain", here.parent / "pipe.mp4", "--model", "demo")
 
 
 @pytest.fixture(scope="module")

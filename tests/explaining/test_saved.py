@@ -96,14 +96,14 @@ DAMAGED: list[tuple[str, Any, str]] = [
     ("width", 10**9, "its size is"),
     ("height", -4, "its size is"),
     ("rate", [0, 1], "its rate is 0"),
-    ("rate", [1, 0], "ZeroDivisionError"),
+    ("rate", [1, 0], "damaged or another kind of file"),
     ("region", [5, 0, 1, 4], "its region is"),
     ("region", [float("nan"), 0, 1, 4], "its region is"),
     ("spread", "wide", "its spread is 'wide'"),
     ("signed", "yes", "signed is 'yes'"),
     ("provenance", {"method": []}, "its provenance is damaged"),
     ("provenance", 5, "its provenance is damaged"),
-    ("strange", 5, "TypeError"),
+    ("strange", 5, "damaged or another kind of file"),
 ]
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_true_is_refused_in_one_line(tmp_path: Path, name: str, v
 
 def test_facts_nested_too_deep(tmp_path: Path) -> None:
     np.savez(tmp_path / "deep.npz", facts=np.array("[" * 100_000))
-    with pytest.raises(MediaError, match="RecursionError"):
+    with pytest.raises(MediaError, match="damaged"):
         Explanation.load(tmp_path / "deep.npz")
 
 

@@ -11,6 +11,7 @@ from vidcam.cli.console import progress_bar, say, show, table, warnings_in_one_l
 from vidcam.cli.network import Camera, Network, NetworkFiles
 from vidcam.cli.options import Config, Printing, Writing
 from vidcam.errors import OptionError
+from vidcam.odometry.choices import ALIGNMENTS
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.options import Options, option
 from vidcam.training.settings import Machine, RunFolder
@@ -42,9 +43,7 @@ class Judging(Options):
 
     panel: ClassVar[str] = "Evaluation"
 
-    alignment: str = option(
-        "What is fitted to the truth first; snippets fit a scale.", "7dof", choices=("none", "scale", "6dof", "7dof")
-    )
+    alignment: str = option("What is fitted to the truth first; snippets fit a scale.", "7dof", choices=ALIGNMENTS)
     train_poses: Sequence[Path] = option(
         "For the mean motion; default: KITTI's 00-08 beside POSES_TRUE.", (), metavar="FILE"
     )

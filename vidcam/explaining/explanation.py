@@ -18,6 +18,7 @@ from vidcam.attribution.methods import METHODS
 from vidcam.attribution.scores import target_index
 from vidcam.errors import OptionError, TargetError, unknown
 from vidcam.explaining import saved
+from vidcam.explaining.choices import SCALES
 from vidcam.explaining.mapping import spreading
 from vidcam.types import Floats
 
@@ -240,8 +241,8 @@ class Explanation:
         `scale="frame"` hides that. Flat maps stay zero.
         """
         positive = self.heat.clip(min=0)
-        if scale not in ("video", "frame"):
-            raise OptionError(f"unknown scale {scale!r}; possible: video, frame")
+        if scale not in SCALES:
+            raise OptionError(unknown("scale", scale, SCALES))
         peak = positive.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
         normalized: Floats = np.divide(positive, peak, out=np.zeros_like(positive), where=peak > 0)
         return normalized

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from vidcam.attribution.chance import seeded
-from vidcam.data.preprocessing import Preprocessing, is_side
+from vidcam.data.preprocessing import LARGEST, Preprocessing, is_side
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
@@ -80,7 +80,7 @@ class Recipe:
         for option in given:
             if option not in self.options:
                 raise OptionError(unknown(f"option of {name}", option, self.options))
-        check_ranges(given)
+        check_ranges(given, self.options)
         return {**self.options, **given}
 
     def build(self, name: str, *, weights: str | None, files: Files, options: Chosen) -> Model:
@@ -121,7 +121,8 @@ class Recipe:
         if self.head is None:
             return chosen, parts
         rows = files["checkpoint"].rows(self.head) if "checkpoint" in files else None
-        classes = rows or chosen.get("classes") or len(self.published.labels if self.published else ())
+        known = len(self.published.labels) if self.published else self.options.get("classes")
+        classes = rows or chosen.get("classes") or known
         return {**chosen, "classes": classes}, parts
 
     def _own(self, name: str, parts: Files, chosen: Chosen) -> tuple[nn.Module, str]:
@@ -172,7 +173,7 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
         return preprocessing
     sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2 or not all(is_side(side) for side in sides):
-        raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
+        raise OptionError(f"size needs a height and a width of 1 to {LARGEST}, or one for both; given {size}")
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 
 
