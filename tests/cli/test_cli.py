@@ -157,7 +157,7 @@ def test_typed_targets_stand_for_a_file_s_number_of_classes_and_the_other_way_ar
 
 def test_a_file_that_is_missing_is_named_without_a_number(cli: Cli, movie: Path) -> None:
     _, _, err = cli("explain", movie, "--model", "demo", "--labels", "nope")
-    assert complaints(err) == ["error: nope: No such file or directory"]
+    assert complaints(err) == ["error: cannot read 'nope': no such file"]
 
 
 def test_lists_of_names_have_commas_and_sizes_do_not(cli: Cli, movie: Path) -> None:
@@ -594,15 +594,38 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sen
     assert tree(here) == {}
 
 
-@pytest.mark.parametrize(
-    "command", [["explain", "none.mp4", "other.mp4"], ["explain", "none.mp4"], ["rank", "none.mp4"]]
-)
-def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
+MISSING = {
+    "explain none.mp4 other.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file (nor any of 1 others)",
+    "explain MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "explain MOVIE --model demo --labels none.txt": "cannot read 'none.txt': no such file",
+    "explain MOVIE --model sfmlearner --pose MOVIE --disp none.pth": "cannot read 'none.pth': no such file",
+    "rank none.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file",
+    "rank MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "render none.npz": "cannot read 'none.npz': no such file",
+    "render MOVIE --source none.mp4": "cannot read 'none.mp4': no such file",
+    "train none.csv": "cannot read 'none.csv': no such file",
+    "train MANIFEST": "line 2: there is no file 'gone.mp4'",
+    "test none.csv --checkpoint MOVIE": "cannot read 'none.csv': no such file",
+    "test MANIFEST --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "odometry none.txt MOVIE": "cannot read 'none.txt': no such file",
+    "odometry none --model sfmlearner --pose MOVIE": "cannot read 'none': no such file",
+    "odometry EMPTY --model sfmlearner --pose MOVIE": "holds no pictures",
+    "odometry EMPTY --model sfmlearner --pose none.pth": "cannot read 'none.pth': no such file",
+    "train-odometry none": "cannot read 'none': no such file",
+}
+
+
+@pytest.mark.parametrize("typed", MISSING)
+def test_what_is_missing_is_noticed_before_torch_is_imported(here: Path, movie: Path, typed: str) -> None:
+    (here / "empty").mkdir()
+    (here / "manifest.csv").write_text("path,label,split\ngone.mp4,run,train\nlost.mp4,walk,train\n")
+    named = {"MOVIE": str(movie), "MANIFEST": "manifest.csv", "EMPTY": "empty"}
+    command = [named.get(word, word) for word in typed.split()]
     code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    run = [sys.executable, "-c", code, *command, "--model", "r2plus1d_18"]
+    run = [sys.executable, "-c", code, *command]
     done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "1 False\n"
-    assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
+    assert done.stdout == "1 False\n", done.stderr
+    assert done.stderr.startswith("error: ") and MISSING[typed] in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_interrupted_demo_leaves_the_earlier_one(
