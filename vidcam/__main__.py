@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from typer import Abort
 from typer.exceptions import TyperException
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _typed(error: TyperException) -> str:
     """Say what was typed where a value was not of its option's kind, which typer leaves out."""
-    wrong = getattr(error.__cause__, "errors", list)()
+    wrong: Any = getattr(error.__cause__, "errors", list)()
     return f"; given {wrong[0]['input']!r}" if wrong else ""
 
 

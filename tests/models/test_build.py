@@ -177,6 +177,18 @@ def test_labels_that_do_not_tell_classes_apart(tmp_path: Path, text: str, messag
         load_model("demo", labels=tmp_path / "a.txt")
 
 
+@pytest.mark.parametrize("options", [{"references": [[16]]}, {"references": "two"}, {"explainability": 3}])
+def test_options_of_a_kind_that_files_tell(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"the network's .* must be"):
+        load_model("sfmlearner", weights=None, options=options)
+
+
+def test_what_a_model_stumbles_over_is_one_line() -> None:
+    options = {"backbone_input": {"mean": 0.5, "std": 0.2}}
+    with pytest.raises(OptionError, match=r"no network can be built with .*'mean': 0\.5"), pytest.warns(UserWarning):
+        load_model("cnn_lstm", weights=None, options=options)
+
+
 def test_classes_that_nobody_chose_are_the_default_s() -> None:
     with pytest.warns(UserWarning, match="untrained"):
         model = load_model("r2plus1d_mini", weights=None, options={"classes": None})

@@ -60,7 +60,8 @@ def reason(error: Exception) -> str:
     """Say in few words what FFmpeg says."""
     if isinstance(error, av.error.InvalidDataError):
         return "it is damaged or not a video"
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    said = str(getattr(error, "strerror", None) or error).strip()
+    return said.splitlines()[0] if said else "it is damaged"
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:

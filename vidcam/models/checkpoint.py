@@ -85,8 +85,7 @@ class Checkpoint:
             return {}
         try:
             description = json.loads(self.facts[KEY])
-            dict(description["options"])
-            if not isinstance(description["model"], str):
+            if not isinstance(description["model"], str) or not isinstance(description["options"], dict):
                 raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None

@@ -2,7 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ class Recipe:
             net, origin = self._own(name, parts, chosen)
         else:
             net, origin = self._published(name, weights, chosen)
-        model, size = self.model(net.eval(), chosen), chosen.get("size")
+        with _building(chosen):
+            model, size = self.model(net.eval(), chosen), chosen.get("size")
         return replace(
             model,
             preprocessing=whole_frame(model.preprocessing, size),
@@ -139,12 +141,8 @@ class Recipe:
         kinds = inspect.signature(self.network).parameters
         if not any(kind.kind is kind.VAR_KEYWORD for kind in kinds.values()):
             given = {option: value for option, value in given.items() if option in kinds}
-        with seeded(chosen.get("seed", 0)):  # so that a run can be repeated
-            try:
-                return self.network(**given)
-            except (TypeError, ValueError, RuntimeError) as error:
-                shown = ", ".join(f"{option} {value!r}" for option, value in chosen.items())
-                raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
+        with seeded(chosen.get("seed", 0)), _building(chosen):  # so that a run can be repeated
+            return self.network(**given)
 
     def _published(self, name: str, tag: str, chosen: Chosen) -> tuple[nn.Module, str]:
         if self.published is None:
@@ -165,6 +163,16 @@ class Recipe:
             return ()
         owns = published.owns
         return published.labels if owns is None or all(owns(file.path) for file in files.values()) else ()
+
+
+@contextmanager
+def _building(chosen: Chosen) -> Iterator[None]:
+    """Raise an OptionError where what is built stumbles over a value."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        shown = ", ".join(f"{option} {value!r}" for option, value in chosen.items())
+        raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
 
 
 def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:

@@ -153,7 +153,7 @@ def _grid(shape: Fraction, n: int) -> Grid:
 
     They have equal area; those of a strip of a few pixels are wider than it is, or nothing of it would be seen.
     """
-    tile_width = round((TILE_AREA * float(min(max(shape, Fraction(2, 5)), 4))) ** 0.5)
+    tile_width = round((TILE_AREA * float(min(max(shape, Fraction(2, 5)), Fraction(4)))) ** 0.5)
     most = 6 if shape < 0.8 else 4 if shape < 2.2 else 2
     rows = ceil(n / most)
     return Grid(ceil(n / rows), rows, tile_width, round(tile_width / min(max(shape, 1 / SLIMMEST), SLIMMEST)))
