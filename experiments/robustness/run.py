@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-KINDS = ("text", "npz", "checkpoints", "pictures", "videos")
+KINDS = ("text", "npz", "checkpoints", "pictures", "videos", "options", "layouts", "commands", "drives", "recipes")
 LIMIT_SECONDS, SILENT_SECONDS, MEMORY = 20, 90, 24 * 2**30
 
 
