@@ -195,8 +195,7 @@ class Explanation:
     @property
     def frame_scores(self) -> Floats:
         """(F,) heat of each frame: the mean over the cells of its positive heat or, if signed, of its size."""
-        counted = np.abs(self.heat) if self.signed else self.heat.clip(min=0)
-        scores: Floats = counted.mean(axis=(1, 2))
+        scores: Floats = (np.abs(self.heat) if self.signed else self.heat.clip(min=0)).mean(axis=(1, 2))
         return scores
 
     def name(self, column: int) -> str:

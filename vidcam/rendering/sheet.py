@@ -18,7 +18,7 @@ from vidcam.explaining.ranking import Ranking
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
 from vidcam.rendering.curves import VANISHES, directions, with_unit
-from vidcam.rendering.drawing import DAY, axes_at, empty_figure, number, save_figure, text_width, write
+from vidcam.rendering.drawing import DAY, axes_at, empty_figure, number, plain, save_figure, text_width, write
 from vidcam.rendering.labels import HEAD, MARGIN, write_heading
 from vidcam.rendering.look import Color
 from vidcam.rendering.strips import color_marks, draw_ramp
@@ -96,7 +96,7 @@ def figure(
         _picture(axes, layer.draw(frame.index, frame.pixels), explanation)
         _caption(sheet, grid, place, explanation, (ranks[frame.index], frame.index))
     _legend(sheet, grid, explanation, color)
-    return sheet
+    return plain(sheet)
 
 
 COLD = 0.05
