@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 KINDS = ("text", "npz", "checkpoints", "pictures", "videos", "options", "layouts", "commands", "drives", "recipes")
-SILENT_SECONDS, MEMORY = 90, 24 * 2**30
+SILENT_SECONDS, MEMORY = 300, 24 * 2**30
 
 
 class Hung(BaseException):

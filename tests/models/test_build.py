@@ -183,6 +183,15 @@ def test_options_of_a_kind_that_files_tell(options: dict[str, Any]) -> None:
         load_model("sfmlearner", weights=None, options=options)
 
 
+def test_a_size_that_a_backbone_shrinks_to_nothing_is_one_line() -> None:
+    options = {"backbone": "squeezenet1_1", "size": 4}
+    with (
+        pytest.raises(OptionError, match=r"no network can be built with .*size 4.*too small"),
+        pytest.warns(UserWarning),
+    ):
+        load_model("cnn_lstm", weights=None, options=options)
+
+
 def test_what_a_model_stumbles_over_is_one_line() -> None:
     options = {"backbone_input": {"mean": 0.5, "std": 0.2}}
     with pytest.raises(OptionError, match=r"no network can be built with .*'mean': 0\.5"), pytest.warns(UserWarning):

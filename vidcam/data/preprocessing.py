@@ -66,14 +66,14 @@ class Preprocessing:
     antialias: bool = False
 
     def __post_init__(self) -> None:
-        sides = (self.resize,) if isinstance(self.resize, int) else (self.resize or ())
-        if not all(is_side(side) for side in (*sides, *(self.crop or ()))):
-            raise OptionError(
-                f"sizes must be positive, at most {LARGEST}; given resize {self.resize} and crop {self.crop}"
-            )
+        sizes = [size for size in (self.resize, self.crop) if size is not None and not isinstance(size, int)]
+        sides = [side for size in sizes for side in size] + [self.resize] * isinstance(self.resize, int)
+        if not all(map(is_side, sides)) or any(len(size) != 2 for size in sizes):
+            given = f"resize {self.resize} and crop {self.crop}"
+            raise OptionError(f"sizes must be positive, at most {LARGEST}, a crop (H, W); given {given}")
         finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
-        if len(self.mean) != len(self.std) or not finite or any(s <= 0 for s in self.std):
-            raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
+        if not len(self.mean) == len(self.std) in (1, 3) or not finite or any(s <= 0 for s in self.std):
+            raise OptionError(f"mean and std need 3 values each, std positive; given {self.mean} and {self.std}")
 
     def __call__(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) uint8 RGB -> (3, h, w) float32."""
