@@ -84,6 +84,8 @@ DAMAGED: list[tuple[str, Any, str]] = [
     ("extra attention", np.full(8, np.nan), "its attention is not finite"),
     ("extra attention", np.ones(7), r"its attention has shape \(7,\)"),
     ("extra poses", np.ones((8, 3, 4)), "its poses has shape"),
+    ("extra depth", np.ones((8, 6)), "its depth has shape"),
+    ("extra depth", np.ones((8, 4, 0)), "its depth has shape"),
     ("extra poses", np.ones((8, 4, 4)), "its poses turn space into a plane"),
     ("gradients", lambda x: np.full_like(x, np.inf), "its gradients are not finite"),
     ("target", 2, "its target 2 is not among"),

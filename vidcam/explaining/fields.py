@@ -65,6 +65,8 @@ def _problems_of_extra(name: str, extra: Floats, frames: int) -> Iterator[str]:
         yield f"its {name} is no real number"
     elif not extra.ndim or len(extra) != frames or extra.shape[1:] != EXTRAS.get(name, extra.shape[1:]):
         yield f"its {name} has shape {extra.shape}"
+    elif name == "depth" and (extra.ndim != 3 or not extra.size):
+        yield f"its depth has shape {extra.shape}"
     elif name in EXTRAS and not np.isfinite(extra).all():
         yield f"its {name} is not finite"
     elif extra.shape[1:] == (4, 4) and name in EXTRAS and (np.abs(np.linalg.det(extra)) < FLAT).any():
