@@ -138,6 +138,7 @@ def test_the_source_s_array_is_left_alone() -> None:
         {"mean": (0.0,) * 4, "std": (1.0,) * 4},
         {"resize": (16,)},
         {"crop": (4, 4, 4)},
+        {"crop": 4},
     ],
 )
 def test_nonsense_is_refused(options) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +67,9 @@ class Preprocessing:
     antialias: bool = False
 
     def __post_init__(self) -> None:
-        sizes = [size for size in (self.resize, self.crop) if size is not None and not isinstance(size, int)]
-        sides = [side for size in sizes for side in size] + [self.resize] * isinstance(self.resize, int)
-        if not all(map(is_side, sides)) or any(len(size) != 2 for size in sizes):
+        both = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        sizes: list[Any] = [size for size in (both, self.crop) if size is not None]
+        if not all(isinstance(size, tuple | list) and len(size) == 2 and all(map(is_side, size)) for size in sizes):
             given = f"resize {self.resize} and crop {self.crop}"
             raise OptionError(f"sizes must be positive, at most {LARGEST}, a crop (H, W); given {given}")
         finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
