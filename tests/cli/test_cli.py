@@ -17,8 +17,10 @@ import pytest
 import vidcam
 from vidcam import Explanation
 from vidcam.__main__ import main
+from vidcam.cli.explaining import RANKED
 from vidcam.data.synthetic import motion_clip
 from vidcam.media import VideoWriter, open_video
+from vidcam.media.files import staged
 from vidcam.rendering.outputs import NAMES
 
 
@@ -459,6 +461,18 @@ def test_rank_explains_as_it_is_told(cli: Cli, movie: Path, here: Path) -> None:
     assert (code, complaints(err), len(json.loads(out)["frames"])) == (0, [], 2)
     told = json.loads((here / "vidcam-out" / "clip" / "ranking.json").read_text())["explanation"]["provenance"]
     assert (told["method"], told["layer"], told["when"]) == ("hires_cam", "layer3", "stem")
+
+
+def test_a_ranking_that_another_process_writes_is_refused_before_any_work(
+    cli: Cli, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidcam.explaining.ranking.rank", lambda *_, **__: pytest.fail("it has begun"))
+    with staged("out", RANKED) as part:
+        for options in ((), ("--force",)):
+            code, _, err = cli("rank", movie, "--model", "demo", "--output", "out", *options)
+            assert code == 1 and "another process is writing" in err
+        for name in RANKED:
+            (part / name).write_text("of the other")
 
 
 def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:

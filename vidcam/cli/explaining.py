@@ -167,14 +167,13 @@ def rank(
     check_there(video, network.checkpoint, network.labels)
     with warnings_in_one_line(), progress_bar("ranking") as progress:
         from vidcam.explaining.ranking import rank as rank_frames
-        from vidcam.media.files import check_free, staged
+        from vidcam.media.files import staged
         from vidcam.rendering.sheet import rank_sheet
 
         (folder,) = _folders([video], place.output)
-        check_free(folder, RANKED, force=place.force)
         asked = {**comparison.arguments(), **choices.arguments(), "target": target, "progress": progress}
-        ranking = rank_frames(network.load(), video, **asked)
-        with staged(folder, RANKED, force=place.force) as part:
+        with staged(folder, RANKED, force=place.force) as part:  # of two with one folder, one says so at once
+            ranking = rank_frames(network.load(), video, **asked)
             ranking.save(part / RANKED[0])
             rank_sheet(ranking, part / RANKED[1], k=k)
     _note(*ranking.notes, *ranking.explanation.notes)
