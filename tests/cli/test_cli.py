@@ -18,8 +18,10 @@ import pytest
 import vidcam
 from vidcam import Explanation
 from vidcam.__main__ import main
+from vidcam.cli.explaining import RANKED
 from vidcam.data.synthetic import motion_clip
 from vidcam.media import VideoWriter, open_video
+from vidcam.media.files import staged
 from vidcam.rendering.outputs import NAMES
 
 
@@ -158,7 +160,7 @@ def test_typed_targets_stand_for_a_file_s_number_of_classes_and_the_other_way_ar
 
 def test_a_file_that_is_missing_is_named_without_a_number(cli: Cli, movie: Path) -> None:
     _, _, err = cli("explain", movie, "--model", "demo", "--labels", "nope")
-    assert complaints(err) == ["error: nope: No such file or directory"]
+    assert complaints(err) == ["error: cannot read 'nope': no such file"]
 
 
 def test_lists_of_names_have_commas_and_sizes_do_not(cli: Cli, movie: Path) -> None:
@@ -175,14 +177,15 @@ def test_another_video_with_the_options_of_a_file(cli: Cli, movie: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"options": {"modle": "demo"}}', "unknown options: modle"),
+        ('{"options": {"modle": "demo"}}', "unknown options: modle; did you mean 'model'"),
         ('{"options": []}', "no run.json"),
         ("[]", "no run.json"),
         ("{}", "no run.json"),
-        ("not json", "no run.json"),
+        ("not json", "no run.json or TOML file of options: Expecting value: line 1"),
+        ("[" * 100_000, "it is nested without end"),
         ('{"options": {"hop": "often"}}', "--hop"),
         ('{"options": {"command": "demo", "seed": 1}}', "unknown options: command, seed"),
-        (None, "no run.json"),
+        (None, "cannot read 'run.json': No such file"),
     ],
 )
 def test_a_file_that_is_no_run_json(cli: Cli, movie: Path, here: Path, text: str | None, said: str) -> None:
@@ -262,6 +265,33 @@ def test_names_of_dots_stay_in_the_output_folder(cli: Cli, movie: Path, here: Pa
 @pytest.mark.parametrize("options", [("--output", ""), ("--output=",), ("--checkpoint", "")])
 def test_an_empty_value_is_refused(cli: Cli, movie: Path, here: Path, options: tuple[str, ...]) -> None:
     assert "is empty" in refused(cli, here, "explain", movie, "--model", "demo", *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("manifest", "folder", "", "--output", "m.csv"), "ROOT"),
+        (("train", ""), "MANIFEST"),
+        (("render", ""), "EXPLANATION.npz"),
+        (("train-odometry", "a", ""), "DATA..."),
+    ],
+)
+def test_an_empty_argument_is_refused(cli: Cli, here: Path, arguments: tuple[str, ...], name: str) -> None:
+    assert f"{name} is empty" in refused(cli, here, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--top", "0"), "or equal to 1; given '0'"), (("--hop", "often"), "number; given 'often'")]
+)
+def test_wrong_usage_says_what_was_given(cli: Cli, movie: Path, options: tuple[str, ...], said: str) -> None:
+    code, out, err = cli("rank", movie, "--model", "demo", *options)
+    assert (code, out, len(complaints(err))) == (2, "", 1) and said in err
+
+
+def test_a_pipe_is_no_video(cli: Cli, here: Path) -> None:
+    """It would be waited for without end."""
+    os.mkfifo(here.parent / "pipe.mp4")
+    assert "it is not a file" in refused(cli, here, "explain", here.parent / "pipe.mp4", "--model", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -434,6 +464,18 @@ def test_rank_explains_as_it_is_told(cli: Cli, movie: Path, here: Path) -> None:
     assert (told["method"], told["layer"], told["when"]) == ("hires_cam", "layer3", "stem")
 
 
+def test_a_ranking_that_another_process_writes_is_refused_before_any_work(
+    cli: Cli, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidcam.explaining.ranking.rank", lambda *_, **__: pytest.fail("it has begun"))
+    with staged("out", RANKED) as part:
+        for options in ((), ("--force",)):
+            code, _, err = cli("rank", movie, "--model", "demo", "--output", "out", *options)
+            assert code == 1 and "another process is writing" in err
+        for name in RANKED:
+            (part / name).write_text("of the other")
+
+
 def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:
     explained(cli, movie, "--batch", "2", "--output", "out")
     options = json.loads(Path("out/run.json").read_text())["options"]
@@ -567,15 +609,38 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sen
     assert tree(here) == {}
 
 
-@pytest.mark.parametrize(
-    "command", [["explain", "none.mp4", "other.mp4"], ["explain", "none.mp4"], ["rank", "none.mp4"]]
-)
-def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
+MISSING = {
+    "explain none.mp4 other.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file (nor any of 1 others)",
+    "explain MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "explain MOVIE --model demo --labels none.txt": "cannot read 'none.txt': no such file",
+    "explain MOVIE --model sfmlearner --pose MOVIE --disp none.pth": "cannot read 'none.pth': no such file",
+    "rank none.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file",
+    "rank MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "render none.npz": "cannot read 'none.npz': no such file",
+    "render MOVIE --source none.mp4": "cannot read 'none.mp4': no such file",
+    "train none.csv": "cannot read 'none.csv': no such file",
+    "train MANIFEST": "line 2: there is no file 'gone.mp4'",
+    "test none.csv --checkpoint MOVIE": "cannot read 'none.csv': no such file",
+    "test MANIFEST --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "odometry none.txt MOVIE": "cannot read 'none.txt': no such file",
+    "odometry none --model sfmlearner --pose MOVIE": "cannot read 'none': no such file",
+    "odometry EMPTY --model sfmlearner --pose MOVIE": "holds no pictures",
+    "odometry EMPTY --model sfmlearner --pose none.pth": "cannot read 'none.pth': no such file",
+    "train-odometry none": "cannot read 'none': no such file",
+}
+
+
+@pytest.mark.parametrize("typed", MISSING)
+def test_what_is_missing_is_noticed_before_torch_is_imported(here: Path, movie: Path, typed: str) -> None:
+    (here / "empty").mkdir()
+    (here / "manifest.csv").write_text("path,label,split\ngone.mp4,run,train\nlost.mp4,walk,train\n")
+    named = {"MOVIE": str(movie), "MANIFEST": "manifest.csv", "EMPTY": "empty"}
+    command = [named.get(word, word) for word in typed.split()]
     code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    run = [sys.executable, "-c", code, *command, "--model", "r2plus1d_18"]
+    run = [sys.executable, "-c", code, *command]
     done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "1 False\n"
-    assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
+    assert done.stdout == "1 False\n", done.stderr
+    assert done.stderr.startswith("error: ") and MISSING[typed] in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_interrupted_demo_leaves_the_earlier_one(

@@ -1,5 +1,6 @@
 """Windows of sources that have gaps in time: what no frame shows is not made up."""
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 from torch import nn
 
 import vidcam
+from vidcam.explaining.ranking import rank
 from vidcam.explaining.windows import Stream
 from vidcam.media import VideoWriter, open_video
+from vidcam.metrics.changes import score_drop
+from vidcam.metrics.deletion_curve import deletion
 
 LENGTH, RATE = 8, 10
 
@@ -111,3 +115,28 @@ def test_a_minute_without_frames(model: vidcam.Model, data: Path) -> None:
     assert cut(clips / "gap_1min.mp4", model)[-1] == [*range(36, 60, 3)]
     assert len(cut(clips / "gap_1min.mp4", model)) == 4  # 10 samples at each side: two windows of 8
     assert len(cut(clips / "fps_1_10.mp4", model)) == 40
+
+
+def test_a_window_of_one_frame_is_not_counted_anywhere(model: vidcam.Model, tmp_path: Path) -> None:
+    """Frames that stand alone are not ranked, and neither kept scores nor deletion count what is said of them."""
+    path = film(tmp_path / "a.mp4", [0, 60, 120, *even(8, 180)])
+    with open_video(path) as video, closing(iter(Stream(video, model, None, 1, None))) as groups:
+        *_, (window,) = groups
+    with torch.no_grad():
+        moving, held = (
+            model.net(model.batch([[window.items[place].pixels for place in places]]))[0, 0].item()
+            for places in (range(8), [0] * 8)
+        )
+    found = rank(model, path, target="moves", shown=(1,), draws=1)
+    assert sorted(frame.index for frame in found.frames) == [*range(3, 11)]
+    assert found.kept.whole == pytest.approx(moving, rel=1e-4)
+    assert found.kept.by["leave_out"].tolist() == pytest.approx([held], rel=1e-4)
+    assert (found.scores["leave_out"][3:] > 0).all()  # less moves without any of them
+    measures = {"moves": score_drop(lambda said: said[:, 0])}
+    report = deletion(model, path, found.explanation, measures=measures, draws=1)
+    assert report.starts == (window.start,) and report.flat == 0
+
+
+def test_where_every_frame_stands_alone_each_is_counted(model: vidcam.Model, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [10.0 * index for index in range(4)])
+    assert len(rank(model, path, target="rests", draws=1).frames) == 4

@@ -10,10 +10,11 @@ from typing import Any
 
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.data.sampling import ClipSource
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError
 from vidcam.media.files import digest
 from vidcam.media.prefetching import each
 from vidcam.media.reader import check_backend
+from vidcam.options import Declared
 
 Told = Callable[[int, int], None]  # how many videos have been looked at, and of how many
 KINDS = ("unreadable", "short", "duplicate", "both sides")
@@ -81,8 +82,8 @@ def check_manifest(
         OptionError: the manifest is no manifest.
     """
     check_backend(backend)
-    if min_seconds < 0 or workers < 1:
-        raise OptionError(f"min_seconds must be 0 or more, workers 1 or more; given {min_seconds:g} and {workers}")
+    for name, value, least in (("min_seconds", min_seconds, 0), ("workers", workers, 1)):
+        Declared(help=name, least=least).refuse(name, value)
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest, require_files=False)
     problems = [

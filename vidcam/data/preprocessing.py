@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,14 +67,14 @@ class Preprocessing:
     antialias: bool = False
 
     def __post_init__(self) -> None:
-        sides = (self.resize,) if isinstance(self.resize, int) else (self.resize or ())
-        if not all(is_side(side) for side in (*sides, *(self.crop or ()))):
-            raise OptionError(
-                f"sizes must be positive, at most {LARGEST}; given resize {self.resize} and crop {self.crop}"
-            )
+        both = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        sizes: list[Any] = [size for size in (both, self.crop) if size is not None]
+        if not all(isinstance(size, tuple | list) and len(size) == 2 and all(map(is_side, size)) for size in sizes):
+            given = f"resize {self.resize} and crop {self.crop}"
+            raise OptionError(f"sizes must be positive, at most {LARGEST}, a crop (H, W); given {given}")
         finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
-        if len(self.mean) != len(self.std) or not finite or any(s <= 0 for s in self.std):
-            raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
+        if not len(self.mean) == len(self.std) in (1, 3) or not finite or any(s <= 0 for s in self.std):
+            raise OptionError(f"mean and std need 3 values each, std positive; given {self.mean} and {self.std}")
 
     def __call__(self, pixels: Pixels) -> Tensor:
         """(H, W, 3) uint8 RGB -> (3, h, w) float32."""

@@ -12,7 +12,7 @@ from vidcam.attribution.failures import in_words
 from vidcam.errors import ModelError
 from vidcam.explaining.mapping import of_whole_frames
 from vidcam.explaining.targets import Key
-from vidcam.explaining.windows import Group, holds_one_frame
+from vidcam.explaining.windows import Group, voting
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -32,8 +32,6 @@ class Gathered:
     """(K,) per window, of a classifier."""
     samples: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The source's frame of every sample, per window."""
-    still: set[int] = field(default_factory=set)
-    """Windows that hold a single frame of the source."""
     frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The source's frame of every slot that is kept, per window."""
     extras: defaultdict[str, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
@@ -45,7 +43,6 @@ class Gathered:
         for window in group:
             indices = tuple(item.index for item in window.items)
             self.samples[window.start] = indices
-            self.still |= {window.start} if holds_one_frame(indices) else set()
             self.frames[window.start] = self._kept(indices)
             self.padding = max(self.padding, window.padding)
 
@@ -88,8 +85,8 @@ class Gathered:
 
     @property
     def voting(self) -> list[int]:
-        """The windows that say what the video is: those of a single frame only where there are no others."""
-        return sorted(self.samples.keys() - self.still or self.samples)
+        """The windows that say what the video is."""
+        return voting(self.samples)
 
     @property
     def votes(self) -> list[Floats]:

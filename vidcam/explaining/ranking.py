@@ -23,7 +23,7 @@ from vidcam.explaining.mapping import blend, of_whole_frames
 from vidcam.explaining.memory import Room
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
 from vidcam.explaining.targets import find_targets
-from vidcam.explaining.windows import Stream
+from vidcam.explaining.windows import Stream, voting
 from vidcam.media import replacing
 from vidcam.models.carrying import begun, one_by_one, refuse_carried
 from vidcam.models.model import Model
@@ -48,7 +48,7 @@ class Ranking:
     scores: dict[str, Floats]
     """(F,) score of every source frame, per ranking; those that the network did not see are interpolated."""
     seen: npt.NDArray[np.bool_]
-    """(F,) which frames went through the network: only these are ranked."""
+    """(F,) which frames went through the network beside others: only these are ranked."""
     agreements: tuple[Agreement, ...]
     """What every two rankings share, over the seen frames."""
     kept: Kept
@@ -141,13 +141,13 @@ def rank(
         targets = find_targets(opened, target, 1, None, None)
         explanation = explained(opened, targets, choices, batch=batch, progress=progress)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
-        scores = _score_frames(stream, explanation, context, room, nearest=nearest)
+        scores, frames = _score_frames(stream, explanation, context, room, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]
-            draws, seed = comparison.draws, comparison.seed
-            kept = [measure_kept(clip, room, scores, k=k, draws=draws, seed=seed) for clip in clips]
-    seen = explanation.seen
-    assert seen is not None  # it was not loaded
+            drawn = {"draws": comparison.draws, "seed": comparison.seed}
+            kept = [measure_kept(clip, room, scores, k=k, **drawn) for clip in clips if clip.start in voting(frames)]
+    assert explanation.seen is not None  # it was not loaded
+    seen = explanation.seen & np.isin(np.arange(len(scores["heat"])), [i for w in voting(frames) for i in frames[w]])
     return Ranking(
         by=comparison.by,
         scores=scores,
@@ -204,8 +204,8 @@ def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
 
 def _score_frames(
     stream: Stream, explanation: Explanation, context: str | None, room: Room, *, nearest: bool
-) -> dict[str, Floats]:
-    """Return every ranking's scores (F,), in the order of `RANKINGS`."""
+) -> tuple[dict[str, Floats], dict[int, tuple[int, ...]]]:
+    """Return every ranking's scores (F,), in the order of `RANKINGS`, and the frames of each window."""
     model, target, seconds = stream.model, explanation.target, explanation.seconds
     parts: dict[str, dict[int, Floats]] = {"contribution": {}, "leave_out": {}}
     frames: dict[int, tuple[int, ...]] = {}
@@ -214,14 +214,17 @@ def _score_frames(
             frames[clip.start] = clip.frames
             parts["leave_out"][clip.start] = leave_out(clip, room)
             if context is not None:
-                parts["contribution"][clip.start] = of_whole_frames(
-                    _contribution(model, clip, context, room), clip.frames
-                )
-    rankings = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
+                own = _contribution(model, clip, context, room)
+                parts["contribution"][clip.start] = of_whole_frames(own, clip.frames)
+    rankings = {
+        name: blend({start: part[start] for start in voting(frames)}, frames, seconds, nearest=nearest)
+        for name, part in parts.items()
+        if part
+    }
     rankings["heat"] = explanation.frame_scores
     if explanation.attention is not None:
         rankings["attention"] = explanation.attention
-    return {name: rankings[name] for name in RANKINGS if name in rankings}
+    return {name: rankings[name] for name in RANKINGS if name in rankings}, frames
 
 
 def _contribution(model: Model, clip: Clip, context: str, room: Room) -> Floats:

@@ -1,6 +1,6 @@
 """A video as the windows that a network sees, decoded and preprocessed in the background."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -95,6 +95,14 @@ class Stream:
 def holds_one_frame(indices: Sequence[int]) -> bool:
     """Whether a window of several places shows one frame of the source in all of them."""
     return len(indices) > 1 and len(set(indices)) == 1
+
+
+def voting(frames: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return the windows that say what the video is, of the source's frames in each by its first sample.
+
+    Those of a single frame do only where there are no others: held still, they show nothing that happens.
+    """
+    return sorted({start for start, held in frames.items() if not holds_one_frame(held)} or frames)
 
 
 def _hop(seconds: float, rate: float, frames: int) -> int:

@@ -18,7 +18,7 @@ from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.memory import Room
-from vidcam.explaining.windows import Fed, Stream
+from vidcam.explaining.windows import Fed, Stream, voting
 from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
@@ -54,7 +54,8 @@ def deletion(
     The network's picture is cut into cells; the same cells are erased in all T frames of a window, by the heat of the
     window: the mean over its frames, or, of a layer without time, the map of its middle frame, since there each frame's
     map is that of the window around it. Each erased cell takes the mean color of what is left around it (`erase`). A
-    window costs P (5 + 2 draws) versions of itself; memory does not grow with the source.
+    window costs P (5 + 2 draws) versions of itself; memory does not grow with the source. As in `explain`, windows of a
+    single frame count only where there are no others.
 
     The loss of a network that compares its own input, as a photometric loss does, is measured on the erased pictures.
 
@@ -113,8 +114,9 @@ class _Eraser:
     seed: int
     room: Room
     changes: dict[int, dict[str, Floats]] = field(default_factory=dict)
-    """Per window's first sample and measure the change of every mask."""
-    flat: int = 0
+    """Per window's first sample and measure the change of every mask; windows without heat have none."""
+    frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The source's frames of every window."""
 
     def __post_init__(self) -> None:
         view, *others = {
@@ -142,10 +144,9 @@ class _Eraser:
                     raise OptionError(f"the explanation has {len(self.heat)} frames, the source has a frame {last}")
                 middle = frames[len(frames) // 2]
                 heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
+                self.frames[window.start] = frames
                 if heat.max() > 0:
                     self.changes[window.start] = self._changes(window, frames, heat)
-                else:
-                    self.flat += 1
 
     def _changes(self, window: Window[Fed], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
         """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
@@ -177,9 +178,10 @@ class _Eraser:
         yield from most(self.fixed, self.counts, generator)
 
     def report(self, resamples: int, together: int) -> DeletionReport:
-        if not self.changes:
-            raise ModelError(f"nothing to erase: {self.flat} windows, and none has heat")
-        starts = sorted(self.changes)
+        counted = voting(self.frames)
+        starts = [start for start in counted if start in self.changes]
+        if not starts:
+            raise ModelError(f"nothing to erase: {len(counted)} windows, and none has heat")
         repeats = [self.draws if order in ("random", "blocks") else 1 for order in ORDERS]
         changes = {}
         for name in self.measures:
@@ -193,7 +195,7 @@ class _Eraser:
             cells=self.shape,
             changes=changes,
             starts=tuple(starts),
-            flat=self.flat,
+            flat=len(counted) - len(starts),
             draws=self.draws,
             seed=self.seed,
             resamples=resamples,

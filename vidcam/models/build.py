@@ -1,6 +1,7 @@
 """One table of names, and a model by its name, with the names of its classes."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,10 @@ def load_model(
         own.restore(model, but=options or {})
     if labels is not None:
         model.labels = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels)
-        if (distinct := len(set(model.labels))) != len(model.labels) or not model.labels:
-            raise ModelError(
-                f"class names must differ and there must be some; given {len(model.labels)}, {distinct} distinct"
-            )
+        if not model.labels:
+            raise ModelError("labels must name the classes; given none")
+        if twice := [label for label, times in Counter(model.labels).items() if times > 1]:
+            raise ModelError(f"labels must differ; {twice[0]!r} is given more than once")
     return model.to(place)
 
 
@@ -78,7 +79,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             return _from_json(text)
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     except (ValueError, RecursionError) as error:  # no UTF-8 or no JSON either, or nested without end
-        raise ModelError(f"labels file {path} cannot be read: {error}") from None
+        why = "it is nested without end" if isinstance(error, RecursionError) else error
+        raise ModelError(f"labels file {path} cannot be read: {why}") from None
 
 
 def _device(name: str) -> torch.device:

@@ -123,7 +123,7 @@ def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Listing]:
         given = dict(zip(header, cells, strict=False))
         try:
             start, end = (int(float(given[name])) for name in NEEDED[1:])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             raise OptionError(f"{file}, line {number}: youtube_id, time_start and time_end are expected") from None
         video = given["youtube_id"]
         split = SIDES.get(given.get("split", "").lower()) or _side(file) or "train"

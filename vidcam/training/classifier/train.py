@@ -122,7 +122,8 @@ def _check_choices(manifest: Manifest, settings: ClassifierSettings) -> None:
         raise OptionError(f"{manifest.path}: split {settings.train_split!r} has one class only, {classes.pop()!r}")
     if settings.validation_split is None and (settings.early_stopping or settings.schedule == "plateau"):
         what = "early_stopping" if settings.early_stopping else "schedule 'plateau'"
-        raise OptionError(f"{what} needs a validation_split; possible: {', '.join(manifest.splits)}")
+        others = ", ".join(name for name in manifest.splits if name != settings.train_split)
+        raise OptionError(f"{what} needs validation_split=NAME; {manifest.path} has: {others or 'no other split'}")
     if settings.validation_split == settings.train_split:
         raise OptionError(f"validation_split must not be the split that is learned, {settings.train_split!r}")
 
