@@ -70,7 +70,7 @@ def _two_calls(model: Sight, made: Beginning) -> list[Left]:
                 second = capture(model.net, x, layers=(), gradients=False)
     except Exception as error:
         raise ModelError(
-            f"what {model.name} keeps from call to call cannot be told, as it fails on noise ({_line(error)}); say "
+            f"what {model.name} keeps from call to call cannot be told, as it fails on noise ({_line(error.__cause__ or error)}); say "
             "how its state begins: reset="
         ) from error
     return [each.left for each in (first, second) if each.left is not None]
@@ -152,7 +152,7 @@ def notes_on_state(model: Sight) -> Iterator[str]:
         )
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

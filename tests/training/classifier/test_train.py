@@ -174,7 +174,10 @@ def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_p
         ({"learning_rate": 0.0}, "learning_rate must be positive; given 0.0"),
         ({"seed": 2**63}, "seed must be from 0 to 9223372036854775807; given 9223372036854775808"),
         ({"devices": 9999}, r"devices must be at most \d+ on this CPU; given 9999"),
-        ({"validation_split": "none", "early_stopping": 1}, "early_stopping needs a validation_split; possible: train"),
+        (
+            {"validation_split": "none", "early_stopping": 1},
+            "early_stopping needs validation_split=NAME; .*manifest.csv has: validation, test",
+        ),
         ({"validation_split": "train"}, "validation_split must not be the split that is learned, 'train'"),
         ({"strategy": "dpp"}, "strategy must leave each process all weights.*given dpp"),
         ({"weights": "KINETICS400_V1"}, "r2plus1d_mini has no weights 'KINETICS400_V1'"),
