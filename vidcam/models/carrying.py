@@ -70,8 +70,8 @@ def _two_calls(model: Sight, made: Beginning) -> list[Left]:
                 second = capture(model.net, x, layers=(), gradients=False)
     except Exception as error:
         raise ModelError(
-            f"what {model.name} keeps from call to call cannot be told, as it fails on noise ({_line(error.__cause__ or error)}); say "
-            "how its state begins: reset="
+            f"what {model.name} keeps from call to call cannot be told, as it fails on noise "
+            f"({_line(error.__cause__ or error)}); say how its state begins: reset="
         ) from error
     return [each.left for each in (first, second) if each.left is not None]
 

@@ -176,7 +176,7 @@ def test_broken_videos_are_named(quick: dict[str, Any], videos: list[Row], tmp_p
         ({"devices": 9999}, r"devices must be at most \d+ on this CPU; given 9999"),
         (
             {"validation_split": "none", "early_stopping": 1},
-            "early_stopping needs validation_split=NAME; .*manifest.csv has: validation, test",
+            "early_stopping needs validation_split=NAME; .* has: validation, test",
         ),
         ({"validation_split": "train"}, "validation_split must not be the split that is learned, 'train'"),
         ({"strategy": "dpp"}, "strategy must leave each process all weights.*given dpp"),
