@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from typer import Abort
 from typer.exceptions import TyperException
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             return code
         except TyperException as error:
             message = error.format_message()
-            print(message if message.startswith(("Usage", "\n")) else f"error: {one_line(message)}", file=sys.stderr)
+            whole = message.startswith(("Usage", "\n"))
+            print(message if whole else f"error: {one_line(message)}{_typed(error)}", file=sys.stderr)
             return error.exit_code
         except (Abort, KeyboardInterrupt):
             print("interrupted; nothing half-written is left", file=sys.stderr)
@@ -47,6 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
         except (VidcamError, OSError) as error:
             print(f"error: {one_line(error)}", file=sys.stderr)
             return 1
+
+
+def _typed(error: TyperException) -> str:
+    """Say what was typed where a value was not of its option's kind, which typer leaves out."""
+    wrong: Any = getattr(error.__cause__, "errors", list)()
+    return f"; given {wrong[0]['input']!r}" if wrong else ""
 
 
 @contextmanager

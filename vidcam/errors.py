@@ -14,6 +14,9 @@ from difflib import get_close_matches
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 """Invisible, but letters and emoji are joined by them."""
 
+FEW = 8
+"""So many choices are all named, also where one of them is near."""
+
 
 class VidcamError(Exception):
     """The root of all errors that vidcam raises on purpose."""
@@ -39,14 +42,15 @@ class OptionError(VidcamError):
     """A method, placement, backend or other choice does not exist."""
 
 
-def unknown(kind: str, given: object, possible: Iterable[str], *, most: int = 12) -> str:
-    """Say in one line that `given` is no known `kind`, with near matches or else what is possible."""
+def unknown(kind: str, given: object, possible: Iterable[str], *, most: int = 16) -> str:
+    """Say in one line that `given` is no known `kind`, with near matches, and what is possible if there are few."""
     options = list(possible)
     near = get_close_matches(str(given), options, n=3, cutoff=0.5)
-    if near:
-        return f"unknown {kind} {given!r}; did you mean {' or '.join(map(repr, near))}?"
+    meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    if near and len(options) > FEW:
+        return f"unknown {kind} {given!r}{meant}"
     shown = ", ".join(options[:most]) + (f" and {len(options) - most} more" if len(options) > most else "")
-    return f"unknown {kind} {given!r}; possible: {shown or 'none'}"
+    return f"unknown {kind} {given!r}{meant or ';'} possible: {shown or 'none'}"
 
 
 def printable(text: str) -> str:

@@ -20,7 +20,7 @@ from zoo import ZOO
 
 import vidcam
 from vidcam import Preprocessing
-from vidcam.attribution.layers import first_tensor
+from vidcam.attribution.containers import first_tensor
 from vidcam.errors import VidcamError
 from vidcam.media.writer import VideoWriter
 

@@ -14,9 +14,10 @@ from timing import Call, look, rounds, spread
 from torch import Tensor
 
 import vidcam
-from vidcam.attribution.capturing import INPUT, Captured, capture
+from vidcam.attribution.capturing import Captured, capture
+from vidcam.attribution.containers import first_tensor
 from vidcam.attribution.formulas import frame_contribution
-from vidcam.attribution.layers import first_tensor
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.methods import METHODS
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import probabilities
@@ -43,6 +44,8 @@ def case(bench: Bench, load: Load, batch: int, *, precision: str = "default", se
             if "error" in told[way]:
                 yield {**facts, "way": way, **told[way]}
                 del calls[way]
+        if INFERENCE not in calls:  # there is nothing to compare with
+            return
         times = rounds(bench, calls, most=3 if bench.quick else 30, seconds=seconds)
     for way in calls:
         yield {**facts, "way": way, **_row(times, way, batch), **told[way]}

@@ -57,7 +57,7 @@ def _odometry_steps(bench: Bench) -> Case:
     shape = subject(network("sfmlearner", "cpu", size=size), 1).x.shape[1:]
     given = {"clip": torch.rand(batch, *shape), "intrinsics": intrinsics.repeat(batch, 1, 1)}
     given = {name: tensor.to(bench.device) for name, tensor in given.items()}
-    told = _steps(bench, module, lambda: module.losses(given).total, low=False)
+    told = _steps(bench, module, lambda: module.losses(given).total.mean(), low=False)
     yield {"what": "step", "model": "sfmlearner", "batch": batch, "bf16": False, **told}
 
 

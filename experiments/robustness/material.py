@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -145,7 +146,7 @@ def weights(state: dict[str, Any], facts: dict[str, Any], rng: random.Random) ->
 
 def picture(rng: random.Random) -> Made:
     """Draw a small picture; a PNG may claim another size, with a checksum that holds."""
-    kind = rng.choice(("png", "jpeg", "bmp"))
+    kind = rng.choice(("png", "jpeg", "bmp", "webp", "tiff", "ppm"))
     held = io.BytesIO()
     Image.fromarray(np.frombuffer(rng.randbytes(24 * 32 * 3), np.uint8).reshape(24, 32, 3)).save(held, kind)
     data = held.getvalue()
@@ -162,11 +163,28 @@ def videos(folder: Path) -> list[tuple[str, bytes]]:
 
     rng, made = np.random.default_rng(0), []
     for end in (".mp4", ".mkv", ".gif", ".webm"):
-        with VideoWriter(folder / f"sound{end}", width=64, height=48, rate=Fraction(10)) as writer:
+        with VideoWriter(folder / f"sound{end}", width=64, height=48, rate=Fraction(10), force=True) as writer:
             for _ in range(12):
                 writer.write(rng.integers(0, 255, (48, 64, 3), np.uint8))
         made.append((end, (folder / f"sound{end}").read_bytes()))
-    return made
+    for end, codec in ((".avi", "mpeg4"), (".ts", "mpeg2video"), (".mpg", "mpeg1video"), (".wmv", "wmv2")):
+        _encode(folder / f"sound{end}", codec)
+        made.append((end, (folder / f"sound{end}").read_bytes()))
+    pictures = [Image.fromarray(rng.integers(0, 255, (48, 64, 3), np.uint8)) for _ in range(6)]
+    pictures[0].save(folder / "sound.webp", save_all=True, append_images=pictures[1:], duration=100)
+    return [*made, (".webp", (folder / "sound.webp").read_bytes())]
+
+
+def _encode(path: Path, codec: str) -> None:
+    """Write a clip in a container that vidcam reads and does not write."""
+    rng = np.random.default_rng(1)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(12):
+            picture = rng.integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 def damaged_late(data: bytes, rng: random.Random) -> bytes:

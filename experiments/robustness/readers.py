@@ -12,7 +12,10 @@ from pathlib import Path
 import material
 import numpy as np
 import torch
+from commands import commands
 from material import Made, Maker
+from networks import layouts, options
+from sets import drives, recipes
 
 from vidcam.__main__ import main as command
 from vidcam.data.drives.trajectory import read_trajectory
@@ -21,6 +24,10 @@ from vidcam.explaining.explanation import Explanation
 from vidcam.media import open_video
 from vidcam.models.build import load_model, read_labels
 from vidcam.models.checkpoint import write_checkpoint
+from vidcam.rendering import timeline
+from vidcam.rendering.drive import drive_scene
+from vidcam.rendering.look import Look
+from vidcam.rendering.video import scene
 
 Reader = Callable[[Path], str | None]
 """A path -> what is wrong with what was accepted, if anything is; exceptions pass."""
@@ -98,16 +105,21 @@ def npz(folder: Path) -> tuple[Maker, Reader]:
         attention=np.full(frames, 1 / frames),
         provenance={"method": "grad_cam", "source": "clip.mp4"},
     ).save(folder / "sound.npz", force=True)
-    with np.load(sound) as file:
-        arrays = {name: file[name] for name in file.files}
+    kinds = {path: dict(np.load(path)) for path in (sound, _regression(folder / "regression.npz"))}
 
     def make(rng: random.Random, deep: bool) -> Made:
-        return material.explanation(arrays, rng) if deep else (".npz", material.damaged(sound.read_bytes(), rng))
+        path = rng.choice(sorted(kinds))
+        return material.explanation(kinds[path], rng) if deep else (".npz", material.damaged(path.read_bytes(), rng))
 
     def read(path: Path) -> str | None:
         told = Explanation.load(path)
         told.top_frames(3), told.normalize(), told.dense(0), told.of(told.target), repr(told), told.duration_seconds
         json.dumps(told.summary(), default=str)
+        [told.of(column) for column in told.explained], told.attention, told.poses, told.depth, told.score_notes
+        timeline(told, path.with_suffix(".png"), force=True)
+        scene(told, Look(bar=True, colorbar=True))
+        if told.poses is not None:
+            drive_scene(told)
         for name in ("maps", "seconds", "probabilities", "outputs", "rows", "columns", "windows"):
             values = getattr(told, name)
             if np.iscomplexobj(values) or not np.isfinite(values).all():
@@ -115,6 +127,38 @@ def npz(folder: Path) -> tuple[Maker, Reader]:
         return "times run backwards" if (np.diff(told.seconds) < 0).any() else None
 
     return make, read
+
+
+def _regression(path: Path) -> Path:
+    """Save what is known of a drive: three scores, signed, with poses and depth."""
+    rng, frames = np.random.default_rng(1), 6
+    poses = np.repeat(np.eye(4)[None], frames, 0)
+    poses[:, 2, 3] = np.arange(frames)
+    return Explanation(
+        maps=rng.normal(size=(3, frames, 3, 4)).astype(np.float32),
+        explained=(0, 1, 2),
+        classes=0,
+        target=1,
+        labels=("loss", "tz", "turn"),
+        units=("", "m", "rad"),
+        probabilities=rng.random((2, 3)),
+        outputs=rng.random((frames, 3)),
+        gradients=rng.random((3, frames)),
+        vanishing=np.arange(3 * frames).reshape(3, frames) % 5 == 0,
+        signed=True,
+        seconds=np.arange(frames) / 10,
+        rows=np.arange(3) * 8.0,
+        columns=np.arange(4) * 8.0,
+        spread="linear",
+        width=32,
+        height=24,
+        region=(-0.5, -0.5, 31.5, 23.5),
+        rate=Fraction(10),
+        windows=np.array([[0.0, 0.4], [0.2, 0.6]]),
+        notes=(),
+        extras={"poses": poses, "true_poses": poses * 1.0, "depth": rng.random((frames, 3, 4)) + 1},
+        provenance={"method": "grad_cam", "source": "drive", "geometry": {"t": [1, 0, 1]}},
+    ).save(path, force=True)
 
 
 def checkpoints(folder: Path) -> tuple[Maker, Reader]:
@@ -177,9 +221,15 @@ def _frames(path: Path) -> str | None:
         times = [frame.seconds for frame in video]
     if not times:
         return "no frames"
+    with open_video(path) as video:
+        picked = [frame.index for frame in video.frames_at(sorted({0, len(times) - 1}))]
+        told = video.times()
+    if picked != sorted({0, len(times) - 1}) or len(told) != len(times) or video.info.width < 1:
+        return "frames by number"
     return None if np.isfinite(times).all() and (np.diff(times) > 0).all() else "times of frames"
 
 
 KINDS: dict[str, Callable[[Path], tuple[Maker, Reader]]] = {
-    each.__name__: each for each in (text, npz, checkpoints, pictures, videos)
+    each.__name__: each
+    for each in (text, npz, checkpoints, pictures, videos, options, layouts, commands, drives, recipes)
 }

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-KINDS = ("text", "npz", "checkpoints", "pictures", "videos")
-LIMIT_SECONDS, SILENT_SECONDS, MEMORY = 20, 90, 24 * 2**30
+KINDS = ("text", "npz", "checkpoints", "pictures", "videos", "options", "layouts", "commands", "drives", "recipes")
+SILENT_SECONDS, MEMORY = 300, 24 * 2**30
 
 
 class Hung(BaseException):
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="inputs per kind")
     parser.add_argument("--kills", type=int, default=0, help="killed runs of training")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=20, help="seconds after which an input hangs")
     parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS)
     parser.add_argument("--work", type=Path, default=Path("robustness-work"))
     parser.add_argument("--output", type=Path, default=HERE / "results.json")
@@ -92,7 +93,7 @@ def campaign(kind: str, first: int, given: argparse.Namespace) -> None:
         for number in range(first, given.count):
             rng = random.Random(f"{given.seed} {kind} {number}")
             path = readers.put(folder, make(rng, number % 2 == 1))
-            signal.alarm(LIMIT_SECONDS)
+            signal.alarm(given.limit)
             row = outcome(read, path)
             signal.alarm(0)
             log.write(json.dumps(row) + "\n")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcam.attribution import formulas
-from vidcam.attribution.capturing import INPUT, capture
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.formulas import frame_contribution, pooled
 from vidcam.attribution.geometry import PLACEMENTS, Along, Axis, interpolation_matrix
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.receptive_field import effective_centers, measure_axes
 from vidcam.data.preprocessing import View
 

@@ -61,5 +61,50 @@ def test_a_recurrent_layer_of_which_another_output_is_used_is_said() -> None:
         def forward(self, x: Tensor) -> Any:
             return self.fc(self.rnn(x.mean((3, 4)).transpose(1, 2))[1][0][-1])
 
-    with pytest.raises(LayerError, match="returns several tensors, and the first of them, which is read, does not"):
+    with pytest.raises(LayerError, match=r"the score depends on 'rnn\[1\]\[0\]' \(1, 2, 4\) alone, without a grid"):
         cam(Last(), X, layer="rnn", target=0, layout="b t c")
+
+
+class Mixed(nn.Module):
+    """A trunk and a head that compute in types of their own, or all under autocast."""
+
+    def __init__(self, trunk: torch.dtype, head: torch.dtype, autocast: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.net, self.autocast = Net(), autocast
+        self.net.a.to(trunk)
+        self.net.b.to(trunk)
+        self.net.fc.to(head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=self.autocast, enabled=self.autocast is not None):
+            maps = self.net.deep(x.to(self.net.a.weight.dtype))
+            return self.net.fc(maps.mean((2, 3, 4)).to(self.net.fc.weight.dtype))
+
+
+TYPES = {
+    "double": (torch.float64, torch.float64, None),
+    "half": (torch.float16, torch.float16, None),
+    "bfloat16": (torch.bfloat16, torch.bfloat16, None),
+    "half trunk": (torch.float16, torch.float32, None),
+    "bfloat16 trunk": (torch.bfloat16, torch.float32, None),
+    "double head": (torch.float32, torch.float64, None),
+    "autocast": (torch.float32, torch.float32, torch.bfloat16),
+    "autocast to half": (torch.float32, torch.float32, torch.float16),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("types", TYPES)
+def test_networks_of_several_types_are_explained_as_in_float32(types: str, batch: int) -> None:
+    x = torch.randn(batch, 3, 6, 12, 12, generator=torch.Generator().manual_seed(batch))
+    plain = Net()
+    maps = plain.a(x).detach().requires_grad_()
+    (g,) = torch.autograd.grad(plain.fc(plain.b(maps.relu()).relu().mean((2, 3, 4)))[:, 1].sum(), maps)
+    right = {
+        "grad_cam": (g.mean((3, 4), keepdim=True) * maps).sum(1).relu().detach(),
+        "hires_cam": (g * maps).sum(1).relu().detach(),
+    }
+    for method, heat in right.items():
+        found = cam(Mixed(*TYPES[types]), x, layer="net.a", target=1, method=method)
+        tolerance = 1e-6 if "double" in types else 0.1 if types in ("bfloat16", "bfloat16 trunk", "autocast") else 0.05
+        torch.testing.assert_close(found.float(), heat, rtol=tolerance, atol=tolerance * float(heat.max()))

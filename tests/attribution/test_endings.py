@@ -99,8 +99,10 @@ def test_what_is_no_ending_of_the_answer(written: str) -> None:
 
 def test_a_transposed_view_of_a_softmax_is_not_scrambled() -> None:
     found = capture(Net(lambda z: z.T.softmax(0).T), X, layers=["deep"], scores=[class_score(0)])
-    torch.testing.assert_close(found.scores[0], found.output[:, 0])
-    assert found.ending_of(found.output) is None
+    torch.testing.assert_close(
+        found.scores[0], capture(Net(lambda z: z), X, layers=[], scores=[class_score(0)]).scores[0]
+    )
+    assert found.ending_of(found.output) == "softmax"
 
 
 @pytest.mark.parametrize("end", [lambda z: torch.special.expit(z), lambda z: z.clone().sigmoid_()])
@@ -112,3 +114,99 @@ def test_other_names_of_a_sigmoid(end: Callable[[Tensor], Tensor]) -> None:
 def test_a_softmax_whose_input_is_named() -> None:
     found = cam(Net(lambda z: torch.softmax(input=z, dim=1)), X, layer="deep", target=1)
     torch.testing.assert_close(found, cam(Net(lambda z: z), X, layer="deep", target=1))
+
+
+def by_hand(z: Tensor) -> Tensor:
+    shifted = (z - z.max(1, keepdim=True).values).exp()
+    return shifted / shifted.sum(1, keepdim=True)
+
+
+def under_autocast(z: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return z.softmax(1)
+
+
+SEEN_BY_NUMBERS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "half": (lambda z: z.half().softmax(1).float(), "softmax"),
+    "bfloat16": (lambda z: z.bfloat16().softmax(1).float(), "softmax"),
+    "double": (lambda z: z.softmax(1).double(), "softmax"),
+    "autocast": (under_autocast, "softmax"),
+    "exp of log": (lambda z: z.log_softmax(1).exp(), "softmax"),
+    "log of it": (lambda z: z - z.logsumexp(1, keepdim=True), "log_softmax"),
+    "by hand": (by_hand, "softmax"),
+    "clamped": (lambda z: z.softmax(1).clamp(1e-7, 1 - 1e-7), "softmax"),
+    "clamped much": (lambda z: z.softmax(-1).clamp(1e-5, 1 - 1e-5), "softmax"),
+    "copied": (lambda z: z.softmax(1).clone(), "softmax"),
+    "rows": (lambda z: torch.stack([row.softmax(0) for row in z]), "softmax"),
+    "normalized": (lambda z: functional.normalize(z.softmax(1), p=1, dim=1), "softmax"),
+    "sigmoid by hand": (lambda z: 1 / (1 + (-z).exp()), "sigmoid"),
+    "half sigmoid": (lambda z: z.half().sigmoid().float(), "sigmoid"),
+    "logsigmoid": (functional.logsigmoid, "logsigmoid"),
+    "in place": (lambda z: z.clone().sigmoid_(), "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("written", SEEN_BY_NUMBERS)
+def test_endings_however_they_are_written(written: str, batch: int) -> None:
+    """With as many samples as classes, in one case. The class is sure, so that a probability's own map is rounding."""
+    end, kind = SEEN_BY_NUMBERS[written]
+    x = torch.randn(batch, 3, 4, 8, 8, generator=torch.Generator().manual_seed(batch))
+    plain = Net(lambda z: z)
+    z, activate = plain(x), torch.sigmoid if "sigmoid" in kind else lambda z: z.softmax(1)
+    tolerance = 0.02 if "half" in written or "16" in written else 1e-5
+    for target in (0, 1):
+        found = capture(Net(end), x, layers=["deep"], scores=[class_score(target)])
+        assert found.ending_of(found.output) == kind
+        torch.testing.assert_close(found.scores[0].float(), z[:, target].detach(), rtol=tolerance, atol=tolerance)
+        expected = cam(plain, x, layer="deep", target=target)
+        got = cam(Net(end), x, layer="deep", target=target)
+        torch.testing.assert_close(got, expected, rtol=0.05, atol=tolerance * float(expected.max()))
+        shares = probabilities(found.output, ending=kind)
+        torch.testing.assert_close(shares, activate(z).detach(), rtol=tolerance, atol=max(tolerance, 2e-5))
+
+
+def test_the_mean_of_several_softmaxes_is_explained_at_the_mean_of_what_goes_in() -> None:
+    """As over crops: the gradient of the mean probability would die as well."""
+
+    class Crops(Net):
+        def forward(self, x: Tensor) -> Any:
+            crops = torch.stack([x[..., :4], x[..., 4:], x[..., 2:6]], self.axis)
+            scores = self.head(self.deep(crops.flatten(0, 1)).relu().mean((2, 3, 4))).unflatten(0, crops.shape[:2])
+            return self.ending(scores).mean(self.axis)
+
+    for axis in (0, 1):
+        for kind, end in (("softmax", nn.Softmax(-1)), ("sigmoid", nn.Sigmoid())):
+            net, plain = Crops(end), Crops(lambda z: z)
+            net.axis = plain.axis = axis
+            found = capture(net, X, layers=["deep"], scores=[class_score(1)])
+            expected = capture(plain, X, layers=["deep"], scores=[class_score(1)])
+            assert found.ending_of(found.output) == f"mean of several {kind}"
+            torch.testing.assert_close(found.scores, expected.scores)
+            torch.testing.assert_close(found.gradients[0]["deep"], expected.gradients[0]["deep"])
+            torch.testing.assert_close(probabilities(found.output, ending=found.ending_of(found.output)), found.output)
+
+
+def test_of_two_sure_heads_each_keeps_its_own_scores() -> None:
+    """Their probabilities are the same numbers; only one was computed from the scores that are asked for."""
+
+    class Heads(Net):
+        def forward(self, x: Tensor) -> Any:
+            z = self.head(self.deep(x).relu().mean((2, 3, 4)))
+            main, aux = 2 * z, 3 * z
+            return {"logits": main.softmax(1).clone(), "aux": aux.softmax(1).clone()}
+
+    net = Heads(lambda z: z)
+    with torch.no_grad():
+        right = 2 * net.head(net.deep(X).relu().mean((2, 3, 4)))[:, 1]
+    found = capture(net, X, layers=["deep"], scores=[class_score(1)])
+    torch.testing.assert_close(found.scores[0], right)
+
+
+@pytest.mark.parametrize(
+    "end", [lambda z: z, lambda z: z.softmax(1) * 0.9 + 0.025, lambda z: (z.tanh() + 1) / 2, lambda z: z.sigmoid() ** 2]
+)
+def test_what_is_no_ending_is_taken_for_none(end: Callable[[Tensor], Tensor]) -> None:
+    found = capture(Net(end), X, layers=["deep"], scores=[class_score(1)])
+    assert found.ending_of(found.output) is None
+    torch.testing.assert_close(found.scores[0], found.output[:, 1])

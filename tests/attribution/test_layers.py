@@ -1,26 +1,20 @@
 """Layers: found by name, read as a grid cell by cell, and never guessed wrongly."""
 
-from collections import OrderedDict, namedtuple
-from collections.abc import Mapping
+import re
+from collections import OrderedDict, UserDict, deque, namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.layers import (
-    find_layer,
-    first_tensor,
-    grid_axes,
-    infer_layout,
-    input_layout,
-    map_tensors,
-    named_parts,
-    read_grid,
-    token_grid,
-)
-from vidcam.errors import LayerError
+from vidcam.attribution.containers import first_tensor, map_tensors, named_parts
+from vidcam.attribution.layers import find_layer, grid_axes, infer_layout, input_layout, read_grid, token_grid
+from vidcam.attribution.methods import cam
+from vidcam.errors import LayerError, ModelError
 
 B, C, T, H, W = 2, 3, 2, 2, 4
 GRID = torch.arange(float(B * C * T * H * W)).reshape(B, C, T, H, W)
@@ -257,3 +251,169 @@ def test_layers_keep_their_names_in_what_compiles_or_spreads_a_network(wrap: Any
     assert find_layer(wrap(net), "conv") is net.conv
     with pytest.raises(LayerError, match="unknown layer 'conf'; did you mean"):
         find_layer(wrap(net), "conf")
+
+
+class Stage(nn.Module):
+    """Two paths, as a network of a slow and a fast one has, returned as they are packed."""
+
+    def __init__(self, pack: Callable[..., Any]) -> None:
+        super().__init__()
+        self.slow, self.fast, self.pack = nn.Conv3d(3, 4, 3, 2, 1), nn.Conv3d(3, 4, 3, (1, 4, 4), 1), pack
+
+    def forward(self, x: Tensor) -> Any:
+        return self.pack(self.slow(x), self.fast(x))
+
+
+class Paths(nn.Module):
+    """Reads one or both of what its stage returns."""
+
+    def __init__(self, pack: Callable[..., Any], read: Callable[[Any], Sequence[Tensor]]) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.stage, self.read, self.head = Stage(pack), read, nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(sum(part.mean((2, 3, 4)) for part in self.read(self.stage(x))))
+
+
+CLIP = torch.randn(2, 3, 6, 16, 16, generator=torch.Generator().manual_seed(1))
+PACKS: dict[str, tuple[Callable[..., Any], Callable[[Any, int], Tensor], Sequence[str]]] = {
+    "list": (lambda a, b: [a, b], lambda o, i: o[i], ("stage[0]", "stage[1]")),
+    "dict": (lambda a, b: {"s": a, "f": b}, lambda o, i: o["sf"[i]], ("stage[s]", "stage['f']")),
+    "nested": (
+        lambda a, b: (None, (a, {"f": b})),
+        lambda o, i: (o[1][0], o[1][1]["f"])[i],
+        ("stage[1][0]", "stage[1][1]['f']"),
+    ),
+    "object": (lambda a, b: SimpleNamespace(s=a, f=b), lambda o, i: (o.s, o.f)[i], ("stage[s]", "stage[f]")),
+    "mapping": (lambda a, b: MappingProxyType({"s": a, "f": b}), lambda o, i: o["sf"[i]], ("stage[s]", "stage[f]")),
+}
+
+
+def by_hand(net: Paths, index: int) -> Tensor:
+    """Grad-CAM of class 1, slot by slot, by plain autograd of one path's output."""
+    maps = [net.stage.slow(CLIP), net.stage.fast(CLIP)]
+    leaves = [own.detach().requires_grad_() for own in maps]
+    score = net.head(sum(own.mean((2, 3, 4)) for own in net.read(net.stage.pack(*leaves))))[:, 1].sum()
+    (gradient,) = torch.autograd.grad(score, leaves[index])
+    return (gradient.mean((3, 4), keepdim=True) * leaves[index]).sum(1).relu().detach()
+
+
+@pytest.mark.parametrize("packed", PACKS)
+def test_the_output_of_a_layer_that_is_used_or_named_is_the_one_explained(packed: str) -> None:
+    pack, part, names = PACKS[packed]
+    for index in (0, 1):
+        net = Paths(pack, lambda output, index=index: [part(output, index)])
+        right = by_hand(net, index)
+        for layer in ("stage", names[index]):
+            torch.testing.assert_close(cam(net, CLIP, layer=layer, target=1), right)
+        with pytest.raises(LayerError, match="does not influence the score"):
+            cam(net, CLIP, layer=names[1 - index], target=1)
+
+
+@pytest.mark.parametrize("packed", PACKS)
+def test_outputs_of_a_layer_that_fit_equally_are_named(packed: str) -> None:
+    pack, part, names = PACKS[packed]
+    net = Paths(pack, lambda output: [part(output, 0), part(output, 1)])
+    for layer, index in zip(names, (0, 1), strict=True):
+        torch.testing.assert_close(cam(net, CLIP, layer=layer, target=1), by_hand(net, index))
+        assert cam(net, CLIP, layer=layer, method="eigen_cam").any()
+    shown = [re.escape(name.replace("'", "")) for name in names]
+    for method in ("grad_cam", "eigen_cam"):
+        with pytest.raises(
+            LayerError, match=rf"'{shown[0]}' \(2, 4, 3, 8, 8\), '{shown[1]}' \(2, 4, 6, 4, 4\); name one"
+        ):
+            cam(net, CLIP, layer="stage", target=1, method=method)
+    with pytest.raises(LayerError, match="unknown output 'stage\\[7\\]'"):
+        cam(net, CLIP, layer="stage[7]", target=1)
+
+
+class States(nn.Module):
+    """An LSTM over frames, of whose outputs some are read."""
+
+    def __init__(self, read: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.rnn, self.head, self.read = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.read(self.rnn(x.mean((3, 4)).transpose(1, 2))))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+@pytest.mark.parametrize("read", [lambda o: o[0].mean(1), lambda o: o[0].mean(1) + o[1][0][-1] + o[1][1][-1]])
+def test_of_a_recurrent_layer_the_output_over_time_is_taken(batch: int, read: Callable[[Any], Tensor]) -> None:
+    net, x = States(read), torch.randn(batch, 3, 6, 4, 4)
+    states = net.rnn(x.mean((3, 4)).transpose(1, 2))
+    (gradient,) = torch.autograd.grad(net.head(states[0].mean(1))[:, 0].sum(), states[0])
+    right = (gradient * states[0]).sum(2).relu()
+    for method, expected in (("hires_cam", right), ("eigen_cam", None)):
+        found = [cam(net, x, layer=name, target=0, layout="b t c", method=method) for name in ("rnn", "rnn[0]")]
+        torch.testing.assert_close(found[0], found[1])
+        if expected is not None:
+            torch.testing.assert_close(found[0], expected.detach())
+
+
+@dataclass
+class Held:
+    deep: Tensor
+
+
+class Slotted:
+    __slots__ = ("deep", "name")
+
+    def __init__(self, deep: Tensor) -> None:
+        self.deep, self.name = deep, "x"
+
+
+class Needing(OrderedDict[str, Any]):
+    def __init__(self, given: Any) -> None:
+        super().__init__(given)
+
+
+class Sealed(Mapping[str, Tensor]):
+    """A mapping that cannot be copied."""
+
+    def __init__(self, *, deep: Tensor) -> None:
+        self._deep = deep
+
+    def __getitem__(self, key: str) -> Tensor:
+        return {"deep": self._deep}[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["deep"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_containers_of_all_kinds_are_copied_with_their_tensors_changed() -> None:
+    for value in (Slotted(ONE), SimpleNamespace(deep=ONE), Held(ONE), Needing({"deep": ONE}), UserDict(deep=ONE)):
+        changed = map_tensors(value, lambda tensor: tensor + 1)
+        assert type(changed) is type(value) and changed is not value
+        assert first_tensor(changed) == 2 and first_tensor(value) is ONE
+    proxy = map_tensors(MappingProxyType({"deep": ONE, "n": 3}), lambda tensor: tensor + 1)
+    assert isinstance(proxy, MappingProxyType) and proxy == {"deep": 2, "n": 3}
+    assert map_tensors(deque([ONE, 2]), lambda tensor: tensor + 1) == deque([2, 2])
+    with pytest.raises(ModelError, match="held by a Sealed, which cannot be copied; pass them in a dict"):
+        map_tensors(Sealed(deep=ONE), lambda tensor: tensor + 1)
+
+
+def test_a_layer_that_padding_made_longer_than_the_input_is_read_where_one_layout_fits() -> None:
+    x = torch.randn(1, 3, 16, 32, 32)
+    net = nn.Sequential(*[nn.Conv3d(3, 3, (1, 3, 3), (1, 2, 2), padding=1) for _ in range(3)])
+    assert net(x).shape == (1, 3, 22, 4, 4)
+    assert infer_layout(net(x).shape, x) == "b c t h w"
+    assert infer_layout(net(x).movedim(1, -1).shape, x) == "b t h w c"
+    with pytest.raises(LayerError, match="reads as none of"):
+        infer_layout((1, 3, 40, 4, 4), x)
+
+
+def test_a_layer_called_input_is_not_taken_for_the_input() -> None:
+    net = nn.Sequential(OrderedDict(input=nn.Conv3d(3, 4, 3, 2, 1), pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten()))
+    for layer in ("input", net.input):
+        with pytest.raises(LayerError, match="'input' is a layer of the network, and means its input as well"):
+            cam(net, CLIP, layer=layer, target=0)
+    held = nn.Sequential(OrderedDict(net=net))
+    for layer in ("net.input", net.input):
+        assert cam(held, CLIP, layer=layer, target=0).shape == (2, 3, 8, 8)
+    assert cam(held, CLIP, layer="input", target=0).shape == (2, 6, 16, 16)

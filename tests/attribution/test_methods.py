@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torchvision.models import video
 
 from vidcam.attribution import features, formulas, smoothing
-from vidcam.attribution.capturing import INPUT, Score, capture
+from vidcam.attribution.capturing import Score, capture
+from vidcam.attribution.layers import INPUT
 from vidcam.attribution.methods import METHODS, cam, find_method
 from vidcam.attribution.question import Question
 from vidcam.attribution.scores import class_score, component, minus, negative_loss
 from vidcam.attribution.smoothing import smooth_grad_cam_pp
-from vidcam.errors import LayerError, ModelError, OptionError, TargetError
+from vidcam.errors import LayerError, ModelError, OptionError, TargetError, VidcamError
 
 POOLINGS = ("slot", "clip")
 CAMS, FEATURES, SMOOTH = ([row.name for row in file.METHODS] for file in (formulas, features, smoothing))
@@ -148,8 +149,9 @@ def test_network_is_left_as_it_was_after_an_exception(method: str, where: str) -
     if where == "score" and method in FEATURES:
         cam(net, x, layer="deep", target=boom, method=method)  # features alone ask for no score
     else:
-        with pytest.raises(Boom):
+        with pytest.raises(VidcamError, match="fails: Boom") as raised:
             cam(net, x, layer="deep", target=boom if where == "score" else 1, method=method)
+        assert isinstance(raised.value.__cause__, Boom)
     assert state(net) == before
 
 
@@ -300,7 +302,7 @@ def test_targets() -> None:
         cam(net, x, layer="deep", target=5)
     with pytest.raises(TargetError, match="give an index, or labels"):
         cam(net, x, layer="deep", target="wave")
-    with pytest.raises(OptionError, match="most likely class needs"):
+    with pytest.raises(OptionError, match=r"one number per sample|most likely class needs"):
         cam(nn.Sequential(net, nn.Flatten(0)), x[:1], layer="0.deep")
 
 
@@ -344,3 +346,21 @@ def test_same_heat_on_cuda(method: str) -> None:
         found = cam(net.cuda(), x.cuda(), layer="deep", target=1, method=method)
     assert found.is_cuda
     torch.testing.assert_close(found.cpu(), heat, rtol=1e-3, atol=1e-4 * float(heat.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "mask", [torch.ones(2, 8), torch.ones(2, 3), torch.ones(2, 4, dtype=torch.bool), torch.ones(3, 3)]
+)
+def test_an_input_whose_mask_stands_before_the_clip(mask: Tensor) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Video().eval()
+
+        def forward(self, mask: Tensor, clip: Tensor) -> Tensor:
+            return self.net(clip) * mask.float().mean()
+
+    net, x = Masked(), torch.randn(2, 3, 4, 8, 8)
+    expected = cam(net.net, x, layer="deep", target=1)
+    for given in ((mask, x), {"mask": mask, "clip": x}):
+        torch.testing.assert_close(cam(net, given, layer="net.deep", target=1), expected)

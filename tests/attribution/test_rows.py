@@ -1,4 +1,4 @@
-"""Rows: fourteen ways of going through frames, each explained as if time had been folded into the batch."""
+"""Rows: every way of going through frames is explained as if time had been folded into the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -97,6 +97,64 @@ def test_every_way_through_the_frames_is_explained(way: str, batch: int) -> None
     assert len({round(float(frame.sum()), 6) for frame in heat.flatten(0, 1)}) > batch  # a wrong order would be seen
 
 
+def finite(x: Tensor) -> Tensor:
+    assert x.isfinite().all(), "not finite"
+    return x
+
+
+SPREADING: dict[str, Callable[[Tensor], Tensor]] = {
+    "clip mean": lambda x: x - x.mean((1, 2, 3, 4), keepdim=True),
+    "clip mean and deviation": lambda x: x / x.std((1, 2, 3, 4), keepdim=True) - x.mean((1, 2, 3, 4), keepdim=True),
+    "clip maximum": lambda x: x / x.abs().amax((1, 2, 3, 4), keepdim=True),
+    "mean over time": lambda x: x - x.mean(1, keepdim=True),
+    "layer norm over time": lambda x: nn.functional.layer_norm(x.movedim(1, -1), (x.shape[1],)).movedim(-1, 1),
+    "mean of the batch": lambda x: x - x.mean(),
+    "batch norm": lambda x: nn.BatchNorm2d(3, track_running_stats=False)(x.flatten(0, 1)).unflatten(0, x.shape[:2]),
+    "NaN made numbers": torch.nan_to_num,
+    "NaN made the least": lambda x: torch.fmax(x, torch.full_like(x, -2)),
+    "whole numbers": lambda x: (x * 9 + 100).to(torch.uint8).float() / 9,
+    "a check": finite,
+}
+"""What networks do to their input that spreads NaN over the clip, hides it, or fails at it."""
+
+
+class Spreading(Frames):
+    def __init__(self, way: str, spread: str) -> None:
+        super().__init__(way)
+        self.spread = SPREADING[spread]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.spread(x))
+
+
+@pytest.mark.parametrize("batch", [1, B])
+@pytest.mark.parametrize("way", ["(t b)", "shuffled", "backwards", "the last sample first", "chunks of 4"])
+@pytest.mark.parametrize("spread", SPREADING)
+def test_frames_are_found_where_nan_is_spread_or_hidden_or_fails(spread: str, way: str, batch: int) -> None:
+    x = torch.randn(batch, T, 3, 8, 12, generator=torch.Generator().manual_seed(2))
+    heat, expected = cam(Spreading(way, spread), x, layer="cnn", target=1), by_hand(SPREADING[spread](x))
+    torch.testing.assert_close(heat, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4, 8])
+def test_frames_that_are_mixed_are_never_put_in_order(frames: int) -> None:
+    for seed in range(20):
+        chance = torch.Generator().manual_seed(seed)
+        mixed = torch.randn(frames, frames, generator=chance) if seed % 2 else torch.rand(frames, frames)
+
+        class Mixed(Frames):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(torch.einsum("btchw,ts->bschw", x, mixed))  # noqa: B023
+
+        with pytest.raises(LayerError, match=r"rows 0 and . of its output both hold frames 0 to"):
+            find_rows(
+                Mixed("(t b)" if seed % 3 else "frame by frame"),
+                torch.randn(1 + seed % 2, frames, 3, 8, 8),
+                "cnn",
+                "b t c h w",
+            )
+
+
 @pytest.mark.parametrize("way", ["(t b)", "backwards", "chunks of 4", "sample by sample"])
 def test_every_frame_names_its_row_once(way: str) -> None:
     rows = find_rows(Frames(way), torch.randn(3, T, 3, 8, 8), "cnn", "b t c h w")
@@ -136,6 +194,72 @@ def test_rows_that_hold_several_frames_lie_at_their_middle() -> None:
 
     rows = find_rows(Stacks(), torch.randn(2, 7, 3, 4, 4), "cnn", "b t c h w")
     assert rows.order == [0, 2, 4, 1, 3, 5] and rows.axis == Axis(2, 1, 3)
+
+
+def clips(n: int, order: int = 1) -> Callable[[Cnn, Tensor], Tensor]:
+    """Parts of n frames of all samples at a time, from the first or from the last on."""
+
+    def run(cnn: Cnn, x: Tensor) -> Tensor:
+        starts = range(0, x.shape[2], n)[::order]
+        return torch.cat([cnn(x[:, :, start : start + n]) for start in starts][::order], 2)
+
+    return run
+
+
+PARTS: dict[str, Callable[[Cnn, Tensor], Tensor]] = {
+    "by twos": clips(2),
+    "by fours": clips(4),
+    "from the last on": clips(4, -1),
+    "each sample's by itself": lambda cnn, x: torch.cat([clips(4)(cnn, clip[None]) for clip in x]),
+    "sample by sample": lambda cnn, x: torch.cat([cnn(clip[None]) for clip in x]),
+    "in the batch": lambda cnn, x: cnn(torch.cat(x.split(4, 2))).unflatten(0, (-1, len(x))).movedim(0, 2).flatten(2, 3),
+    "in the batch, sample by sample": lambda cnn, x: (
+        cnn(x.unflatten(2, (-1, 4)).transpose(1, 2).flatten(0, 1))
+        .unflatten(0, (len(x), -1))
+        .transpose(1, 2)
+        .flatten(2, 3)
+    ),
+}
+"""Ways of going through a clip (B, C, 12, H, W) part by part."""
+
+
+class Parts(nn.Module):
+    """A 3D convolution of parts of a clip, of two frames and two rows; later ones count for more."""
+
+    def __init__(self, way: Callable[[Cnn, Tensor], Tensor], *, normalize: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.way, self.normalize = way, normalize
+        self.cnn = nn.Sequential(nn.Conv3d(3, 5, 2, 2), nn.ReLU())
+        self.rnn, self.head = nn.GRU(5, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - x.mean((1, 2, 3, 4), keepdim=True) if self.normalize else x
+        return self.head(self.rnn(self.way(self.cnn, x).mean((3, 4)).transpose(1, 2))[0][:, -1])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("way", PARTS)
+def test_every_way_through_parts_of_a_clip_is_explained(way: str, batch: int, normalize: bool) -> None:
+    """Kernels of two frames do not reach from part to part, so that a part is worth what it is in the whole clip."""
+    x = torch.randn(batch, 3, 12, 32, 32, generator=torch.Generator().manual_seed(2))
+    whole = Parts(lambda cnn, x: cnn(x), normalize=normalize)
+    expected = cam(whole, x, layer="cnn", target=1)
+    assert expected.shape == (batch, 6, 16, 16) and expected.any()
+    torch.testing.assert_close(cam(Parts(PARTS[way], normalize=normalize), x, layer="cnn", target=1), expected)
+
+
+def test_parts_of_a_clip_that_overlap_are_refused_and_both_are_named() -> None:
+    net = Parts(lambda cnn, x: torch.cat([cnn(x[:, :, start : start + 4]) for start in range(0, 9, 2)], 2))
+    with pytest.raises(LayerError, match="its first rows hold frames 0 to 3 and frames 2 to 5"):
+        cam(net, torch.randn(2, 3, 12, 32, 32), layer="cnn", target=0)
+
+
+def test_slots_of_parts_lie_at_equal_bins_of_their_frames() -> None:
+    rows = find_rows(Parts(clips(4, -1)), torch.randn(2, 3, 12, 32, 32), "cnn", "b c t h w")
+    assert rows.order == [4, 2, 0, 5, 3, 1] and rows.spans == [(0, 3), (4, 7), (8, 11)]
+    assert rows.slots("cnn", 2) == Axis(2, 0.5, 4) and rows.axis == Axis(4, 1.5, 4)
 
 
 class Twice(nn.Module):
@@ -185,3 +309,14 @@ def test_looking_leaves_the_network_and_the_input_as_they_were() -> None:
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     captured = capture(net, x, layers=["cnn"], scores=[class_score(0)])
     assert captured.calls == {"cnn": T}
+
+
+def test_a_full_device_is_no_order_of_rows() -> None:
+    net = Frames(next(iter(WAYS)))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    net.rnn.register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        find_rows(net, torch.rand(2, T, 3, 8, 8), "cnn", "b t c h w")

@@ -1,17 +1,23 @@
 """Scores: the right number is taken, and a wrong target is said in one line."""
 
-from collections import namedtuple
+from collections import OrderedDict, deque, namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from vidcam.attribution.capturing import capture
+from vidcam.attribution.containers import named_parts
+from vidcam.attribution.methods import cam
 from vidcam.attribution.scores import class_score, component, logits, minus, negative_loss, probabilities, target_index
 from vidcam.errors import OptionError, TargetError
+from vidcam.models.model import Model
 
 LABELS = ("arm wrestling", "wave", "brush_hair", "7")
 OUTPUT = torch.arange(8.0).reshape(2, 4)  # class k of sample b scores 4 b + k
@@ -73,6 +79,112 @@ def test_logits_that_are_said() -> None:
     with pytest.raises(OptionError, match="unknown output 2; possible: 0, 1"):
         logits((OTHER, OUTPUT), 2)
     assert torch.equal(component(3, output="b")({"a": OTHER, "b": OUTPUT}), OUTPUT[:, 3])
+
+
+class Thing:
+    __slots__ = ("logits", "name")
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits, self.name = logits, "x"
+
+
+def of_transformers(z: Tensor, f: Tensor, m: Tensor) -> Any:
+    return pytest.importorskip("transformers.modeling_outputs").ImageClassifierOutput(logits=z, hidden_states=(m, f))
+
+
+Head = namedtuple("Head", ["feats", "logits"])
+CONTAINERS: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
+    **{
+        name: lambda z, f, m, name=name: {"feats": f, name: z}
+        for name in ("logits", "pred", "scores", "cls_score", "Logits")
+    },
+    "per video": lambda z, f, m: {"logits_per_text": z.T, "logits_per_video": z, "embeds": f},
+    "mapping": lambda z, f, m: MappingProxyType({"feats": f, "logits": z}),
+    "ordered": lambda z, f, m: OrderedDict(feats=f, logits=z),
+    "transformers": of_transformers,
+    "data class": lambda z, f, m: Answer(f, z),
+    "named tuple": lambda z, f, m: Head(f, z),
+    "nested": lambda z, f, m: {"a": {"feats": f}, "b": [{"logits": z}, 3]},
+    "object": lambda z, f, m: SimpleNamespace(feats=f, logits=z),
+    "slots": lambda z, f, m: Thing(z),
+    "distribution": lambda z, f, m: SimpleNamespace(name="x", parts=[{"logits": z}]),
+    "the same twice": lambda z, f, m: (z, z.view(z.shape)),
+    "maps beside": lambda z, f, m: (m, z, [m]),
+}
+TOLD: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
+    "last": lambda z, f, m: (f, z),
+    "first": lambda z, f, m: [z, f],
+    "keys": lambda z, f, m: {"features": f, "answer": z},
+    "queue": lambda z, f, m: deque([f, z, m]),
+}
+"""Nothing but the number of classes tells which it is."""
+
+
+class Returning(nn.Module):
+    """Averages maps, and returns what it found as it is told."""
+
+    def __init__(self, pack: Callable[[Tensor, Tensor, Tensor], Any], classes: int, features: int = 6) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.deep, self.head, self.pack = nn.Conv3d(3, features, 3, 2, 1), nn.Linear(features, classes), pack
+
+    def forward(self, x: Tensor) -> Any:
+        maps = self.deep(x).relu()
+        return self.pack(self.head(maps.mean((2, 3, 4))), maps.mean((2, 3, 4)), maps)
+
+
+def by_hand(net: Returning, x: Tensor, target: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Grad-CAM of a class, its score, and all probabilities, by plain autograd."""
+    maps = net.deep(x).detach().requires_grad_()
+    z = net.head(maps.relu().mean((2, 3, 4)))
+    (gradient,) = torch.autograd.grad(z[:, target].sum(), maps)
+    heat = (gradient.mean((3, 4), keepdim=True) * maps).sum(1).relu()
+    return heat.detach(), z[:, target].detach(), z.softmax(1).detach()
+
+
+@pytest.mark.parametrize("batch", [1, 4, 8])
+@pytest.mark.parametrize("packed", [*CONTAINERS, *TOLD])
+def test_map_score_and_probabilities_of_every_container(packed: str, batch: int) -> None:
+    """With 4 classes: as many as samples, in one case, and as many as slots in time."""
+    net = Returning((CONTAINERS | TOLD)[packed], classes=4)
+    x = torch.randn(batch, 3, 8, 16, 16, generator=torch.Generator().manual_seed(batch))
+    heat, score, shares = by_hand(net, x, 2)
+    model = Model(net, layer="deep", frames=8, labels=list("abcd"))
+    captured = capture(net, x, layers=["deep"], scores=[model.class_score(2)])
+    torch.testing.assert_close(captured.scores[0], score)
+    answer = model.answer(captured.output)
+    torch.testing.assert_close(model.probabilities(answer, captured.ending_of(answer)), shares)
+    if packed in CONTAINERS:
+        torch.testing.assert_close(cam(net, x, layer="deep", target=2), heat)
+    else:
+        with pytest.raises(OptionError, match=rf"\({batch}, 6\).*say output="):
+            cam(net, x, layer="deep", target=2)
+        where = next(key for key, part in named_parts(net(x)).items() if part.shape == (batch, 4))
+        for said in (where, lambda output: named_parts(output)[where]):
+            torch.testing.assert_close(cam(net, x, layer="deep", target=2, output=said), heat)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])
+@pytest.mark.parametrize("packed", TOLD)
+def test_features_that_are_as_many_as_classes_are_not_told_apart(packed: str, batch: int) -> None:
+    net, x = Returning(TOLD[packed], classes=6), torch.randn(batch, 3, 8, 16, 16)
+    model = Model(net, layer="deep", labels=list("abcdef"))
+    with pytest.raises(OptionError, match=rf"\({batch}, 6\),? .*\({batch}, 6\).*; say output=") as refused:
+        capture(net, x, layers=["deep"], scores=[model.class_score(0)])
+    assert "\n" not in str(refused.value)
+
+
+def test_names_that_contradict_the_labels_or_each_other_are_not_believed() -> None:
+    for output, classes in (
+        ({"logits": OTHER, "answer": OUTPUT}, 4),
+        ({"out": OTHER, "prediction": OUTPUT}, None),
+        ((torch.zeros(2), OTHER), None),
+        ((torch.zeros(2), OUTPUT[:, :2]), 2),
+    ):
+        with pytest.raises(OptionError, match="say output="):
+            logits(output, classes=classes)
+    assert logits({"out": OTHER, "prediction": OUTPUT}, classes=4) is OUTPUT
+    assert logits({"logits": OTHER, "pred": OUTPUT}) is OTHER
 
 
 @pytest.mark.parametrize("output", [None, "x", {}, torch.arange(3), {"logits": torch.arange(3)}])
@@ -147,8 +259,9 @@ def test_class_score_refuses(target: Any) -> None:
 
 
 def test_class_score_refuses_a_regression() -> None:
-    with pytest.raises(OptionError, match=r"shape \(B, K\); given \(2,\)"):
-        class_score(0)(OUTPUT[:, 0])
+    with pytest.raises(OptionError, match=r"shape \(B, K\); given \(1, 2, 4\)"):
+        class_score(0)(OUTPUT[None])
+    assert class_score(0)(OUTPUT[:, 1]).tolist() == [1, 5]  # one logit per sample
 
 
 def test_component() -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.attention import contribution, find_context
-from vidcam.attribution.capturing import capture, untouched
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.scores import class_score
 from vidcam.attribution.threads import ProcessState, alone
+from vidcam.attribution.untouched import untouched
 
 
 class Attending(nn.Module):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 import vidcam
 from vidcam import Explanation
 from vidcam.__main__ import main
+from vidcam.cli.explaining import RANKED
 from vidcam.data.synthetic import motion_clip
 from vidcam.media import VideoWriter, open_video
+from vidcam.media.files import staged
 from vidcam.rendering.outputs import NAMES
 
 
@@ -157,7 +160,7 @@ def test_typed_targets_stand_for_a_file_s_number_of_classes_and_the_other_way_ar
 
 def test_a_file_that_is_missing_is_named_without_a_number(cli: Cli, movie: Path) -> None:
     _, _, err = cli("explain", movie, "--model", "demo", "--labels", "nope")
-    assert complaints(err) == ["error: nope: No such file or directory"]
+    assert complaints(err) == ["error: cannot read 'nope': no such file"]
 
 
 def test_lists_of_names_have_commas_and_sizes_do_not(cli: Cli, movie: Path) -> None:
@@ -174,14 +177,15 @@ def test_another_video_with_the_options_of_a_file(cli: Cli, movie: Path) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"options": {"modle": "demo"}}', "unknown options: modle"),
+        ('{"options": {"modle": "demo"}}', "unknown options: modle; did you mean 'model'"),
         ('{"options": []}', "no run.json"),
         ("[]", "no run.json"),
         ("{}", "no run.json"),
-        ("not json", "no run.json"),
+        ("not json", "no run.json or TOML file of options: Expecting value: line 1"),
+        ("[" * 100_000, "it is nested without end"),
         ('{"options": {"hop": "often"}}', "--hop"),
         ('{"options": {"command": "demo", "seed": 1}}', "unknown options: command, seed"),
-        (None, "no run.json"),
+        (None, "cannot read 'run.json': No such file"),
     ],
 )
 def test_a_file_that_is_no_run_json(cli: Cli, movie: Path, here: Path, text: str | None, said: str) -> None:
@@ -261,6 +265,33 @@ def test_names_of_dots_stay_in_the_output_folder(cli: Cli, movie: Path, here: Pa
 @pytest.mark.parametrize("options", [("--output", ""), ("--output=",), ("--checkpoint", "")])
 def test_an_empty_value_is_refused(cli: Cli, movie: Path, here: Path, options: tuple[str, ...]) -> None:
     assert "is empty" in refused(cli, here, "explain", movie, "--model", "demo", *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("manifest", "folder", "", "--output", "m.csv"), "ROOT"),
+        (("train", ""), "MANIFEST"),
+        (("render", ""), "EXPLANATION.npz"),
+        (("train-odometry", "a", ""), "DATA..."),
+    ],
+)
+def test_an_empty_argument_is_refused(cli: Cli, here: Path, arguments: tuple[str, ...], name: str) -> None:
+    assert f"{name} is empty" in refused(cli, here, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--top", "0"), "or equal to 1; given '0'"), (("--hop", "often"), "number; given 'often'")]
+)
+def test_wrong_usage_says_what_was_given(cli: Cli, movie: Path, options: tuple[str, ...], said: str) -> None:
+    code, out, err = cli("rank", movie, "--model", "demo", *options)
+    assert (code, out, len(complaints(err))) == (2, "", 1) and said in err
+
+
+def test_a_pipe_is_no_video(cli: Cli, here: Path) -> None:
+    """It would be waited for without end."""
+    os.mkfifo(here.parent / "pipe.mp4")
+    assert "it is not a file" in refused(cli, here, "explain", here.parent / "pipe.mp4", "--model", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -433,6 +464,18 @@ def test_rank_explains_as_it_is_told(cli: Cli, movie: Path, here: Path) -> None:
     assert (told["method"], told["layer"], told["when"]) == ("hires_cam", "layer3", "stem")
 
 
+def test_a_ranking_that_another_process_writes_is_refused_before_any_work(
+    cli: Cli, movie: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidcam.explaining.ranking.rank", lambda *_, **__: pytest.fail("it has begun"))
+    with staged("out", RANKED) as part:
+        for options in ((), ("--force",)):
+            code, _, err = cli("rank", movie, "--model", "demo", "--output", "out", *options)
+            assert code == 1 and "another process is writing" in err
+        for name in RANKED:
+            (part / name).write_text("of the other")
+
+
 def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:
     explained(cli, movie, "--batch", "2", "--output", "out")
     options = json.loads(Path("out/run.json").read_text())["options"]
@@ -488,7 +531,7 @@ def test_a_demo_that_fails_leaves_nothing(cli: Cli, here: Path, monkeypatch: pyt
     def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vidcam.rendering.outputs.write_outputs", fail)
+    monkeypatch.setattr("vidcam.rendering.outputs.fill", fail)
     assert cli("demo", "--output", "a/b")[0] == 130
     assert tree(here) == {}
 
@@ -566,15 +609,38 @@ def test_interrupted_it_leaves_nothing(here: Path, movie: Path, moment: str, sen
     assert tree(here) == {}
 
 
-@pytest.mark.parametrize(
-    "command", [["explain", "none.mp4", "other.mp4"], ["explain", "none.mp4"], ["rank", "none.mp4"]]
-)
-def test_a_missing_video_is_noticed_before_torch_is_imported(here: Path, command: list[str]) -> None:
+MISSING = {
+    "explain none.mp4 other.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file (nor any of 1 others)",
+    "explain MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "explain MOVIE --model demo --labels none.txt": "cannot read 'none.txt': no such file",
+    "explain MOVIE --model sfmlearner --pose MOVIE --disp none.pth": "cannot read 'none.pth': no such file",
+    "rank none.mp4 --model r2plus1d_18": "cannot read 'none.mp4': no such file",
+    "rank MOVIE --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "render none.npz": "cannot read 'none.npz': no such file",
+    "render MOVIE --source none.mp4": "cannot read 'none.mp4': no such file",
+    "train none.csv": "cannot read 'none.csv': no such file",
+    "train MANIFEST": "line 2: there is no file 'gone.mp4'",
+    "test none.csv --checkpoint MOVIE": "cannot read 'none.csv': no such file",
+    "test MANIFEST --checkpoint none.pth": "cannot read 'none.pth': no such file",
+    "odometry none.txt MOVIE": "cannot read 'none.txt': no such file",
+    "odometry none --model sfmlearner --pose MOVIE": "cannot read 'none': no such file",
+    "odometry EMPTY --model sfmlearner --pose MOVIE": "holds no pictures",
+    "odometry EMPTY --model sfmlearner --pose none.pth": "cannot read 'none.pth': no such file",
+    "train-odometry none": "cannot read 'none': no such file",
+}
+
+
+@pytest.mark.parametrize("typed", MISSING)
+def test_what_is_missing_is_noticed_before_torch_is_imported(here: Path, movie: Path, typed: str) -> None:
+    (here / "empty").mkdir()
+    (here / "manifest.csv").write_text("path,label,split\ngone.mp4,run,train\nlost.mp4,walk,train\n")
+    named = {"MOVIE": str(movie), "MANIFEST": "manifest.csv", "EMPTY": "empty"}
+    command = [named.get(word, word) for word in typed.split()]
     code = "import sys; from vidcam.__main__ import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
-    run = [sys.executable, "-c", code, *command, "--model", "r2plus1d_18"]
+    run = [sys.executable, "-c", code, *command]
     done = subprocess.run(run, cwd=here, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "1 False\n"
-    assert done.stderr.startswith("error: cannot read 'none.mp4': no such file") and done.stderr.count("\n") == 1
+    assert done.stdout == "1 False\n", done.stderr
+    assert done.stderr.startswith("error: ") and MISSING[typed] in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_interrupted_demo_leaves_the_earlier_one(
@@ -590,6 +656,68 @@ def test_an_interrupted_demo_leaves_the_earlier_one(
     assert tree(here) == {"demo": None, "demo/clip.mp4": b"of an earlier demo"}
     assert main(["demo", "--output", "new"]) == 130
     assert "new" not in tree(here)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import vidcam.cli.demo, vidcam.explaining.explain, vidcam.rendering.outputs
+from vidcam.__main__ import main
+from vidcam.cli import console
+from vidcam.rendering.outputs import OUTPUTS
+
+vidcam.cli.demo.SIZE = (96, 72)
+main(["demo", "--output", "demo", "--seed", "1", "--json"])
+print("begun", flush=True)
+for line in sys.stdin:
+    moment = int(line)
+    if (child := os.fork()) == 0:
+        seen = 0
+
+        def trace(event, arguments):
+            global seen
+            if event in ("open", "os.rename", "os.mkdir", "os.remove", "shutil.rmtree") and "demo" in str(arguments):
+                seen += 1
+                if seen == moment:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(trace)
+        sys.stdout = sys.stderr
+        os._exit(main(["demo", "--output", "demo", "--seed", "2", "--force", "--json"]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_a_demo_that_is_killed_leaves_the_earlier_one(here: Path) -> None:
+    """Killed as it touches a file: as it begins, draws, and moves; only the moves themselves, all at the end, show."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", KILLED], cwd=here, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    left = []
+    with run:
+        assert run.stdin is not None and run.stdout is not None
+        while run.stdout.readline() != "begun\n":
+            assert run.poll() is None
+        old = visible(here)
+        for moment in (1, 4, 7, 12, 15, 21, 26, 28, 31, 33, 1000):
+            shutil.rmtree(here / "demo")
+            (here / "demo").mkdir()
+            for name, whole in old.items():
+                (here / "demo" / name).write_bytes(whole)
+            print(moment, file=run.stdin, flush=True)
+            assert int(run.stdout.readline()) == (0 if moment == 1000 else -signal.SIGKILL)
+            left.append((visible(here), (here / "demo" / ".vidcam.clip.mp4.part" / ".moving").exists()))
+        run.stdin.close()
+    new, _ = left.pop()
+    assert old.keys() == new.keys() and all(old[name] != new[name] for name in old)
+    assert all(found == old for found, moves in left if not moves)
+    assert all(found[name] in (old[name], new[name]) for found, _ in left for name in old)
+    assert sum(moves for _, moves in left) < 4
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """What a user sees of a demo's folder."""
+    return {path.name: path.read_bytes() for path in (folder / "demo").iterdir() if path.name[0] != "."}
 
 
 def test_json_on_stdout_and_all_else_on_stderr(here: Path, movie: Path) -> None:

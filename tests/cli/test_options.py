@@ -22,6 +22,7 @@ from vidcam.errors import LayerError, OptionError
 from vidcam.explaining.choices import Choices
 from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import rank
+from vidcam.media import BACKENDS
 from vidcam.models.sfmlearner.geometry import ROTATIONS
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.options import Options, declared, option
@@ -207,6 +208,7 @@ def test_every_option_of_a_command_is_an_argument_of_its_function() -> None:
 def test_declared_words_are_those_that_the_library_knows() -> None:
     assert declared(Choices)["pooling"].choices == tuple(POOLINGS)
     assert declared(OdometrySettings)["rotation"].choices == tuple(ROTATIONS)
+    assert all(name in declared(Choices)["backend"].help for name in BACKENDS)
 
 
 def test_no_help_text_stands_twice() -> None:

@@ -133,6 +133,11 @@ def test_the_source_s_array_is_left_alone() -> None:
         {"crop": (-1, 4)},
         {"mean": (0.0,), "std": (1.0, 1.0)},
         {"std": (1.0, 0.0, 1.0)},
+        {"mean": (), "std": ()},
+        {"mean": (0.0,) * 4, "std": (1.0,) * 4},
+        {"resize": (16,)},
+        {"crop": (4, 4, 4)},
+        {"crop": 4},
     ],
 )
 def test_nonsense_is_refused(options) -> None:

@@ -255,10 +255,15 @@ def test_hops(clip: Make, hop: float, count: int) -> None:
     assert len(explain(small(), clip(48), hop_seconds=hop, target=0).windows) == count
 
 
-@pytest.mark.parametrize("hop", [0, -1, 0.01, 0.6, 1e9, float("nan"), float("inf")])
+@pytest.mark.parametrize("hop", [0, -1, 0.01, 0.6, 1e9, float("nan")])
 def test_hops_that_leave_frames_out(clip: Make, hop: float) -> None:
     with pytest.raises(OptionError, match=r"possible: 0\.0667 to 0\.533 s"):
         explain(small(), clip(16), hop_seconds=hop)
+
+
+def test_a_hop_without_end(clip: Make) -> None:
+    with pytest.raises(OptionError, match="hop_seconds must be finite; given inf"):
+        explain(small(), clip(16), hop_seconds=float("inf"))
 
 
 @pytest.mark.parametrize(
@@ -512,8 +517,8 @@ def test_an_exception_of_the_network_comes_through_and_no_thread_is_left(clip: M
         calls = 0
 
         def forward(self, x: Tensor) -> Tensor:
-            self.calls += 1
-            if self.calls == 3:
+            Failing.calls += 1
+            if Failing.calls == 3:
                 raise Stop
             return super().forward(x)
 

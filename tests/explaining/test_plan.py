@@ -126,3 +126,30 @@ def test_equal_bins_in_place_of_a_geometry_that_cannot_be_measured_are_said(red_
     say = "along h every cell of 'deep' sees everything, or what it sees could not be measured"
     assert any(say in note for note in explain(model, red_clip, placement=("linear", "centers"), target=0).notes)
     assert not any(say in note for note in explain(model, red_clip, target=0).notes)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_network_that_goes_through_a_clip_part_by_part_is_explained_as_one_that_does_not(
+    red_clip: Path, order: int
+) -> None:
+    class Parts(nn.Module):
+        """Red counts, most in later slots; parts of four frames, from the first or from the last on."""
+
+        def __init__(self, frames: int, order: int = 1) -> None:
+            super().__init__()
+            self.frames, self.order, self.deep = frames, order, nn.AvgPool3d((2, 4, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            parts = [self.deep(part) for part in x.split(self.frames, 2)[:: self.order]][:: self.order]
+            red = torch.cat(parts, 2).mean((3, 4))[:, 0]
+            red = (red * torch.arange(1, 1 + red.shape[1])).sum(1)
+            return torch.stack([red, -red], 1)
+
+    def explained(net: nn.Module, placement: tuple[str, str]) -> np.ndarray:
+        size = Preprocessing(resize=(32, 32))
+        model = Model(net, layer="deep", frames=12, labels=["red", "not"], preprocessing=size)
+        return explain(model, red_clip, target="red", placement=placement).heat
+
+    for placement in (("linear", "linear"), ("centers", "centers"), ("effective", "effective")):
+        whole, parts = explained(Parts(12), placement), explained(Parts(4, order), placement)
+        np.testing.assert_allclose(parts, whole, atol=1e-3 * whole.max())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.attention import find_context
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.explaining.agreement import spearman
 from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import RANKINGS, RankedFrame, Ranking, rank
@@ -357,3 +357,38 @@ def test_no_thread_is_left_after_an_exception(write: Callable[..., Path]) -> Non
 def test_top_needs_a_frame(ranking: Ranking) -> None:
     with pytest.raises(OptionError, match="k of at least 1"):
         ranking.top(0)
+
+
+class Hungry(Planted):
+    """Has memory for two clips at a time."""
+
+    most = 2
+
+    def forward(self, x: Tensor) -> Tensor | RecurrentOutput:
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().forward(x)
+
+
+def hungry(most: int = 2) -> Model:
+    model = planted()
+    model.net.__class__, model.net.most = Hungry, most
+    return model
+
+
+def test_a_batch_for_which_there_is_no_memory_is_halved(write: Callable[..., Path]) -> None:
+    source = write(pictures(count=2 * FRAMES))
+    expected = rank(planted(), source, target=0, batch=2)
+    found = rank(hungry(), source, target=0)
+    assert found.kept.as_dict() == expected.kept.as_dict()
+    for name, scores in expected.scores.items():
+        np.testing.assert_array_equal(found.scores[name], scores)
+
+
+@pytest.mark.parametrize(
+    ("most", "batch", "said"), [(2, 4, "3 windows.*a smaller batch=, "), (0, None, "1 clip of 16")]
+)
+def test_no_memory_at_all_is_one_line(write: Callable[..., Path], most: int, batch: int | None, said: str) -> None:
+    with pytest.raises(ModelError, match=f"cpu has no memory for custom on {said}") as error:
+        rank(hungry(most), write(pictures(count=2 * FRAMES)), target=0, batch=batch)
+    assert "\n" not in str(error.value)

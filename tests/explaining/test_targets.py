@@ -35,14 +35,15 @@ FRAMES = 24
 class Small(nn.Module):
     """A convolution, an average, four classes."""
 
+    forwards = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.far = nn.Sequential(nn.Conv3d(3, 9, (3, 5, 5), (1, 4, 4), (1, 2, 2)), nn.ReLU())
         self.head = nn.Linear(9, 4)
-        self.forwards = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.forwards += 1
+        Small.forwards += 1
         return self.head(self.far(x).mean((2, 3, 4)))
 
 
@@ -73,13 +74,13 @@ def equal(one: Explanation, other: Explanation) -> None:
 def test_each_of_several_classes_is_as_if_it_were_alone(movie: Path) -> None:
     model = small()
     explain(model, movie, target="up")  # measures where the layer looks, once
-    model.net.forwards = 0
+    Small.forwards = 0
     several = explain(model, movie, target=["left", 0, "down"])
-    together, model.net.forwards = model.net.forwards, 0
+    together, Small.forwards = Small.forwards, 0
     assert several.target_name == "left" and [several.name(i) for i in several.explained] == ["left", "up", "down"]
     for name in ("left", "up", "down"):
         equal(several.of(name), explain(model, movie, target=name))
-    assert model.net.forwards == 3 * together  # the classes of one run share its forwards
+    assert Small.forwards == 3 * together  # the classes of one run share its forwards
     with pytest.raises(TargetError, match="'right' was not explained; there are left, up, down"):
         several.of("right")
 
@@ -285,12 +286,12 @@ def test_only_what_is_asked_for_is_explained_where_every_score_costs_forwards(
 ) -> None:
     monkeypatch.setitem(METHODS, "halves", method(halves, halves, uses_gradient=False, cells="input", forwards=2))
     model = small(labels=(), scores=components(*LABELS))
-    model.net.forwards = 0
+    Small.forwards = 0
     one = explain(model, movie, target="down", method="halves", batch=8)
-    alone, model.net.forwards = model.net.forwards, 0
+    alone, Small.forwards = Small.forwards, 0
     two = explain(model, movie, target=["left", "down"], method="halves", batch=8)
     assert one.labels == ("down",) and two.labels == ("left", "down") and two.target_name == "left"
-    assert model.net.forwards == alone + 4  # two halves, of the score and of minus the score
+    assert Small.forwards == alone + 4  # two halves, of the score and of minus the score
     equal(two.of("down"), one)
     assert explain(model, movie, method="halves").labels == ("up",)
     with pytest.raises(TargetError, match=r"'up'.*down"):
@@ -482,7 +483,42 @@ def test_an_ending_is_said_and_leaves_the_map(movie: Path) -> None:
     assert not [note for note in plain.notes if "ends in" in note]
 
 
-@pytest.mark.parametrize("end", [lambda z: z, torch.sigmoid])
+def test_endings_that_only_their_numbers_tell(movie: Path) -> None:
+    """The probability of the first class is 1 - 1e-13: its own map would be one of rounding."""
+
+    def by_hand(z: Tensor) -> Tensor:
+        e = (z - z.max(1, keepdim=True).values).exp()
+        return e / e.sum(1, keepdim=True)
+
+    plain = explain(ending(lambda z: z, (30, 0)), movie)
+    for end in (by_hand, lambda z: z.log_softmax(1).exp(), lambda z: z.softmax(1).double().float()):
+        found = explain(ending(end, (30, 0)), movie)
+        np.testing.assert_allclose(found.heat, plain.heat, rtol=1e-4)
+        np.testing.assert_allclose(found.probabilities, plain.probabilities, rtol=1e-4)
+        assert [note for note in found.notes if "ends in a softmax" in note]
+    crops = explain(ending(lambda z: torch.stack([z, 2 * z]).softmax(2).mean(0), (30, 0)), movie)
+    assert [note for note in crops.notes if "ends in a mean of several softmax: what goes into it" in note]
+    np.testing.assert_allclose(crops.heat, 1.5 * plain.heat, rtol=1e-4)
+
+
+def test_probabilities_whose_scores_are_not_found_are_said_to_be_weak(movie: Path) -> None:
+    smooth = explain(ending(lambda z: 0.9 * z.softmax(1) + 0.05, (1, 0)), movie)
+    assert [note for note in smooth.notes if "lies within 0 and 1, and no softmax or sigmoid was found" in note]
+    np.testing.assert_allclose(smooth.probabilities.mean(axis=0), [0.708, 0.292], atol=2e-2)
+    for model in (*(ending(lambda z: z, biases) for biases in ((2, 0), (0.6, 0.5))), ending(torch.sigmoid, (2, 0))):
+        assert not [note for note in explain(model, movie).notes if "lies within" in note]
+
+
+def test_an_answer_without_an_axis_of_classes_or_of_samples(movie: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"\(B, K\), a number per class; it returns \(3,\); its axis of samples is missing"
+    ):
+        explain(replace(ending(lambda z: z[0], (1, 2, 3)), labels=["a", "b", "c"]), movie)
+    with pytest.raises(ModelError, match=r"a number per class; it returns \(1, 2, 4\)"):
+        explain(ending(lambda z: z[..., None].expand(-1, -1, 4), (1, 2)), movie)
+
+
+@pytest.mark.parametrize("end", [lambda z: z, torch.sigmoid, lambda z: z[:, 0], lambda z: z.sigmoid().squeeze(1)])
 def test_one_logit_of_two_labels_has_a_negative_class(movie: Path, end: Any) -> None:
     found = explain(ending(end, (-1,)), movie)
     assert found.target_name == "a" and found.probabilities.shape[1] == 2
@@ -519,9 +555,7 @@ def hungry() -> Model:
 
 
 def test_a_batch_of_the_user_s_for_which_there_is_no_memory_is_one_line(movie: Path) -> None:
-    with pytest.raises(
-        ModelError, match=r"cpu has no memory for custom on 5 window\(s\) of 8 frames; a smaller batch="
-    ):
+    with pytest.raises(ModelError, match=r"cpu has no memory for custom on 5 windows of 8 frames; a smaller batch="):
         explain(hungry(), movie, batch=8)
     equal(explain(hungry(), movie, batch=2), explain(small(), movie, batch=2))
 
@@ -582,10 +616,10 @@ def test_tokens_are_measured_once_and_not_where_the_model_knows_them(
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.far(self.patches(x).flatten(2).transpose(1, 2)).relu().mean(1))
 
-    asked: list[int] = []
+    asked: list[str] = []
     monkeypatch.setattr(orders, "find_tokens", lambda *given: asked.append(given[-1]) or find_tokens(*given))
     facts: dict[str, Any] = {"frames": 8, "frame_rate": 10, "labels": LABELS, "preprocessing": SIZE}
     model = Model(Tokens(), "far", layout="b (t h w) c", grid=grid, **facts)
     assert explain(model, movie, target=0).heat.shape == (FRAMES, 2, 3)
     explain(model, movie, target=1, batch=3)
-    assert asked == [24] * times
+    assert asked == ["far"] * times

@@ -1,5 +1,6 @@
 """Windows of sources that have gaps in time: what no frame shows is not made up."""
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 from torch import nn
 
 import vidcam
+from vidcam.explaining.ranking import rank
 from vidcam.explaining.windows import Stream
 from vidcam.media import VideoWriter, open_video
+from vidcam.metrics.changes import score_drop
+from vidcam.metrics.deletion_curve import deletion
 
 LENGTH, RATE = 8, 10
 
@@ -22,10 +26,8 @@ class Moves(nn.Module):
         super().__init__()
         self.look = nn.Conv3d(3, 1, 1, bias=False)
         nn.init.constant_(self.look.weight, 1.0)
-        self.calls = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls += len(x)
         seen = self.look(x)
         steps = (seen[:, :, 1:] - seen[:, :, :-1]).abs().mean((1, 3, 4))
         moves = 500 * steps.mean(1) - 3
@@ -92,10 +94,12 @@ def test_a_window_of_one_frame_does_not_vote(model: vidcam.Model, tmp_path: Path
 def test_a_time_lapse_costs_what_its_frames_cost(model: vidcam.Model, tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", [10.0 * index for index in range(20)])
     assert cut(path, model) == [[index] * 8 for index in range(20)]
+    calls: list[int] = []
+    model.net.register_forward_pre_hook(lambda _net, given: calls.append(len(given[0])))
     explanation = vidcam.explain(model, path, target="rests")
     assert explanation.probability > 0.9 and len(explanation.windows) == 20
     assert any("each alone" in note for note in explanation.notes)
-    assert model.net.calls <= 40  # with the probes of its geometry; before, every second of the pauses cost a window
+    assert 20 <= sum(calls) <= 40  # with the probes of its geometry; before, every second of the pauses cost a window
 
 
 def test_a_frame_that_is_held_is_run_once(tmp_path: Path) -> None:
@@ -111,3 +115,28 @@ def test_a_minute_without_frames(model: vidcam.Model, data: Path) -> None:
     assert cut(clips / "gap_1min.mp4", model)[-1] == [*range(36, 60, 3)]
     assert len(cut(clips / "gap_1min.mp4", model)) == 4  # 10 samples at each side: two windows of 8
     assert len(cut(clips / "fps_1_10.mp4", model)) == 40
+
+
+def test_a_window_of_one_frame_is_not_counted_anywhere(model: vidcam.Model, tmp_path: Path) -> None:
+    """Frames that stand alone are not ranked, and neither kept scores nor deletion count what is said of them."""
+    path = film(tmp_path / "a.mp4", [0, 60, 120, *even(8, 180)])
+    with open_video(path) as video, closing(iter(Stream(video, model, None, 1, None))) as groups:
+        *_, (window,) = groups
+    with torch.no_grad():
+        moving, held = (
+            model.net(model.batch([[window.items[place].pixels for place in places]]))[0, 0].item()
+            for places in (range(8), [0] * 8)
+        )
+    found = rank(model, path, target="moves", shown=(1,), draws=1)
+    assert sorted(frame.index for frame in found.frames) == [*range(3, 11)]
+    assert found.kept.whole == pytest.approx(moving, rel=1e-4)
+    assert found.kept.by["leave_out"].tolist() == pytest.approx([held], rel=1e-4)
+    assert (found.scores["leave_out"][3:] > 0).all()  # less moves without any of them
+    measures = {"moves": score_drop(lambda said: said[:, 0])}
+    report = deletion(model, path, found.explanation, measures=measures, draws=1)
+    assert report.starts == (window.start,) and report.flat == 0
+
+
+def test_where_every_frame_stands_alone_each_is_counted(model: vidcam.Model, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [10.0 * index for index in range(4)])
+    assert len(rank(model, path, target="rests", draws=1).frames) == 4

@@ -1,7 +1,9 @@
 """Frames that a decoder loses keep their number."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import av
 import numpy as np
 
 from vidcam.media import open_video
@@ -58,3 +60,23 @@ def test_single_frames_of_a_damaged_file_are_those_of_the_iteration(make, damage
     assert video.times() == [frame.seconds for frame in frames]
     for single, frame in zip(open_video(path).frames_at(range(60)), frames, strict=True):
         np.testing.assert_array_equal(single.pixels, frame.pixels)
+
+
+def test_an_avi_whose_first_packet_is_counted_wrong(tmp_path: Path) -> None:
+    """An AVI counts frames and has no times: a damaged header makes the first one the thirteenth, and 12 stay 12."""
+    path, rng = tmp_path / "a.avi", np.random.default_rng(1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(12):
+            picture = rng.integers(0, 255, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    at = data.find(b"movi") + 29
+    path.write_bytes(data[:at] + b"\x00\x00" + data[at + 2 :])
+    with open_video(path) as video:
+        times = [frame.seconds for frame in video]
+    with open_video(path) as video:
+        assert video.times() == times and len(times) == 12
+        assert [frame.index for frame in video.frames_at([0, 11])] == [0, 11]

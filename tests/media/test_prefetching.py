@@ -1,10 +1,16 @@
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from vidcam.media import prefetch
+from vidcam.media.prefetching import each
 
 
 def alive() -> list[threading.Thread]:
@@ -62,3 +68,81 @@ def test_nothing_runs_before_the_first_item_is_asked_for() -> None:
     items = prefetch(iter(range(3)))
     assert alive() == []
     assert list(items) == [0, 1, 2]
+
+
+def test_each_item_s_result_in_their_order() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.02 * (number % 3))
+        return number * number
+
+    assert list(each(slow, range(20), 4)) == [number * number for number in range(20)]
+    assert list(each(slow, [], 4)) == []
+
+
+def test_an_error_comes_in_its_turn_and_nothing_more_is_begun() -> None:
+    begun = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 2:
+            raise IndexError("broken")
+        time.sleep(0.02)
+        return number
+
+    seen = []
+    with pytest.raises(IndexError, match="broken"):
+        for number in each(work, range(1000), 2):
+            seen.append(number)
+    assert seen == [0, 1] and len(begun) < 20
+
+
+def test_threads_that_are_stuck_are_left_to_themselves() -> None:
+    never = threading.Event()
+    results = each(lambda number: never.wait() if number else number, range(3), 2)
+    assert next(results) == 0
+    began = time.monotonic()
+    results.close()
+    assert time.monotonic() - began < 5
+    never.set()
+
+
+STUCK = """
+import os, sys
+from pathlib import Path
+from vidcam.__main__ import main
+from vidcam.media.folder import FolderVideo
+
+def read(self, file, real=FolderVideo._read):
+    if file.name == "20.ppm":  # a drive that is gone
+        print("stuck", flush=True)
+        os.read(os.open(sys.argv[1], os.O_RDWR), 1)
+    return real(self, file)
+
+FolderVideo._read = read
+sys.exit(main(["explain", sys.argv[2], "--model", "demo", "--output", sys.argv[3]]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_a_run_whose_source_is_stuck(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """It waited for the read, which never returned."""
+    os.mkfifo(tmp_path / "pipe")
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for index in range(24):
+        (clip / f"{index:02}.ppm").write_bytes(b"P6 64 48 255\n" + bytes(64 * 48 * 3))
+    given = [str(tmp_path / "pipe"), str(clip), str(tmp_path / "out")]
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        try:
+            assert run.stdout is not None and run.stdout.readline() == "stuck\n"
+            time.sleep(0.5)
+            run.send_signal(number)
+            began = time.monotonic()
+            _, said = run.communicate(timeout=30)
+        finally:
+            run.kill()
+    assert run.returncode == code and said.rstrip().endswith("interrupted; nothing half-written is left")
+    assert time.monotonic() - began < 15
+    assert not (tmp_path / "out").exists()

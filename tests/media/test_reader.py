@@ -1,6 +1,8 @@
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -81,6 +83,9 @@ def test_an_animated_webp_keeps_pictures_and_times(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="backend 'pyav' cannot read"):
         open_video(tmp_path / "a.webp", backend="pyav")
     data = (tmp_path / "a.webp").read_bytes()
+    (tmp_path / "torn.webp").write_bytes(data[:20])
+    with pytest.raises(MediaError, match="cannot read"):
+        open_video(tmp_path / "torn.webp")
     for size in range(30, len(data), 40):
         (tmp_path / "torn.webp").write_bytes(data[:size])
         with pytest.raises(MediaError, match="damaged or not a video"):
@@ -263,6 +268,19 @@ def test_photographs_are_turned_as_their_exif_says(tmp_path: Path, tag: int) -> 
     (frame,) = open_video(tmp_path)
     assert frame.pixels.shape == wanted.shape
     assert np.abs(frame.pixels.astype(int) - wanted).mean() < 3
+
+
+@pytest.mark.parametrize("size", [0, 2**31 - 1])
+def test_a_picture_whose_header_lies_is_one_line(tmp_path: Path, size: int) -> None:
+    """Pillow calls a broken PNG a SyntaxError, and FFmpeg may fail without a word."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    data = (tmp_path / "0.png").read_bytes()
+    header = data[12:16] + struct.pack(">II", size, 8) + data[24:29]
+    for number, head in enumerate((header, b"IHDX" + header[4:], header[:4] + b"\0" * 13)):
+        (tmp_path / "0.png").write_bytes(data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:])
+        with pytest.raises(MediaError, match="cannot read the picture") as caught:
+            open_video(tmp_path)
+        assert "\n" not in str(caught.value), number
 
 
 def test_a_pipe_among_pictures_is_not_waited_for(tmp_path: Path) -> None:

@@ -360,3 +360,22 @@ def test_what_does_not_fit_is_refused() -> None:
         deletion(model(inputs=views), given, heat)
     with pytest.raises(ModelError, match="not finite"):
         deletion(model(), windows(pictures(1) * math.nan), heat)
+
+
+class Hungry(PatchMean):
+    """Has memory for three pictures at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().forward(x)
+
+
+def test_a_batch_for_which_there_is_no_memory_is_halved_unless_the_user_chose_it() -> None:
+    given, heat, hungry = windows(pictures(2)), explanation(planted(2)), model()
+    hungry.net = Hungry()
+    expected, found = (deletion(each, given, heat).changes["angle"] for each in (model(), hungry))
+    for order, changes in expected.items():
+        np.testing.assert_allclose(found[order], changes, atol=1e-6)
+    with pytest.raises(ModelError, match=r"no memory for custom on 7 erased versions of 1 frames; a smaller batch="):
+        deletion(hungry, given, heat, batch=8)

@@ -41,8 +41,12 @@ def test_random_weights(tag: str | None) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": "abc"}, "no network can be built with .*hidden 'abc'"),
-        ({"size": "ab"}, "size needs a height and a width, or one number for both; given ab"),
+        ({"hidden": "abc"}, "hidden must be a whole number; given abc"),
+        ({"hidden": 2.5}, "hidden must be a whole number; given 2.5"),
+        ({"dropout": "abc"}, "dropout must be a number; given abc"),
+        ({"bidirectional": 3}, "bidirectional must be true or false; given 3"),
+        ({"frame_rate": True}, "frame_rate must be a number; given True"),
+        ({"size": "ab"}, "size needs a height and a width of 1 to 8192, or one for both; given ab"),
         ({"size": (0, 3)}, "size needs a height and a width"),
         ({"size": 3.5}, "size needs a height and a width"),
         ({"size": 10**6}, "size must be a number of at most 16384"),
@@ -163,11 +167,41 @@ def test_what_are_no_labels(tmp_path: Path, name: str, data: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "a\nb\na\n"])
-def test_labels_that_do_not_tell_classes_apart(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "given none"), ("\n\n", "given none"), ("a\nb\na\n", "must differ; 'a' is given more than once")],
+)
+def test_labels_that_do_not_tell_classes_apart(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.txt").write_text(text)
-    with pytest.raises(ModelError, match="must differ"):
+    with pytest.raises(ModelError, match=message):
         load_model("demo", labels=tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("options", [{"references": [[16]]}, {"references": "two"}, {"explainability": 3}])
+def test_options_of_a_kind_that_files_tell(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"the network's .* must be"):
+        load_model("sfmlearner", weights=None, options=options)
+
+
+def test_a_size_that_a_backbone_shrinks_to_nothing_is_one_line() -> None:
+    options = {"backbone": "squeezenet1_1", "size": 4}
+    with (
+        pytest.raises(OptionError, match=r"no network can be built with .*size 4.*too small"),
+        pytest.warns(UserWarning),
+    ):
+        load_model("cnn_lstm", weights=None, options=options)
+
+
+def test_what_a_model_stumbles_over_is_one_line() -> None:
+    options = {"backbone_input": {"mean": 0.5, "std": 0.2}}
+    with pytest.raises(OptionError, match=r"no network can be built with .*'mean': 0\.5"), pytest.warns(UserWarning):
+        load_model("cnn_lstm", weights=None, options=options)
+
+
+def test_classes_that_nobody_chose_are_the_default_s() -> None:
+    with pytest.warns(UserWarning, match="untrained"):
+        model = load_model("r2plus1d_mini", weights=None, options={"classes": None})
+    assert model.options["classes"] == model.net.fc.out_features == 4
 
 
 def test_a_labels_file_that_does_not_exist(tmp_path: Path) -> None:

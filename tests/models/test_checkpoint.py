@@ -49,6 +49,13 @@ def test_state_dicts(tmp_path: Path, prefix: str, nested: tuple[str, ...]) -> No
     same(net.state_dict(), STATE)
 
 
+def test_which_of_several_weights_are_taken_is_said(tmp_path: Path) -> None:
+    other = {key: value + 1 if value.is_floating_point() else value for key, value in STATE.items()}
+    torch.save({"ema": other, "state_dict": dict(STATE), "model": {"lr": 0.1}}, tmp_path / "a.pth")
+    with pytest.warns(UserWarning, match="several weights: those of 'state_dict' are taken, not 'ema'"):
+        same(read_checkpoint(tmp_path / "a.pth").state, STATE)
+
+
 @pytest.mark.parametrize("prefix", ["net.", "backbone.", "student.encoder.", "net.module."])
 @pytest.mark.parametrize("key", [None, "ema", "weights", "model_state", "params"])
 def test_whatever_stands_before_all_names_is_taken_off_where_they_then_fit(

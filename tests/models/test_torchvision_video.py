@@ -6,10 +6,11 @@ import pytest
 import torch
 import torchvision
 
-from vidcam.attribution.capturing import capture, untouched
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.layers import output_shapes, read_grid
 from vidcam.attribution.receptive_field import measure_axes
 from vidcam.attribution.scores import class_score
+from vidcam.attribution.untouched import untouched
 from vidcam.models.build import MODELS, load_model
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning

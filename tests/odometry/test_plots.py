@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from vidcam.data.drives.trajectory import Trajectory
@@ -29,6 +30,14 @@ def test_right_is_right_and_ahead_is_up() -> None:
     assert (across[-1], ahead[-1]) == (30, 50)
     assert axes.get_aspect() == 1  # a meter is a meter in both directions
     assert np.diff(axes.get_xlim()) == pytest.approx(np.diff(axes.get_ylim()))
+
+
+def test_names_are_no_mathematics(tmp_path: Path) -> None:
+    drawn = figure(corner(), {"$\\frac{$_x": corner(), "a\nb": corner()}, title="$x^$ $y$", unit="$")
+    texts = drawn.findobj(Text)
+    assert {"$\\frac{$ x", r"a\nb", "$x^$ $y$", "x, to the right ($)", "10 $"} <= {text.get_text() for text in texts}
+    assert not any(text.get_parse_math() for text in texts)
+    drawn.savefig(tmp_path / "plot.png")
 
 
 def test_distances_are_marked_along_the_path() -> None:

@@ -1,6 +1,7 @@
 """Poses from a network that knows the truth: every inversion, order and end of the path shows."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
-from vidcam.errors import MediaError, ModelError
+from vidcam.errors import MediaError, ModelError, OptionError
 from vidcam.models.model import Extra, Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
@@ -38,11 +39,9 @@ class Oracle(nn.Module):
         self.layer = nn.Identity()
         self.drop = nn.Dropout(0.9)  # in training mode it would spoil the colors
         self.truth, self.scales = truth, np.ones(len(truth)) if scales is None else scales
-        self.batches: list[int] = []
 
     def forward(self, clip: Tensor) -> Output:
         assert not torch.is_grad_enabled()
-        self.batches.append(len(clip))
         seen = (self.drop(clip).mean(dim=(1, 3, 4)) * 255 / 20).round().int()  # (B, T)
         return Output(torch.stack([self._vectors(row.tolist()) for row in seen]))
 
@@ -107,10 +106,13 @@ def test_each_step_comes_from_the_snippet_with_the_frame_as_target(truth: Trajec
 
 def test_batches_do_not_matter(truth: Trajectory, drive: Drive) -> None:
     one, many = oracle(truth, 3), oracle(truth, 3)
+    alone_in, several_in = list[int](), list[int]()
+    for model, sizes in ((one, alone_in), (many, several_in)):
+        model.net.register_forward_pre_hook(lambda _net, given, sizes=sizes: sizes.append(len(given[0])))
     alone, together = predict(one, drive, batch=1), predict(many, drive, batch=4)
     np.testing.assert_array_equal(alone.snippets, together.snippets)
-    assert one.net.batches == [1] * 10
-    assert many.net.batches == [4, 4, 2]
+    assert alone_in == [1] * 10
+    assert several_in == [4, 4, 2]
 
 
 def test_the_network_is_left_as_it_was(truth: Trajectory, drive: Drive) -> None:
@@ -144,3 +146,44 @@ def test_networks_without_poses(truth: Trajectory, drive: Drive) -> None:
     with pytest.raises(ModelError, match="not finite near frame 0"):
         predict(broken, drive)
     assert not broken.net.layer._forward_hooks
+
+
+def test_a_state_is_refused_where_snippets_overlap(truth: Trajectory, drive: Drive) -> None:
+    class Remembers(Oracle):
+        last = 0.0
+
+        def forward(self, clip: Tensor) -> Output:
+            before, self.last = self.last, float(clip[0].mean())
+            return Output(super().forward(clip).pose + before)
+
+    model = oracle(truth, 3)
+    with pytest.raises(OptionError, match="odometry runs snippets that overlap"):
+        predict(replace(model, state="carried"), drive)
+    net = Remembers(truth)
+    with pytest.raises(ModelError, match="by what it keeps in 'last'"):
+        predict(replace(model, net=net), drive)
+    fresh = predict(replace(model, net=net, state="fresh", reset=lambda _net: None), drive)
+    np.testing.assert_array_equal(fresh.snippets, predict(model, drive).snippets)
+    assert net.last == 0
+
+
+class Hungry(Oracle):
+    """Has memory for two snippets at a time."""
+
+    def forward(self, clip: Tensor) -> Output:
+        if len(clip) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().forward(clip)
+
+
+def test_a_batch_for_which_there_is_no_memory_is_halved_unless_the_user_chose_it(
+    truth: Trajectory, drive: Drive
+) -> None:
+    hungry, plenty = oracle(truth, 3), oracle(truth, 3)
+    hungry.net.__class__ = Hungry
+    batches = list[int]()
+    hungry.net.drop.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
+    np.testing.assert_array_equal(predict(hungry, drive).snippets, predict(plenty, drive).snippets)
+    assert batches == [2] * 5
+    with pytest.raises(ModelError, match=r"no memory for .* on 8 snippets of 3 frames; a smaller batch="):
+        predict(hungry, drive, batch=8)

@@ -1,11 +1,14 @@
 """The contact sheet and the timeline."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from vidcam.errors import MediaError, OptionError, VidcamError
+from vidcam.media import VideoWriter
 from vidcam.rendering import contact_sheet, figure, timeline
 from vidcam.rendering.chart import _draw
 from vidcam.rendering.curves import are_probabilities, importance, output, runners_up
@@ -61,6 +64,27 @@ def test_frames_that_are_close_in_time_can_be_left_out(rising):
 def test_what_the_network_saw_is_outlined_unless_it_is_all(make_source, make_explanation, region, outlines):
     drawn = figure(make_explanation(make_source(), region=region), 1)
     assert len(drawn.axes[0].patches) == outlines
+
+
+def shape_of_tiles(drawn: Figure) -> float:
+    box = drawn.axes[0].get_window_extent()
+    return float(box.width / box.height)
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [("1", 4 / 3), ("64/45", 4 / 3 * 64 / 45), ("8/9", 4 / 3 * 8 / 9)])
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path, make_explanation, aspect, shape):
+    path = tmp_path / "anamorphic.mp4"
+    with VideoWriter(path, width=64, height=48, rate=Fraction(10), pixel_aspect=Fraction(aspect)) as writer:
+        for i in range(12):
+            writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
+    assert shape_of_tiles(figure(make_explanation(path), 2)) == pytest.approx(shape, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "height"), [(4, 4000), (4000, 4)])
+def test_a_strip_of_a_few_pixels_fits_a_sheet(make_source, make_explanation, width, height):
+    drawn = figure(make_explanation(make_source(width=width, height=height)), 3)
+    assert shape_of_tiles(drawn) == pytest.approx(8 if width > height else 1 / 8, rel=0.02)
+    assert max(drawn.get_size_inches()) < 40
 
 
 def test_sheet_and_timeline_are_written_and_need_force(rising, tmp_path):

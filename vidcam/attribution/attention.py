@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score, capture
-from vidcam.attribution.layers import find_layer, first_tensor, noise_like
+from vidcam.attribution.containers import first_tensor, noise_like
+from vidcam.attribution.layers import find_layer
 from vidcam.attribution.threads import alone
 from vidcam.errors import LayerError
 
@@ -25,9 +26,11 @@ def find_context(net: nn.Module, x: Any, attention: Attention) -> str | None:
     It is known by its numbers, on noise of the input's shape: no name or class is taken for granted. None if no module
     does that, as where a network weighs its states in between its modules.
     """
-    names = [name for name, _ in net.named_modules() if name]
+    names = [n for n, module in net.named_modules() if n and not isinstance(module, torch.jit.ScriptModule)]
     with alone(net), _listening(net, names) as heard:
-        weights = attention(capture(net, noise_like(x), layers=()).output)
+        captured = capture(net, noise_like(x), layers=())
+        with captured.inside():
+            weights = attention(captured.output)
     # in the order in which modules return: the innermost first
     return next(
         (name for name, calls in heard.items() if len(calls) == 1 and _states(calls[0], weights) is not None), None
@@ -52,7 +55,8 @@ def contribution(net: nn.Module, x: Any, *, layer: str, attention: Attention, sc
     """
     with alone(net), _listening(net, [layer]) as heard:
         captured = capture(net, x, layers=[layer], scores=[score])
-    weights = attention(captured.output)
+        with captured.inside():
+            weights = attention(captured.output)
     states = _states(heard[layer][0], weights)
     if states is None:
         raise LayerError(f"layer {layer!r} does not return the sum of its states weighted by attention")

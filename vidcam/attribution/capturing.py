@@ -4,27 +4,37 @@ Nothing is recorded before the layer: the network's parameters are frozen, the l
 only what follows builds a graph. So an explanation costs one inference in time and memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from vidcam.attribution.chance import chance_kept
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.endings import BeforeEnding, Ending, Endings, ending_of
-from vidcam.attribution.layers import call, count_tensors, find_layer, first_tensor, map_tensors, token_grid
-from vidcam.attribution.threads import alone, without_cudnn
+from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in
+from vidcam.attribution.endings import BeforeEnding, Endings, Trace
+from vidcam.attribution.failures import NetworkError, in_words
+from vidcam.attribution.layers import (
+    INPUT,
+    call,
+    choose_output,
+    find_layer,
+    not_used,
+    on_output,
+    output_name,
+    outputs_of,
+    token_grid,
+)
+from vidcam.attribution.state import Left, left_by
+from vidcam.attribution.threads import without_cudnn
+from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
 
+T = TypeVar("T")
 Score = Callable[[Any], Tensor]
 """The network's output -> (B,), the number being explained, one per sample."""
-
-INPUT = "input"
-"""The name under which the network's input is captured as if it were a layer."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +57,23 @@ class Captured:
     """How often each layer was called."""
     grids: dict[str, tuple[int, ...]]
     """(t, h, w) of the layers that return their grid beside their tokens."""
-    several: frozenset[str] = frozenset()
-    """Layers that returned several floating point tensors, of which the first was captured."""
-    endings: tuple[Ending, ...] = ()
-    """The last softmaxes and sigmoids that were called; see `ending_of`."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The layers that return several tensors, and the output of theirs that was captured, which is a layer as well:
+    "rnn" and "rnn[0]"."""
+    behind: frozenset[str] = frozenset()
+    """Layers that are computed from other captured ones, as far as gradients are recorded."""
+    trace: Trace = field(default_factory=Trace)
+    """What the network computed last; see `ending_of`."""
+    left: Left | None = None
+    """What the forward left in the network's attributes and buffers, which were put back."""
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Show the network as the forward left it, for functions of the output that read its attributes as well."""
+        return nullcontext() if self.left is None else self.left.inside()
 
     def ending_of(self, answer: Tensor) -> str | None:
-        """Return the "softmax", "log_softmax" or "sigmoid" that a part of the output came out of, or None."""
-        found = ending_of(answer, self.endings)
+        """Return the kind of ending that a part of the output came out of, one of `endings.KINDS`, or None."""
+        found = self.trace.ending_of(answer)
         return None if found is None else found.kind
 
 
@@ -64,8 +83,8 @@ def capture(
     """Run the network once and differentiate every score with respect to every layer's output.
 
     Args:
-        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks and the random
-            number generators are restored, also after an exception.
+        net: any network; it runs in eval mode, and its flags, parameters, gradients, buffers, hooks, what else its
+            modules keep, and the random number generators are restored, also after an exception.
         x: what the network takes: a tensor (B, ...), a tuple of arguments, or a mapping of keyword arguments.
         layers: names as in `net.named_modules()`, or "input".
         scores: functions of the network's output; the batch's samples are taken to be independent.
@@ -79,97 +98,60 @@ def capture(
     differentiate = gradients and bool(scores)
     with (
         torch.inference_mode(False),
-        untouched(net),
+        untouched(net) as before,
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
         _recurrent_backward(net) if differentiate else nullcontext(),
         _Recorder(net, layers, differentiate=differentiate) as recorder,
     ):
         with without_checkpoints, eagerly(), Endings() as endings:
-            output = call(net, recorder.record_input(map_tensors(x, _own)))
+            given = recorder.record_input(map_tensors(x, copied))
+            with in_words(f"the network, given {shapes_in(x)},", NetworkError):
+                output = call(net, given)
         recorder.check()
         values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
+        recorder.choose(slopes)
+        left = left_by(net, before)
     return Captured(
         output=map_tensors(output, Tensor.detach),
         scores=tuple(value.detach() for value in values),
-        activations={name: torch.cat([c.detach() for c in calls]) for name, calls in recorder.calls.items()},
-        gradients=tuple(slopes),
-        calls={name: len(calls) for name, calls in recorder.calls.items()},
-        grids=recorder.grids,
-        several=frozenset(recorder.several),
-        endings=endings.seen(),
+        activations=recorder.named(recorder.activations()),
+        gradients=tuple(recorder.named(recorder.filled(slope)) for slope in slopes),
+        calls=recorder.named({name: len(calls) for name, calls in recorder.calls.items()}),
+        grids=recorder.named(recorder.grids),
+        names=recorder.names,
+        behind=frozenset(recorder.behind),
+        trace=endings.trace().detached(),
+        left=left,
     )
 
 
 def _value(score: Score, output: Any, endings: Endings) -> Tensor:
     """Ask for a score of the output, or of what went into its answer's ending."""
     if not isinstance(score, BeforeEnding):
-        return score(output)
+        with in_words(f"the score {getattr(score, '__name__', type(score).__name__)!r}", OptionError):
+            return score(output)
     answer = score.answer(output)
     ending = endings.of(answer)
     if score.see is not None:
         score.see(output, None if ending is None else ending.kind)
-    return score.score(answer if ending is None or ending.given is None else ending.given.reshape(answer.shape))
-
-
-@contextmanager
-def untouched(net: nn.Module) -> Iterator[None]:
-    """Put the network into eval mode, frozen, and restore everything about it and the random state on the way out.
-
-    Buffers changed in place, replaced, added or removed are put back; plain attributes are the network's own business.
-    Other threads that come with the same network, or with one that shares a module, wait for their turn.
-
-    Raises:
-        ModelError: the network has lazy parameters, or was built under inference mode.
-    """
-    with alone(net), _restored(net):
-        yield
-
-
-@contextmanager
-def _restored(net: nn.Module) -> Iterator[None]:
-    tensors = [*net.parameters(), *net.buffers()]
-    if any(is_lazy(tensor) for tensor in tensors):
-        raise ModelError("the network has lazy parameters without a shape yet; run it once before explaining it")
-    if any(tensor.is_inference() for tensor in tensors):
-        raise ModelError("the network was built under torch.inference_mode; build it outside, it has no gradients")
-    modules = list(net.modules())
-    flags = [module.training for module in modules]
-    # a script's own are no dictionary, and cannot be replaced either
-    buffers = [(m, dict(m._buffers)) for m in modules if not isinstance(m, torch.jit.ScriptModule)]
-    copies = [(b, b.detach().clone(), b._version) for b in net.buffers()]
-    frozen = [(p, p.requires_grad) for p in net.parameters()]
-    try:
-        with chance_kept({tensor.device for tensor in tensors}):
-            for module in modules:
-                module.training = False
-            for parameter, _ in frozen:
-                parameter.requires_grad_(False)
-            yield
-    finally:
-        for module, flag in zip(modules, flags, strict=True):
-            module.training = flag
-        for parameter, flag in frozen:
-            parameter.requires_grad_(flag)
-        for module, before in buffers:
-            module._buffers.clear()
-            module._buffers.update(before)
-        with torch.no_grad():
-            for buffer, copy, version in copies:
-                if buffer._version != version or not torch.equal(buffer, copy):  # `.data` leaves no version
-                    buffer.copy_(copy)
+    return score.score(answer if ending is None else ending.given)
 
 
 class _Recorder:
     """Hooks on the layers; turns their outputs into the leaves, or inner nodes, that scores are differentiated by."""
 
     def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
-        self.calls: dict[str, list[Tensor]] = {name: [] for name in layers}
+        self.calls: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
+        """Per layer and call, the tensors that it returned by their paths."""
         self.grids: dict[str, tuple[int, ...]] = {}
-        self.several: set[str] = set()
-        self.batch = 0
+        self.names: dict[str, str] = {}
+        """Of layers that return several tensors, the name of the one that is read."""
+        self.behind: set[str] = set()
+        self._paths: dict[str, str] = {}
+        self.batch, self._net = 0, net
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
@@ -177,7 +159,7 @@ class _Recorder:
 
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
-            self._hooks.enter_context(module.register_forward_hook(self._hook(name)))
+            self._hooks.enter_context(on_output(module, self._hook(name)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,58 +167,86 @@ class _Recorder:
 
     def record_input(self, x: Any) -> Any:
         """Note the batch size, and make the input a leaf if it is asked for."""
-        tensor = first_tensor(x)
-        if tensor is None:
+        tensor = clip_in(x)
+        if tensor is None or not tensor.ndim:
             raise OptionError(f"the network's input must hold a floating point tensor; given {type(x).__name__}")
         self.batch = tensor.shape[0]
-        return self._replace(INPUT, x, tensor) if INPUT in self.calls else x
+        return self._replace(INPUT, x, {"": tensor}) if INPUT in self.calls else x
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            tensor = first_tensor(output)
-            if tensor is None:
-                raise LayerError(f"layer {name!r} returns no floating point tensor but {type(output).__name__}")
+            outputs = outputs_of(name, output)
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
-            if count_tensors(output) > 1:
-                self.several.add(name)
-            return self._replace(name, output, tensor)
+            return self._replace(name, output, outputs)
 
         return hook
 
-    def _replace(self, name: str, value: Any, tensor: Tensor) -> Any:
-        """Keep the tensor to differentiate by; pass on a clone, so that an in-place module may overwrite it."""
+    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor]) -> Any:
+        """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
-        kept = _ordinary(tensor)
-        kept = tensor if tensor.requires_grad else kept.requires_grad_(self._differentiate)
-        self.calls[name].append(kept)
-        self._versions.append((name, kept, kept._version))
-        passed = kept.clone()
-        return map_tensors(value, lambda part: passed if part is tensor else part)
+        passed: list[tuple[Tensor, Tensor]] = []
+        if not self.calls[name] and any(tensor.requires_grad for tensor in tensors.values()):
+            self.behind.add(name)
+        self.calls[name].append({})
+        for path, tensor in tensors.items():
+            kept = tensor if tensor.requires_grad else cut_off(tensor).requires_grad_(self._differentiate)
+            self.calls[name][-1][path] = kept
+            self._versions.append((name, kept, kept._version))
+            passed.append((tensor, kept.clone()))
+        return map_tensors(value, lambda part: next((clone for own, clone in passed if same(own, part)), part))
 
     def check(self) -> None:
         for name, calls in self.calls.items():
             if not calls:
-                raise LayerError(f"layer {name!r} is not used in the network's forward pass; choose another layer")
-            if len({call.shape[1:] for call in calls}) > 1:
-                raise LayerError(
-                    f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
-                )
+                raise LayerError(not_used(self._net, name))
+            if any(call.keys() != calls[0].keys() for call in calls):
+                raise LayerError(f"layer {name!r} returns other tensors each time it is used; choose another layer")
         for name, kept, version in self._versions:
             if kept._version != version:
                 raise LayerError(f"layer {name!r} has an output that is overwritten later; choose another layer")
 
-    def gradients(self, value: Tensor, *, last: bool) -> dict[str, Tensor]:
-        """Differentiate the batch's sum, per layer; samples do not depend on each other in eval mode."""
-        kept = [call for calls in self.calls.values() for call in calls]
+    def gradients(self, value: Tensor, *, last: bool) -> list[Tensor | None]:
+        """Differentiate the batch's sum by all that is kept; samples do not depend on each other in eval mode."""
+        kept = [tensor for calls in self.calls.values() for call in calls for tensor in call.values()]
         slopes: Sequence[Tensor | None] = [None] * len(kept)
         if value.requires_grad:
             slopes = torch.autograd.grad(value.sum(), kept, retain_graph=not last, allow_unused=True)
         if not all(g is None or torch.isfinite(g).all() for g in slopes):
             raise ModelError("a gradient is not finite (NaN or infinite); try a higher precision or another score")
-        each = iter([torch.zeros_like(k) if g is None else g for k, g in zip(kept, slopes, strict=True)])
-        return {name: torch.cat([next(each) for _ in calls]) for name, calls in self.calls.items()}
+        return [*slopes]
+
+    def choose(self, slopes: Sequence[Sequence[Tensor | None]]) -> None:
+        """Choose one of the tensors that a layer returns, of several one that a score depends on."""
+        used = [any(own is not None for own in each) for each in zip(*slopes, strict=True)]
+        at = iter(used)
+        for name, calls in self.calls.items():
+            reached = {path for call in calls for path in call if next(at, False)}
+            path = choose_output(name, calls[0], self.batch, reached if used else None)
+            self._paths[name] = path
+            if len(calls[0]) > 1:
+                self.names[name] = output_name(name, path)
+            if len({call[path].shape[1:] for call in calls}) > 1:
+                raise LayerError(
+                    f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
+                )
+
+    def activations(self) -> dict[str, Tensor]:
+        return {n: torch.cat([call[self._paths[n]].detach() for call in calls]) for n, calls in self.calls.items()}
+
+    def filled(self, slopes: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Return the gradients of what was chosen; zero where a score does not depend on it."""
+        each, found = iter(slopes), {}
+        for name, calls in self.calls.items():
+            own = [(path, kept, next(each)) for call in calls for path, kept in call.items()]
+            parts = [torch.zeros_like(k) if g is None else g for path, k, g in own if path == self._paths[name]]
+            found[name] = torch.cat(parts)
+        return found
+
+    def named(self, of_layers: Mapping[str, T]) -> dict[str, T]:
+        """Give what belongs to a layer of several outputs under the name of the chosen one as well."""
+        return {**of_layers, **{own: of_layers[name] for name, own in self.names.items() if name in of_layers}}
 
 
 @contextmanager
@@ -272,20 +282,12 @@ def eagerly() -> AbstractContextManager[Any]:
     return nullcontext() if stance is None else stance("force_eager")
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """Copy an input, which the network may change in place."""
-    return tensor.detach().clone()
-
-
-def _ordinary(tensor: Tensor) -> Tensor:
-    """Cut a tensor off its graph; copy it if it was made under inference mode, which autograd refuses."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
-
-
 def _checked(value: Tensor, batch: int) -> Tensor:
     if not isinstance(value, Tensor) or value.shape != (batch,):
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise OptionError(f"a score must return one number per sample, shape ({batch},); given {shape}")
+    if not value.is_floating_point():
+        raise OptionError(f"a score must return floating point numbers, which have a gradient; given {value.dtype}")
     if not torch.isfinite(value.detach()).all():
         raise ModelError("the score is not finite (NaN or infinite); check the network's weights and its input")
     return value

@@ -1,99 +1,144 @@
 """Layers of a network: finding them by name, and reading their output as a grid."""
 
-import copy
-import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from einops import EinopsError, rearrange
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
 
-from vidcam.attribution.failures import of_device
+from vidcam.attribution.containers import clip_in, first_tensor, shapes_in, tensors_in
+from vidcam.attribution.failures import NetworkError, in_words, of_device
 from vidcam.errors import LayerError, unknown
 
 LAYOUTS = (
     *("b c t h w", "b t h w c", "b t c h w", "(b t) c h w", "(b t) h w c"),
-    *("b (t h w) c", "b c h w", "b h w c"),
+    *("(b n) c t h w", "(b n) t h w c", "b (t h w) c", "b c h w", "b h w c"),
 )
-"""Einops patterns that `infer_layout` knows; a model's entry may name any other."""
+"""Einops patterns that `infer_layout` knows; a model's entry may name any other. n are parts of a clip."""
+FOLDED = ("(b t)", "(b n)")
+"""How layouts begin of which a shape does not tell what each row holds."""
 
 WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DataParallel put before the names of layers."""
+GROWN = 1.5
+"""Convolutions with more padding than they need make an axis longer than the input's, by less than this."""
+INPUT = "input"
+"""The name under which the network's input is captured as if it were a layer."""
 Shape = Sequence[int]
+
+
+def split_name(layer: str) -> tuple[str, str]:
+    """Tell a module's name from which of its outputs is meant: "rnn[1][0]" -> "rnn" and "1.0", "head" -> "head", ""."""
+    parts = re.findall(r"\[([^\[\]]*)\]", layer)
+    whole = re.fullmatch(r"(.+?)(\[[^\[\]]*\])+", layer)
+    return (whole[1], ".".join(part.strip("'\"") for part in parts)) if whole else (layer, "")
+
+
+def output_name(layer: str, path: str) -> str:
+    """Name one of a layer's outputs: "rnn", "1.0" -> "rnn[1][0]"."""
+    return split_name(layer)[0] + "".join(f"[{part}]" for part in path.split(".") if part)
+
+
+def outputs_of(layer: str, output: Any) -> dict[str, Tensor]:
+    """Return the floating point tensors that a layer returns, or those of them that its name chooses, by their paths.
+
+    Raises:
+        LayerError: there are none.
+    """
+    name, chosen = split_name(layer)
+    found = dict(tensors_in(output))
+    if not found:
+        raise LayerError(f"layer {name!r} returns no floating point tensor but {type(output).__name__}")
+    own = {path: part for path, part in found.items() if not chosen or f"{path}.".startswith(f"{chosen}.")}
+    if not own:
+        raise LayerError(unknown("output", layer, [output_name(layer, path) for path in found]))
+    return own
+
+
+def choose_output(layer: str, outputs: Mapping[str, Tensor], batch: int, used: Container[str] | None = None) -> str:
+    """Return the path of the output that is explained: the only one, or the only one that is used and has a grid.
+
+    Where none has a grid, nothing can be read as a map: then it is the first that is used.
+
+    Args:
+        layer: the layer's name.
+        outputs: what it returned, by path.
+        batch: samples that the network was given.
+        used: paths of those that the score depends on; None if that is not known.
+
+    Raises:
+        LayerError: several may be meant.
+    """
+    possible = [path for path in outputs if used is None or path in used] or [*outputs]
+    cells = [path for path, part in outputs.items() if _may_have_cells(part.shape, batch)]
+    gridded = [path for path in possible if path in cells]
+    if len(outputs) == 1 or len(gridded) == 1 or not cells:
+        return (gridded or possible)[0]
+    listed = ", ".join(f"{output_name(layer, path)!r} {tuple(outputs[path].shape)}" for path in gridded or possible)
+    if not gridded:
+        raise LayerError(f"of the tensors of layer {layer!r}, the score depends on {listed} alone, without a grid")
+    raise LayerError(
+        f"layer {layer!r} returns several tensors, of which any could be meant: {listed}; name one of them"
+    )
+
+
+def _may_have_cells(shape: Shape, batch: int) -> bool:
+    """Whether there are two axes of several numbers behind that of the samples: channels and a grid."""
+    return len(shape) >= 3 and shape[0] % max(batch, 1) == 0 and sum(size > 1 for size in shape[1:]) >= 2
 
 
 def find_layer(net: nn.Module, name: str) -> nn.Module:
     """Return the module of that name, also inside what compiles or spreads it; a LayerError names near matches."""
     modules: dict[str, nn.Module] = dict(net.named_modules(remove_duplicate=False))
-    found = next((modules[wrap + name] for wrap in ("", *WRAPPERS) if wrap + name in modules), None)
-    if found is None or not name:
+    inside, _ = split_name(name)
+    names = (wrap + part for part in (name, inside) for wrap in ("", *WRAPPERS))
+    found = next((modules[full] for full in names if full in modules), None)
+    if found is None or not inside:
         plain = [n.removeprefix(WRAPPERS[0]).removeprefix(WRAPPERS[1]) for n in modules]
         raise LayerError(unknown("layer", name, [n for n in plain if n and f"{n}." not in WRAPPERS]))
     return found
 
 
+def not_used(net: nn.Module, name: str) -> str:
+    """Say that a layer was not reached, and why not where the network was compiled to one piece."""
+    inside = split_name(name)[0]
+    outer = [(part, module) for part, module in net.named_modules() if not part or inside.startswith(f"{part}.")]
+    for part, module in outer:
+        if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
+            what = f"its part {part!r}" if part else "the network"
+            own = f"{part!r} as a whole and " if part else ""
+            return (
+                f"layer {name!r} cannot be looked into: {what} is of TorchScript or a traced graph, which runs in one "
+                f'piece; {own}"input" can be explained, or any layer of the network that it was made from'
+            )
+    return f"layer {name!r} is not used in the network's forward pass; choose another layer"
+
+
 def layer_name(net: nn.Module, layer: str | nn.Module) -> str:
-    """Return a layer's name, given that or the module itself; a LayerError if it is no part of the network."""
-    if isinstance(layer, str):
-        return layer
-    found: str | None = next((name for name, part in net.named_modules() if part is layer and name), None)
+    """Return a layer's name, given that or the module itself; a LayerError if it is no part, or two things."""
+    modules = dict(net.named_modules())
+    found = layer if isinstance(layer, str) else next((n for n, part in modules.items() if part is layer and n), None)
+    if found == INPUT and INPUT in modules:
+        raise LayerError(
+            f"{INPUT!r} is a layer of the network, and means its input as well; choose a layer inside, or hold the "
+            "network in another one, so that the layer's name is longer"
+        )
     if found is None:
         raise LayerError(f"a layer is a name or a module of {type(net).__name__}; given {type(layer).__name__}")
     return found
 
 
-def named_parts(value: Any) -> Mapping[Any, Any]:
-    """Return what a mapping, data class, (named) tuple or list holds, by key, field or index; empty for all else."""
-    if isinstance(value, Mapping):
-        return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
-    return dict(enumerate(value)) if isinstance(value, tuple | list) else {}
-
-
-def first_tensor(value: Any) -> Tensor | None:
-    """Return the first floating point tensor in a tensor or in what `named_parts` looks into."""
-    if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
-    parts: Iterable[Any] = named_parts(value).values()
-    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)
-
-
-def count_tensors(value: Any) -> int:
-    """Count the floating point tensors in a value."""
-    if isinstance(value, Tensor):
-        return int(value.is_floating_point())
-    return sum(count_tensors(part) for part in named_parts(value).values())
-
-
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a value of the same structure and types in which every tensor is changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    changed = {key: map_tensors(part, change) for key, part in named_parts(value).items()}
-    if isinstance(value, tuple | list):
-        return type(value)(*changed.values()) if hasattr(value, "_fields") else type(value)([*changed.values()])
-    if not changed:
-        return value
-    result = copy.copy(value)
-    for key, part in changed.items():
-        if isinstance(value, Mapping):
-            result[key] = part
-        else:
-            object.__setattr__(result, key, part)  # also where the data class is frozen
-    return result
-
-
-def noise_like(value: Any) -> Any:
-    """Return a value of the same structure with noise for tensors, the same for every call."""
-    generator = torch.Generator().manual_seed(0)
-    return map_tensors(value, lambda tensor: torch.randn(tensor.shape, generator=generator).to(tensor))
+def on_output(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
+    """Have a hook `(module, args, output)` called; also by modules of TorchScript that Python calls."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module.register_forward_hook(hook)
+    return register_module_forward_hook(lambda own, args, out: hook(own, args, out) if own is module else None)
 
 
 def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
@@ -138,8 +183,9 @@ def output_shapes(net: nn.Module, x: Any, names: Sequence[str]) -> dict[str, tup
     with ExitStack() as hooks, torch.no_grad():
         for name in names:
             layer = find_layer(net, name)
-            hooks.enter_context(layer.register_forward_hook(lambda _m, _a, output, name=name: hook(name, output)))
-        call(net, x)
+            hooks.enter_context(on_output(layer, lambda _m, _a, output, name=name: hook(name, output)))
+        with in_words(f"the network, given {shapes_in(x)},", NetworkError):
+            call(net, x)
     return {name: calls[0] for name, calls in calls_of.items() if len(calls) == 1}
 
 
@@ -166,7 +212,8 @@ def read_grid(tensor: Tensor, layout: str, *, batch: int, grid: Shape | None = N
     sizes = {axis: n for axis, n in zip("thw" if len(given) == 3 else axes, given, strict=False) if axis in axes}
     try:
         cells = _without_class_token(tensor, layout, sizes)
-        return rearrange(cells, f"{layout} -> b c {' '.join(axes)}", b=batch, **sizes)
+        slots = ["(n t)" if axis == "t" and "(b n)" in layout else axis for axis in axes]
+        return rearrange(cells, f"{layout} -> b c {' '.join(slots)}", b=batch, **sizes)
     except (EinopsError, RuntimeError) as error:
         if of_device(error):
             raise
@@ -197,9 +244,10 @@ def input_layout(x: Tensor) -> str:
 def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: str | None = None) -> str:
     """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
-    A layout fits if no axis of the grid is larger than the input's and if height and width shrink alike: to the same
+    A layout fits if no axis of the grid is larger than the input's (if none does, by no more than wide padding makes
+    it) and if height and width shrink alike: to the same
     number where the input is square, else to within two cells. Time before channels is thought of only where the
-    input has it so. Time folded into the batch is taken to be sample by sample, which no shape can tell.
+    input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can tell.
 
     Args:
         shape: of the layer's output.
@@ -210,11 +258,12 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     Raises:
         LayerError: no layout fits, or several do.
     """
-    given, fitting = first_tensor(x), []
+    given, fitting = clip_in(x), []
     if given is not None:
         own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
         sizes = dict(zip(own.split(), given.shape, strict=False))
-        fitting = [layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid)]
+        ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
+        fitting = next((found for found in ways if found), [])
     if len(fitting) == 1:
         return fitting[0]
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"reads as none of {', '.join(LAYOUTS)}"
@@ -222,12 +271,20 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     raise LayerError(f"the layer's output of shape {tuple(shape)} {say}{of}; give layout= (tokens need grid=(t, h, w))")
 
 
-def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None) -> bool:
-    """Tell whether a layer's shape can have the layout; `given` are the input's sizes by axis, in its own order."""
+def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float) -> bool:
+    """Tell whether a layer's shape can have the layout.
+
+    Args:
+        layout: one of `LAYOUTS`.
+        shape: the layer's.
+        given: the input's sizes by axis, in its own order.
+        grid: (t, h, w) of tokens.
+        grown: how many times longer than the input an axis may be.
+    """
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
         return len(shape) == 3 and shape[0] == given["b"] and len(grid or ()) == 3 and shape[1] - cells in (0, 1)
-    names = layout.replace("(b t)", "bt").split()
+    names = layout.replace("(b t)", "bt").replace("(b n)", "bn").split()
     if len(names) != len(shape) or ("t" in layout) != ("t" in given):
         return False
     if layout == "b t c h w" and " ".join(given) != layout:
@@ -238,7 +295,11 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
         if size["bt"] != given["b"] * frames:
             return False
         size |= {"b": given["b"], "t": frames}
-    inside = size.get("t", 1) <= frames and size["h"] <= height and size["w"] <= width
+    if "bn" in size:
+        if size["bn"] <= given["b"] or not given["b"] or size["bn"] % given["b"]:
+            return False
+        size |= {"b": given["b"]}
+    inside = size.get("t", 1) <= grown * frames and size["h"] <= grown * height and size["w"] <= grown * width
     return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
 
 

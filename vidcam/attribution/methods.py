@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from vidcam.attribution import features, formulas, smoothing
-from vidcam.attribution.capturing import INPUT, Score, capture
+from vidcam.attribution.capturing import Score, capture
 from vidcam.attribution.endings import BeforeEnding
-from vidcam.attribution.layers import layer_name
+from vidcam.attribution.layers import INPUT, layer_name
 from vidcam.attribution.question import Method, Question, TokenGrid
-from vidcam.attribution.scores import Which, class_score, logits
+from vidcam.attribution.scores import Which, by_class, class_score, logits
 from vidcam.errors import LayerError, OptionError, unknown
 
 METHODS: dict[str, Method] = {row.name: row for row in (*formulas.METHODS, *features.METHODS, *smoothing.METHODS)}
@@ -39,13 +39,14 @@ def cam(
 ) -> Tensor:
     """Explain a network's answer to a tensor: raw heat (B, t, h, w), or (B, h, w) where the layer has no time.
 
-    The network is left as it was found. Heat has the layer's own resolution; `vidcam.attribution.geometry` tells
-    where its cells lie in the input.
+    The network is left as it was found; one that keeps a state from call to call answers from where it stands. Heat has
+    the layer's own resolution; `vidcam.attribution.geometry` tells where its cells lie in the input.
 
     Args:
         net: any network.
         x: its input: (B, C, T, H, W), an image (B, C, H, W), a tuple of arguments, or a mapping of keyword arguments.
         layer: a name as in `net.named_modules()`, or the module; `vidcam.attribution.layers` says how layers are read.
+            Of one that returns several tensors "rnn[0]" or "stage[slow]" names one.
         target: a class's index, one index per sample, or a score `output -> (B,)` as in
             `vidcam.attribution.scores`; None explains each sample's most likely class.
         method: a name of `METHODS`.
@@ -69,7 +70,15 @@ def cam(
     scores = [score] if chosen.uses_score else []
     captured = capture(net, x, layers=[layer], scores=scores, gradients=chosen.uses_gradient)
     question = Question(
-        net, x, layer, score, captured, pooling=pooling, layout=layout, grid=grid, guessed=layout is None
+        net,
+        x,
+        captured.names.get(layer, layer),
+        score,
+        captured,
+        pooling=pooling,
+        layout=layout,
+        grid=grid,
+        guessed=layout is None,
     )
     heat = chosen.heat(question)
     if chosen.uses_gradient and question.is_blind:
@@ -79,6 +88,7 @@ def cam(
 
 def most_likely(values: Tensor) -> Tensor:
     """Return each sample's highest logit, (B,)."""
+    values = by_class(values)
     if values.ndim != 2:
         raise OptionError(f"the most likely class needs an output of shape (B, K); given {tuple(values.shape)}")
     return values.max(dim=1).values
@@ -89,11 +99,9 @@ def no_influence(question: Question) -> str:
     net, x, layer = question.net, question.x, question.layer
     say = f"layer {layer!r} does not influence the score: its gradient is zero everywhere"
     if not capture(net, x, layers=[INPUT], scores=[question.score]).gradients[0][INPUT].any():
-        return f"{say}, and so is the input's (is the fit perfect, or the score constant?)"
-    if layer in question.captured.several:
         return (
-            f"layer {layer!r} returns several tensors, and the first of them, which is read, does not influence the "
-            "score: another one does; choose a layer behind it"
+            f"{say}, and so is the input's (is the fit perfect, or the score constant? quantized networks have no "
+            "gradients; methods that need none, as eigen_cam, work there)"
         )
     names = [name for name in _backwards(net) if name != layer]
     deepest = max(layer.count("."), 1)  # blocks before what they are made of, also for a layer outside all blocks

@@ -14,7 +14,7 @@ class Orders:
     """Of one network."""
 
     _rows: dict[tuple[str, int], RowOrder] = field(default_factory=dict)
-    _tokens: dict[int, TokenOrder | None] = field(default_factory=dict)
+    _tokens: dict[tuple[str, int], TokenOrder | None] = field(default_factory=dict)
 
     def rows(self, net: nn.Module, x: Any, layer: str, layout: str, given: Tensor) -> RowOrder:
         """Return what `find_rows` finds; `given` is the first tensor of x."""
@@ -23,8 +23,9 @@ class Orders:
             self._rows[key] = find_rows(net, x, layer, layout)
         return self._rows[key]
 
-    def tokens(self, net: nn.Module, x: Any, layout: str, count: int) -> TokenOrder | None:
+    def tokens(self, net: nn.Module, x: Any, layer: str, layout: str, count: int) -> TokenOrder | None:
         """Return what `find_tokens` finds."""
-        if count not in self._tokens:
-            self._tokens[count] = find_tokens(net, x, layout, count)
-        return self._tokens[count]
+        key = (layer, count)
+        if key not in self._tokens:
+            self._tokens[key] = find_tokens(net, x, layout, count, layer)
+        return self._tokens[key]

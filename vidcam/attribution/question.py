@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT, Captured, Score, capture
-from vidcam.attribution.layers import first_tensor, infer_layout, input_layout, read_grid
+from vidcam.attribution.capturing import Captured, Score, capture
+from vidcam.attribution.containers import clip_in
+from vidcam.attribution.layers import FOLDED, INPUT, infer_layout, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
@@ -74,7 +76,7 @@ class Question:
             LayerError: they have no right order, see `find_rows`.
         """
         several = self.captured.calls[self.layer] > 1
-        if not several and not (self.guessed and self._reading[0].startswith("(b t)")):
+        if not several and not (self.guessed and self._reading[0].startswith(FOLDED)):
             return None
         own = self.input_layout or input_layout(self._given)
         return self.orders.rows(self.net, self.x, self.layer, own, self._given)
@@ -89,12 +91,14 @@ class Question:
         if len(shape) != 3 or told or self.layer in self.captured.grids or self._given.ndim not in (4, 5):
             return None
         own = self.input_layout or input_layout(self._given)
-        return self.orders.tokens(self.net, self.x, own, shape[1])
+        return self.orders.tokens(self.net, self.x, self.layer, own, shape[1])
 
     def read(self, tensor: Tensor) -> Tensor:
         """Read a captured activation or gradient of the layer as (B, C, *S), in float32 or finer."""
         rows = self.rows  # first: what is called twice is said so, and not that its shape does not fit
         layout, sizes = self._reading
+        if rows is not None and layout.startswith("(b n)"):
+            rows.slots(self.layer, 1)  # in order, none twice
         tensor = tensor if rows is None else tensor[rows.order]
         tensor = tensor if self.tokens is None else tensor[:, self.tokens.order]
         tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
@@ -102,7 +106,7 @@ class Question:
 
     @cached_property
     def _given(self) -> Tensor:
-        given = first_tensor(self.x)
+        given = clip_in(self.x)
         assert given is not None  # capture has refused inputs without a tensor
         return given
 
@@ -179,9 +183,10 @@ class Method:
         wanted = f"({len(a)}, t, h, w)" if self.cells == "input" else str((len(a), *a.shape[2:]))
         if len(heat) != len(a) or (heat.ndim != 4 if self.cells == "input" else heat.shape[1:] != a.shape[2:]):
             raise ModelError(f"method {self.name!r} must return heat {wanted}; it returned {tuple(heat.shape)}")
-        if not heat.isfinite().all():
+        lowest, highest = torch.stack(heat.aminmax()).tolist() if heat.numel() else (0.0, 0.0)  # one wait for a GPU
+        if not isfinite(lowest) or not isfinite(highest):
             raise ModelError(f"method {self.name!r} returned NaN or infinite heat; check the weights and the input")
-        if not self.signed and (heat < 0).any():
+        if not self.signed and lowest < 0:
             raise ModelError(f"method {self.name!r} returned negative heat, and its record does not say signed=True")
         return heat
 

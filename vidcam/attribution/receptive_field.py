@@ -19,11 +19,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import untouched
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import find_layer, first_tensor, grid_axes, read_grid, token_grid
+from vidcam.attribution.layers import (
+    FOLDED,
+    choose_output,
+    find_layer,
+    grid_axes,
+    not_used,
+    on_output,
+    outputs_of,
+    read_grid,
+    token_grid,
+)
+from vidcam.attribution.state import kept
 from vidcam.attribution.threads import without_cudnn, without_nnpack
+from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
 
@@ -134,19 +145,18 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
     grids: list[Sequence[int]] = [] if grid is None else [grid]
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        if tensor is None:
-            raise LayerError(f"layer {layer!r} returns no floating point tensor but {type(output).__name__}")
+        outputs = outputs_of(layer, output)
+        tensor = outputs[choose_output(layer, outputs, batch=1)]
         calls.append(tensor)
         grids.extend(token_grid(layer, output).values())
-        # A layer that sees one frame at a time is called again for the next frame.
-        if not layout.startswith("(b t)") or len(tensor) > 1:
+        # A layer that sees one frame, or one part of the clip, at a time is called again for the next.
+        if not layout.startswith(FOLDED) or len(tensor) > 1:
             raise _Reached
 
-    with find_layer(net, layer).register_forward_hook(hook), suppress(_Reached):
+    with kept(net), on_output(find_layer(net, layer), hook), suppress(_Reached):
         net(x)
     if not calls:
-        raise LayerError(f"layer {layer!r} is not used in the network's forward pass; choose another layer")
+        raise LayerError(not_used(net, layer))
     return read_grid(torch.cat(calls), layout, batch=1, grid=grids[-1] if grids else None)
 
 

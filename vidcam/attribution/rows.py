@@ -1,26 +1,25 @@
 """Rows: which sample and which frames each row of a layer's output holds, where a shape cannot tell.
 
 Networks go through frames in many ways: folded into the batch, in a loop, in chunks, sample by sample, backwards. Which
-way it is, is measured: frames made NaN turn the rows that hold them into NaN, whatever the weights are. Every frame is
-made NaN in half of a few runs, in others than any other frame: a row that holds one frame alone names it by them, and
-one that holds several is NaN too often.
+way it is, is measured by marks. Every frame is marked in half of a few runs, in others than any other frame: a row that
+holds one frame alone names it by them, and one that holds several is reached too often.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, count, islice, pairwise
-from math import comb, inf
-from typing import Any, NamedTuple
+from itertools import pairwise
+from math import inf
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import capture
+from vidcam.attribution.failures import of_device
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import map_tensors
-from vidcam.errors import LayerError, VidcamError
+from vidcam.attribution.layers import find_layer
+from vidcam.attribution.marks import Ink, Marker, is_change, looking, named, words
+from vidcam.errors import LayerError
 
 
 class Held(NamedTuple):
@@ -39,10 +38,32 @@ class RowOrder:
     """The rows sample by sample, and within a sample by time."""
     axis: Axis
     """Where a sample's rows lie among its frames."""
+    spans: list[tuple[int, int]]
+    """The first and the last frame of each of a sample's rows."""
+
+    def slots(self, layer: str, in_row: int) -> Axis:
+        """Return where slots lie among a sample's frames if each row holds so many of them, at equal bins.
+
+        Raises:
+            LayerError: two rows hold the same frames, or frames between two rows are held by none.
+        """
+        first, last = self.spans[0]
+        for (_, end), (after, _) in pairwise(self.spans):
+            if after != end + 1 or self.axis.stride != last - first + 1:
+                shown = " and ".join(f"frames {a} to {b}" for a, b in self.spans[:2])
+                raise LayerError(
+                    f"layer {layer!r} is used for parts of a clip that overlap, leave frames out or are not equally "
+                    f"long: its first rows hold {shown}; choose another layer"
+                )
+        step = (last - first + 1) / in_row
+        return Axis(step, first + (step - 1) / 2, last - first + 1)
 
 
 def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     """Find which sample and which frames each row of a layer's output holds.
+
+    Frames are made NaN; in a network that fails at that, hides it or spreads it over the clip, they are changed, and
+    rows hold those frames by which they change some times more than by others.
 
     Args:
         net: any network; it is left as it was found. It runs without gradients, some log2(B T) + 3 times where rows
@@ -54,113 +75,99 @@ def find_rows(net: nn.Module, x: Any, layer: str, layout: str) -> RowOrder:
     Raises:
         LayerError: a row mixes samples or holds no frame, or two rows hold the same frames: no order is right.
     """
-    marker = _Marker(net, x, layer, layout)
-    try:
-        with attributes_kept(net):
-            held = marker.single_frames() or marker.several_frames()
-    except VidcamError:
-        raise
-    except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LayerError(
-            f"which frames the rows of layer {layer!r} hold cannot be measured, as the network fails where frames are "
-            f"NaN ({why}); say layout=, or choose another layer"
-        ) from error
-    if len({*Counter(own.sample for own in held).values()}) > 1:
-        raise LayerError(f"layer {layer!r} has more rows of one sample than of another; choose another layer")
-    places: dict[Held, int] = {}
-    for row, own in enumerate(held):
-        if (other := places.setdefault(own, row)) != row:
-            frames = f"frame {own.first}" if own.first == own.last else f"frames {own.first} to {own.last}"
-            raise LayerError(
-                f"layer {layer!r} sees the same frames more than once: rows {other} and {row} of its output both hold "
-                f"{frames} of sample {own.sample}, and either could be meant; choose another layer"
-            )
-    spans = [own[1:] for own in sorted(held) if own.sample == 0]
-    return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, marker.frames))
+    refused: LayerError | None = None
+    with looking(net):
+        for ink in get_args(Ink):
+            try:
+                return _Rows(net, x, layer, layout, ink).order()
+            except LayerError as error:
+                refused = refused or error
+            except Exception as error:
+                if of_device(error):
+                    raise
+                why = str(error).partition("\n")[0] or type(error).__name__
+                refused = refused or LayerError(
+                    f"which frames the rows of layer {layer!r} hold cannot be measured: the network fails where frames "
+                    f"are NaN ({why}), and where they change instead, rows do not tell; say layout=, or choose another "
+                    "layer"
+                )
+    assert refused is not None
+    raise refused
 
 
-@contextmanager
-def attributes_kept(net: nn.Module) -> Iterator[None]:
-    """Put back what modules keep of a forward in plain attributes, which a probe would leave NaN."""
-    before = [(module, dict(vars(module))) for module in net.modules()]
-    copies = [(v, v.clone()) for _, kept in before for v in kept.values() if isinstance(v, Tensor)]
-    try:
-        yield
-    finally:
-        for module, kept in before:
-            for name in vars(module).keys() - kept.keys():
-                delattr(module, name)
-            vars(module).update(kept)
-        with torch.no_grad():
-            for tensor, copy in copies:
-                tensor.copy_(copy)
+def _frames(own: Held) -> str:
+    return f"frame {own.first}" if own.first == own.last else f"frames {own.first} to {own.last}"
 
 
-class _Marker:
-    """A layer's rows, seen through inputs in which some frames are NaN."""
+class _Rows:
+    """A layer's rows, seen through inputs in which some frames are marked."""
 
-    def __init__(self, net: nn.Module, x: Any, layer: str, layout: str) -> None:
-        self.net, self.x, self.layer, self.axes = net, x, layer, layout.split()
-        parts: list[Tensor] = []
-        map_tensors(x, lambda part: parts.append(part) or part)  # type: ignore[func-returns-value]
-        timed = [part for part in parts if part.ndim == len(self.axes)]
-        self.batch = len(timed[0])
-        self.frames = max(part.shape[self.axes.index("t")] for part in timed) if "t" in self.axes else 1
+    def __init__(self, net: nn.Module, x: Any, layer: str, layout: str, ink: Ink) -> None:
+        self.marker, self.module = Marker(net, x, layout, ink=ink, layer=layer), find_layer(net, layer)
+        self.layer, self.batch, self.frames = layer, self.marker.batch, self.marker.sizes["t"]
 
-    def reached(self, marks: Tensor) -> Tensor:
-        """(B, T) frames that are made NaN -> (rows,) whether a row holds any of them."""
-        marked = map_tensors(self.x, lambda part: self._marked(part, marks))
-        rows = capture(self.net, marked, layers=[self.layer], gradients=False).activations[self.layer]
-        return rows.flatten(1).isnan().any(dim=1).cpu()
+    def order(self) -> RowOrder:
+        """Return the rows in order; a LayerError if there is none, or several are right."""
+        held = self._held()
+        if len({*Counter(own.sample for own in held).values()}) > 1:
+            raise LayerError(f"layer {self.layer!r} has more rows of one sample than of another; choose another layer")
+        places: dict[Held, int] = {}
+        for row, own in enumerate(held):
+            if (other := places.setdefault(own, row)) != row:
+                raise LayerError(
+                    f"layer {self.layer!r} sees the same frames more than once: rows {other} and {row} of its output "
+                    f"both hold {_frames(own)} of sample {own.sample}, and either could be meant; choose another layer"
+                )
+        spans = [(own.first, own.last) for own in sorted(held) if own.sample == 0]
+        return RowOrder(sorted(range(len(held)), key=held.__getitem__), _axis(spans, self.frames), spans)
 
-    def _marked(self, part: Tensor, marks: Tensor) -> Tensor:
-        axes = self.axes
-        if part.ndim != len(axes) or len(part) != self.batch or not part.is_floating_point():
-            return part
-        marked = part.clone()
-        frames = marked.movedim(axes.index("t"), 1) if "t" in axes else marked.unsqueeze(1)
-        frames[marks[:, : frames.shape[1]].to(part.device)] = torch.nan
-        return marked
-
-    def single_frames(self) -> list[Held] | None:
-        """Return what each row holds if that is a single frame, or else None."""
+    def _held(self) -> list[Held]:
+        """Return what each row holds."""
         numbers = self._named(torch.arange(self.batch * self.frames).reshape(self.batch, self.frames))
-        if None in numbers:
-            return None
-        return [Held(*divmod(number, self.frames), number % self.frames) for number in numbers if number is not None]
+        if None not in numbers:
+            each = (divmod(number, self.frames) for number in numbers if number is not None)
+            return [Held(sample, frame, frame) for sample, frame in each]
+        samples, spans = self._named(torch.arange(self.batch)[:, None].expand(-1, self.frames)), self._spans()
+        if None in samples or None in spans:
+            raise self._unknown()
+        return [Held(sample, *span) for sample, span in zip(samples, spans, strict=True) if sample is not None and span]
 
-    def several_frames(self) -> list[Held]:
-        """Return what each row holds: its sample, the first and the last of its frames."""
-        samples = self._named(torch.arange(self.batch)[:, None].expand(-1, self.frames))
-        every = torch.eye(self.frames, dtype=torch.bool)[:, None].expand(-1, self.batch, -1)
-        frames = torch.stack([self.reached(marks) for marks in every])
-        if None in samples or not frames.any(dim=0).all():
-            raise LayerError(
-                f"layer {self.layer!r} is used several times, or with time in its batch, and the rows of its output "
-                "mix samples or hold no frame: which frames they tell of cannot be known; choose another layer"
-            )
-        spans = [own.nonzero()[:, 0] for own in frames.T]
-        return [
-            Held(sample, int(own[0]), int(own[-1]))
-            for sample, own in zip(samples, spans, strict=True)
-            if sample is not None
-        ]
+    def _spans(self) -> list[tuple[int, int] | None]:
+        """Return the first and the last frame that each row holds."""
+        each = torch.eye(self.frames, dtype=torch.bool)[:, None].expand(-1, self.batch, -1)
+        looked = torch.arange(self.frames)
+        if not self.marker.finite and is_change(self._changes(each[[0, -1]])).all():
+            looked = looked[[0, -1]]  # all between them as well, whether or not it is held
+        changes = self._changes(each[looked])
+        reached = is_change(changes)
+        if reached.all() and self.marker.finite:  # spread over the clip
+            reached = self._most(changes)
+        spans = [looked[own] for own in reached.T]
+        return [(int(own[0]), int(own[-1])) if len(own) else None for own in spans]
+
+    def _most(self, changes: Tensor) -> Tensor:
+        """Tell which frame a row changes by most, if by much more than by all others."""
+        clear = 2.5 if self.frames > 4 else 30.0  # of few frames one stands out by chance
+        ranked = changes.sort(dim=0, descending=True)
+        if self.frames < 2 or not (ranked.values[0] > clear * ranked.values[1]).all():
+            raise self._unknown()
+        return torch.arange(self.frames)[:, None] == ranked.indices[0]
+
+    def _unknown(self) -> LayerError:
+        return LayerError(
+            f"layer {self.layer!r} is used several times, or with time in its batch, and the rows of its output mix "
+            "samples or hold no frame: which frames they tell of cannot be known; choose another layer"
+        )
 
     def _named(self, numbers: Tensor) -> list[int | None]:
         """Return for each row the one of the numbers (B, T) that its frames have, or None where they have several."""
-        names = words(int(numbers.max()) + 1)
-        runs = range(max(map(max, names)) + 1)
-        coded = torch.tensor([[run in name for run in runs] for name in names])
-        reached = torch.stack([self.reached(coded[:, run][numbers]) for run in runs])
-        known = {name: number for number, name in enumerate(names)}
-        return [known.get(tuple(own.nonzero()[:, 0].tolist())) for own in reached.T]
+        how_many = int(numbers.max()) + 1
+        found = named(is_change(self._changes(words(how_many)[:, numbers])), how_many)
+        return [None if number == -1 else number for number in found]
 
-
-def words(how_many: int) -> list[tuple[int, ...]]:
-    """Choose for each number half of a few runs, so that no choice holds another one."""
-    runs = next(n for n in count(1) if comb(n, (n + 1) // 2) >= how_many)
-    return list(islice(combinations(range(runs), (runs + 1) // 2), how_many))
+    def _changes(self, marks: Tensor) -> Tensor:
+        """(runs, B, T) frames that are marked -> (runs, rows) how much a row changes by them."""
+        return self.marker.changes(marks[..., None, None], self.module, None)
 
 
 def _axis(spans: Sequence[Sequence[int]], frames: int) -> Axis:

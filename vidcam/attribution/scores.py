@@ -1,22 +1,23 @@
 """Scores: the number being explained, as functions of the network's output, `output -> (B,)`."""
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.endings import BeforeEnding
-from vidcam.attribution.layers import named_parts
+from vidcam.attribution.containers import named_parts, tensors_in
+from vidcam.attribution.endings import BeforeEnding, as_probabilities
+from vidcam.attribution.failures import in_words
 from vidcam.errors import OptionError, TargetError, unknown
 
-ANSWERS = (
-    *("logits", "logits_per_video", "logits_per_image", "out", "output", "pred", "preds", "prediction", "predictions"),
-    *("score", "scores", "cls_score", "class_scores"),
+CALLED = (
+    ("logits", "logits_per_video", "logits_per_image"),
+    *(("out", "output", "pred", "preds", "prediction", "predictions", "score", "scores", "cls_score", "class_scores"),),
 )
-"""Keys or fields under which networks that return several tensors keep what vidcam explains; an earlier one wins."""
+"""Keys or fields under which networks that return several tensors keep what vidcam explains; the first row wins."""
 Which = str | int | Callable[[Any], Tensor] | None
 """Which part of a network's output is its answer: a key or field, an index, or a function; None looks for it."""
 
@@ -33,51 +34,61 @@ def logits(output: Any, which: Which = None, classes: int | None = None) -> Tens
         OptionError: there is none, or several may be it.
     """
     if which is not None:
-        parts = {} if callable(which) else named_parts(output)
-        if not callable(which) and which not in parts:
-            raise OptionError(unknown("output", which, map(str, parts)))
-        output, classes = which(output) if callable(which) else parts[which], None
-    found = dict(_tensors(output))
-    for name in ANSWERS:
-        if len(called := [path for path in found if path.split(".")[-1] == name]) == 1:
-            return found[called[0]]
-    fits = [path for path, part in found.items() if _fits(part, classes)]
-    if len(found) == 1 or (len(fits) == 1 and found[fits[0]].ndim == 2):
-        return found[(fits or list(found))[0]]
+        output, classes = _chosen(output, which), None
+    found = dict(tensors_in(output))
     if not found:
         raise OptionError(f"the network returns no floating point tensor but {type(output).__name__}")
+    fits = [path for path, part in found.items() if _fits(part, classes)]
+    possible = _called(found, fits, classes) or [path for path in fits if len(fits) > 1 or found[path].ndim == 2]
+    if len(found) == 1 or len(possible) == 1:
+        return found[(possible or [*found])[0]]
     listed = ", ".join(f"{path} {tuple(part.shape)}" for path, part in found.items())
     raise OptionError(f"the network returns several tensors of which any may be its answer, {listed}; say output=")
+
+
+def _chosen(output: Any, which: Any) -> Any:
+    """Return the part of an output that was said to be the answer."""
+    if callable(which):
+        with in_words("output=", OptionError):
+            return which(output)
+    parts = named_parts(output)
+    if which not in parts:
+        raise OptionError(unknown("output", which, map(str, parts)))
+    return parts[which]
+
+
+def _called(found: Mapping[str, Tensor], fits: Sequence[str], classes: int | None) -> list[str]:
+    """List those that are called like answers; where only others have the right number of classes, these as well."""
+    for row in CALLED:
+        if named := [path for path in found if path.split(".")[-1].casefold() in row]:
+            contradicted = [*named, *fits] if classes else named
+            return [path for path in named if path in fits] or contradicted
+    return []
 
 
 def _fits(part: Tensor, classes: int | None) -> bool:
     """Whether a tensor may be the answer; one logit may tell of two classes."""
     if classes is None:
-        return part.ndim in (2, 3)
-    return part.ndim == 2 and (part.shape[1] == classes or (classes == 2 and part.shape[1] == 1))
-
-
-def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every floating point tensor in an output by its path, as "heads.0.logits"."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        yield path, value
-    for key, part in named_parts(value).items():
-        yield from _tensors(part, f"{path}.{key}" if path else str(key))
+        return part.ndim in (1, 2, 3)
+    return part.shape[1:] == (classes,) or (classes <= 2 and part.ndim > 0 and part.shape[1:] in ((), (1,)))
 
 
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 """What makes probabilities of an answer; "none" where it holds them already."""
 
 
-def probabilities(output: Any, activation: str | None = None) -> Tensor:
+def probabilities(output: Any, activation: str | None = None, ending: str | None = None) -> Tensor:
     """Return the (B, K) probabilities of a network's answer, in float32.
 
     Args:
         output: the answer, or what holds it, see `logits`.
         activation: one of `ACTIVATIONS`; None takes a distribution for one, gives one logit alone a sigmoid, and takes
             the softmax of all else.
+        ending: what the network ends in, see `Captured.ending_of`; then that counts.
     """
-    values = logits(output).float()
+    values = by_class(logits(output)).float()
+    if ending is not None:
+        return as_probabilities(values, ending)
     if activation is None:
         is_distribution = bool((values >= 0).all()) and torch.allclose(values.sum(1), values.new_ones(()), atol=1e-4)
         alone = values.shape[1:] == (1,)
@@ -85,6 +96,11 @@ def probabilities(output: Any, activation: str | None = None) -> Tensor:
     if activation == "none":
         return values
     return values.sigmoid() if activation == "sigmoid" else values.softmax(dim=1)
+
+
+def by_class(values: Tensor) -> Tensor:
+    """(B,) or (B, K) -> (B, K): one number per sample is that of a single class."""
+    return values[:, None] if values.ndim == 1 else values
 
 
 def target_index(target: int | str, labels: Sequence[str], classes: int | None = None) -> int:
@@ -123,6 +139,7 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
     """
 
     def score(values: Tensor) -> Tensor:
+        values = by_class(values)
         if values.ndim != 2:
             raise OptionError(f"a class score needs an output of shape (B, K); given {tuple(values.shape)}")
         wanted = target.tolist() if hasattr(target, "tolist") else target  # a tensor or an array
@@ -132,6 +149,8 @@ def class_score(target: int | str | Sequence[int | str] | Tensor, labels: Sequen
         if len(several) != len(values):
             raise TargetError(f"{len(values)} samples need as many targets; given {len(several)}")
         indices = [_index(each, labels, values.shape[1]) for each in several]
+        if len({*indices}) == 1:  # a GPU need not be given them
+            return values[:, indices[0]]
         return values.gather(1, torch.tensor(indices, device=values.device, dtype=torch.int64)[:, None])[:, 0]
 
     return BeforeEnding(logits, score)
@@ -193,7 +212,8 @@ def negative_loss(target: Tensor, loss: Callable[[Tensor, Tensor], Tensor] | Non
         answer = target.to(values.device, values.dtype if loss is None or target.is_floating_point() else target.dtype)
         if loss is None and answer.shape != values.shape:
             raise OptionError(f"the target has shape {tuple(answer.shape)}, the output {tuple(values.shape)}")
-        losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
+        with in_words("the loss", OptionError):
+            losses = 0.5 * (values - answer) ** 2 if loss is None else loss(values, answer)
         if not isinstance(losses, Tensor):
             raise OptionError(f"the loss must return a tensor (B, ...); it returns {type(losses).__name__}")
         if losses.ndim == 0:

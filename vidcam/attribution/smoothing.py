@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from vidcam.attribution.containers import map_tensors
 from vidcam.attribution.formulas import divide, pooled, total, weigh
-from vidcam.attribution.layers import map_tensors
 from vidcam.attribution.question import Method, Question, method
 from vidcam.errors import OptionError
 

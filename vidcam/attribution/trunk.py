@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from vidcam.attribution.capturing import eagerly, untouched
+from vidcam.attribution.capturing import eagerly
 from vidcam.attribution.chance import seeded
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.layers import call, count_tensors, first_tensor, map_tensors, token_grid
-from vidcam.attribution.rows import attributes_kept
+from vidcam.attribution.containers import first_tensor, map_tensors, tensors_in
+from vidcam.attribution.layers import call, on_output, token_grid
+from vidcam.attribution.untouched import untouched
 
 
 @dataclass
@@ -88,11 +89,11 @@ def walk(net: nn.Module, x: Any, answer: Callable[[Any], Tensor]) -> Iterator[Wa
     """
     leaves: dict[str, Tensor] = {}
     notes: dict[str, Passed] = {}
-    with untouched(net), attributes_kept(net), torch.inference_mode(False), torch.enable_grad():
+    with untouched(net), torch.inference_mode(False), torch.enable_grad():
         with ExitStack() as hooks, without_checkpoints, eagerly():
             for name, module in net.named_modules():
                 if name:
-                    hooks.enter_context(module.register_forward_hook(_noting(notes, name)))
+                    hooks.enter_context(on_output(module, _noting(notes, name)))
             output = call(net, _leaves(x, leaves))
         yield Walk(output, answer(output), _outermost(notes), leaves)
 
@@ -133,7 +134,7 @@ def _noting(notes: dict[str, Passed], name: str) -> Callable[..., None]:
         note = notes.pop(name, None) or Passed(name)  # stands where it was done last
         notes[name] = note
         note.shapes.append(tuple(tensor.shape))
-        note.grid, note.tensors = token_grid(name, output).get(name), count_tensors(output)
+        note.grid, note.tensors = token_grid(name, output).get(name), len(dict(tensors_in(output)))
         note.edges.append(get_gradient_edge(tensor))
         map_tensors(output, lambda other: _note_other(note, tensor, other))
 

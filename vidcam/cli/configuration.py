@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from vidcam.errors import unknown
+
 
 def configure(context: typer.Context, path: Path | None) -> Path | None:
     """Take the command's defaults from a file; a usage error names options that the command does not have."""
@@ -16,11 +18,17 @@ def configure(context: typer.Context, path: Path | None) -> Path | None:
     names |= {part.name: part.name for part in context.command.params}
     try:
         options = {names.get(name, name): value for name, value in _read(path).items()}
-        unknown = options.keys() - names.keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise typer.BadParameter(f"{path} is no run.json or TOML file of options ({type(error).__name__})") from None
-    if unknown:
-        raise typer.BadParameter(f"{path} holds unknown options: {', '.join(sorted(unknown))}")
+        strange = sorted(options.keys() - names.keys())
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {str(path)!r}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = str(error) if isinstance(error, ValueError) else "it has no table of options"
+        why = "it is nested without end" if isinstance(error, RecursionError) else why
+        raise typer.BadParameter(f"{path} is no run.json or TOML file of options: {why}") from None
+    if strange:
+        possible = [part.name for part in context.command.params if part.name not in ("config", "help")]
+        hint = unknown("option", strange[0], map(str, possible)).partition("; ")[2]
+        raise typer.BadParameter(f"{path} holds unknown options: {', '.join(strange)}; {hint}")
     several = {part.name for part in context.command.params if getattr(part, "multiple", False)}
     options = {name: _listed(value) if name in several else value for name, value in options.items()}
     context.default_map = {**(context.default_map or {}), **options}

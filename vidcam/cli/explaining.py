@@ -1,6 +1,5 @@
 """The commands that explain videos, draw an explanation again, and rank a video's frames."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -12,7 +11,8 @@ import typer
 from vidcam.cli.console import one_line, progress_bar, say, show, warnings_in_one_line
 from vidcam.cli.network import Camera, NetworkFiles, PublishedNetwork
 from vidcam.cli.options import Config, Writing
-from vidcam.errors import MediaError, OptionError, VidcamError
+from vidcam.cli.presence import check_any_there, check_there
+from vidcam.errors import OptionError, VidcamError
 from vidcam.explaining.choices import Choices, Comparison
 from vidcam.options import Options, option
 from vidcam.rendering.look import Audio, Look
@@ -77,7 +77,8 @@ def explain(
     """
     if "" in videos:
         raise OptionError("the name of a video is empty")
-    _check_there(videos)
+    check_any_there(videos)
+    check_there(network.checkpoint, network.labels, *files.arguments().values())
     with warnings_in_one_line():
         from vidcam.media.files import check_free
         from vidcam.rendering.outputs import names
@@ -102,13 +103,6 @@ def explain(
                 facts, failed = {"video": video, "error": one_line(error)}, failed + 1
             show(facts, as_json=place.as_json)
     return 1 if failed else 0
-
-
-def _check_there(videos: Sequence[str]) -> None:
-    """Raise a MediaError, before anything is imported or downloaded, if none of the videos is there."""
-    if not any(map(os.path.exists, videos)):
-        others = f" (nor any of {len(videos) - 1} others)" if len(videos) > 1 else ""
-        raise MediaError(f"cannot read {videos[0]!r}: no such file{others}")
 
 
 def _typed_first(context: typer.Context, asked: AskedScores) -> AskedScores:
@@ -170,17 +164,16 @@ def rank(
 
       vidcam rank clip.avi --model r2plus1d_18 --method hires_cam --when layer3 --top 12
     """
-    _check_there([video])
+    check_there(video, network.checkpoint, network.labels)
     with warnings_in_one_line(), progress_bar("ranking") as progress:
         from vidcam.explaining.ranking import rank as rank_frames
-        from vidcam.media.files import check_free, staged
+        from vidcam.media.files import staged
         from vidcam.rendering.sheet import rank_sheet
 
         (folder,) = _folders([video], place.output)
-        check_free(folder, RANKED, force=place.force)
         asked = {**comparison.arguments(), **choices.arguments(), "target": target, "progress": progress}
-        ranking = rank_frames(network.load(), video, **asked)
-        with staged(folder, RANKED, force=place.force) as part:
+        with staged(folder, RANKED, force=place.force) as part:  # of two with one folder, one says so at once
+            ranking = rank_frames(network.load(), video, **asked)
             ranking.save(part / RANKED[0])
             rank_sheet(ranking, part / RANKED[1], k=k)
     _note(*ranking.notes, *ranking.explanation.notes)
@@ -212,6 +205,7 @@ def render(
     ] = None,
 ) -> None:
     """Draw an explanation again, in other colors, or another of its scores, without running the network."""
+    check_there(explanation, source)
     from vidcam import Explanation
     from vidcam.rendering import render as draw
 

@@ -10,7 +10,9 @@ import typer
 from vidcam.cli.console import progress_bar, say, show, table, warnings_in_one_line
 from vidcam.cli.network import Camera, Network, NetworkFiles
 from vidcam.cli.options import Config, Printing, Writing
+from vidcam.cli.presence import check_there
 from vidcam.errors import OptionError
+from vidcam.odometry.choices import ALIGNMENTS
 from vidcam.odometry.training.settings import OdometrySettings
 from vidcam.options import Options, option
 from vidcam.training.settings import Machine, RunFolder
@@ -42,9 +44,7 @@ class Judging(Options):
 
     panel: ClassVar[str] = "Evaluation"
 
-    alignment: str = option(
-        "What is fitted to the truth first; snippets fit a scale.", "7dof", choices=("none", "scale", "6dof", "7dof")
-    )
+    alignment: str = option("What is fitted to the truth first; snippets fit a scale.", "7dof", choices=ALIGNMENTS)
     train_poses: Sequence[Path] = option(
         "For the mean motion; default: KITTI's 00-08 beside POSES_TRUE.", (), metavar="FILE"
     )
@@ -91,17 +91,17 @@ def odometry(
       vidcam odometry dataset/sequences/09 --model sfmlearner --pose pose.pth.tar --output odometry-09
     """
     _check_usage(true, network, files.pose or network.checkpoint)
+    given = [Path(first), *judging.train_poses, true, files.pose, files.disp, network.checkpoint]
+    check_there(*given)
+    drive = None if network.model is None else _open(first, true, camera, results.csv)
     from vidcam.odometry.evaluation import check_writable, compare, judge, own_poses, write
 
-    given = (true, files.pose, files.disp, network.checkpoint)
-    inputs = [Path(first), *judging.train_poses, *(path for path in given if path is not None)]
-    check_writable(inputs, **results.files())
+    check_writable([path for path in given if path is not None], **results.files())
     with warnings_in_one_line():
-        if network.model is None:
+        if drive is None:
             assert true is not None  # checked
             result = compare(Path(first), true, judging.alignment, list(judging.train_poses))
         else:
-            drive = _open(first, true, camera, results.csv)
             prediction = _predict(network, files, drive, batch)
             result = judge(drive, prediction, true or own_poses(drive), judging.alignment, list(judging.train_poses))
         written = write(result, **results.files())
@@ -177,6 +177,7 @@ def train_odometry(
 
       vidcam train-odometry dashcam.mp4 --intrinsics 721,721,609,172 --size 64 208 --explainability 0.2
     """
+    check_there(*data)
     with warnings_in_one_line():
         from vidcam.odometry.training.train import train_odometry as fit
 

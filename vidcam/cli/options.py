@@ -82,16 +82,17 @@ class Command(TyperCommand):
         return ["[OPTIONS]", *(str(part.metavar) if part.required else f"[{part.metavar}]" for part in arguments)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Remember which values are empty."""
-        given = {flag for flag, value in pairwise(args) if value == ""}
+        """Remember which values are empty, of arguments as of options."""
+        given = {flag for flag, value in pairwise(["", *args]) if value == ""}
         self.empty = given | {each[:-1] for each in args if each.startswith("-") and each.endswith("=")}
         return super().parse_args(ctx, args)
 
     def refuse_empty_paths(self, given: Mapping[str, Any]) -> None:
         """Refuse an empty path, as an unset variable gives: it would be the current folder."""
         for part in self.params:
-            flags = sorted(self.empty & {*part.opts})
-            if flags and given.get(str(part.name)) == Path():
+            value, argument = given.get(str(part.name)), part.param_type_name == "argument"
+            flags = [str(part.metavar)] if argument and self.empty else sorted(self.empty & {*part.opts})
+            if flags and Path() in (value if isinstance(value, list | tuple) else (value,)):
                 raise OptionError(f"the value of {flags[0]} is empty")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 
 from vidcam.data.manifest import Manifest, Row, read_manifest
 from vidcam.data.sampling import ClipSource
-from vidcam.errors import MediaError, OptionError
+from vidcam.errors import MediaError
 from vidcam.media.files import digest
+from vidcam.media.prefetching import each
 from vidcam.media.reader import check_backend
+from vidcam.options import Declared
 
 Told = Callable[[int, int], None]  # how many videos have been looked at, and of how many
 KINDS = ("unreadable", "short", "duplicate", "both sides")
@@ -80,8 +82,8 @@ def check_manifest(
         OptionError: the manifest is no manifest.
     """
     check_backend(backend)
-    if min_seconds < 0 or workers < 1:
-        raise OptionError(f"min_seconds must be 0 or more, workers 1 or more; given {min_seconds:g} and {workers}")
+    for name, value, least in (("min_seconds", min_seconds, 0), ("workers", workers, 1)):
+        Declared(help=name, least=least).refuse(name, value)
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest, require_files=False)
     problems = [
@@ -97,8 +99,7 @@ def looked(
     rows: Sequence[Row], *, min_seconds: float = 0.0, backend: str = "auto", workers: int, progress: Told | None = None
 ) -> Iterator[Problem]:
     """Look at every video, see `check_manifest`, and yield those that cannot be read or are too short."""
-    with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(partial(_look, min_seconds=min_seconds, backend=backend), rows)
+    with closing(each(partial(_look, min_seconds=min_seconds, backend=backend), rows, workers)) as found:
         for done, problem in enumerate(found, start=1):
             if progress is not None:
                 progress(done, len(rows))
@@ -128,8 +129,8 @@ def _duplicates(rows: Iterable[Row], workers: int) -> Iterator[Problem]:
             by_size[_size(row.path)].setdefault(row.path, row)
     suspects = [row for same in by_size.values() if len(same) > 1 for row in same.values()]
     first: dict[str, Row] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        for row, key in zip(suspects, pool.map(_digest, suspects), strict=True):
+    with closing(each(_digest, suspects, workers)) as digests:
+        for row, key in zip(suspects, digests, strict=True):
             other = first.setdefault(key, row)
             if other is not row:
                 yield _problem("duplicate", row, f"{str(row.path)!r} is the same video as {_named(other, row)}")

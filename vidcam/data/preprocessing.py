@@ -82,11 +82,11 @@ class Preprocessing:
     """What pixels of 0..255 are divided by before the mean is taken off."""
 
     def __post_init__(self) -> None:
-        sides = (self.resize,) if isinstance(self.resize, int) else (self.resize or ())
-        if not all(is_side(side) for side in (*sides, *(self.crop or ()))):
-            raise OptionError(
-                f"sizes must be positive, at most {LARGEST}; given resize {self.resize} and crop {self.crop}"
-            )
+        both = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        sizes: list[Any] = [size for size in (both, self.crop) if size is not None]
+        if not all(isinstance(size, tuple | list) and len(size) == 2 and all(map(is_side, size)) for size in sizes):
+            given = f"resize {self.resize} and crop {self.crop}"
+            raise OptionError(f"sizes must be positive, at most {LARGEST}, a crop (H, W); given {given}")
         if self.channels not in CHANNELS:
             raise OptionError(unknown("channels", self.channels, CHANNELS))
         if self.interpolation not in INTERPOLATIONS:
@@ -97,10 +97,9 @@ class Preprocessing:
             object.__setattr__(self, "mean", self.mean[:1])
             object.__setattr__(self, "std", self.std[:1])
         finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
-        if len(self.mean) != len(self.std) or not finite or any(s <= 0 for s in self.std):
-            raise OptionError(f"mean and std need as many values, std positive; given {self.mean} and {self.std}")
-        if len(self.mean) not in (1, len(CHANNELS[self.channels])):
-            raise OptionError(f"{self.channels} needs {len(CHANNELS[self.channels])} means; given {self.mean}")
+        count = len(CHANNELS[self.channels])
+        if not len(self.mean) == len(self.std) in (1, count) or not finite or any(s <= 0 for s in self.std):
+            raise OptionError(f"mean and std need {count} values each, std positive; given {self.mean} and {self.std}")
 
     @classmethod
     def from_processor(cls, processor: Any) -> "Preprocessing":

@@ -97,11 +97,13 @@ class Window(Generic[Item]):
     padding: int = 0
 
 
-def windows(samples: Iterable[Item], *, length: int, hop: int, first: int = 0) -> Iterator[Window[Item]]:
+def windows(
+    samples: Iterable[Item], *, length: int, hop: int, first: int = 0, apart: bool = False
+) -> Iterator[Window[Item]]:
     """Yield overlapping windows that together hold every sample; the last one ends with the last sample.
 
-    A stream shorter than a window gives one window, padded by repeating its last sample. `first` is the number of the
-    first sample.
+    A stream shorter than a window gives one window, padded by repeating its last sample. So is the last one padded if
+    it must stay `apart`, a whole hop behind the one before. `first` is the number of the first sample.
     """
     if length < 1 or not 1 <= hop <= length:
         raise OptionError(f"windows of {length} samples need a hop of 1 to {length} samples; given {hop}")
@@ -115,8 +117,12 @@ def windows(samples: Iterable[Item], *, length: int, hop: int, first: int = 0) -
             covered = count
     if 0 < count < length:
         yield Window(first, (*held, *[held[-1]] * (length - count)), padding=length - count)
-    elif covered < count:
+    elif covered < count and not apart:
         yield Window(first + count - length, tuple(held))
+    elif covered < count:
+        start = covered - length + hop
+        own = tuple(held)[start - count :]
+        yield Window(first + start, (*own, *[own[-1]] * (length - len(own))), padding=length - len(own))
 
 
 class Moment(NamedTuple):

@@ -8,10 +8,12 @@ from vidcam.data.reading import Reading
 from vidcam.options import Options, option
 
 AUTO = "auto"
+SCALES = ("video", "frame")
+"""One scale of heat for all frames, or each its own."""
 
 
 def _two(names: tuple[str, ...]) -> str | None:
-    return None if len(names) == 2 else "needs two names, for time and for space"
+    return None if len(names) == 2 else "needs two names, for time and for space, as linear,linear"
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,20 @@ import numpy.typing as npt
 import torch
 
 from vidcam.attribution.capturing import capture
-from vidcam.attribution.failures import of_memory
 from vidcam.attribution.question import Question
+from vidcam.attribution.state import Standing
 from vidcam.data.drives.drive import Drive
-from vidcam.errors import MediaError, ModelError, OptionError
+from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
 from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.explanation import LOSS, Explanation
 from vidcam.explaining.gathering import Gathered
+from vidcam.explaining.memory import Room
 from vidcam.explaining.plan import Plan, make_plan
 from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
 from vidcam.explaining.windows import Group, Stream
+from vidcam.models.carrying import begun, go_on
+from vidcam.models.feeding import fed
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.options import takes
@@ -51,6 +54,9 @@ def explain(
     window's middle frame; the window then moves by one frame, and the first and last frames show the map of the nearest
     frame that is in the middle of a window.
 
+    A network that carries a state, see `Model(state=...)`, goes through windows one by one, which do not overlap; the
+    state that it stood in is put back.
+
     The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
     are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
 
@@ -71,10 +77,24 @@ def explain(
         MediaError: the source cannot be read, or is shorter than what a network of stacked frames sees at once.
         LayerError: a layer does not exist or does not influence the score.
         TargetError: no such class or score.
+        ModelError: the network answers otherwise once it was called, and its model says of no state.
         OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
-    opened = _open(model, source)
-    targets = find_targets(opened, target, classes, truth, loss)
+    asked = find_targets(opened := _open(model, source), target, classes, truth, loss)
+    return explained(opened, asked, choices, signed=signed, progress=progress)
+
+
+def explained(
+    opened: Source[Model],
+    targets: Targets,
+    choices: Choices,
+    *,
+    signed: bool = False,
+    batch: int | None = None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explain targets that are settled; `batch` is how many windows go at once where the user did not choose."""
+    model = opened.model
     if targets.of_classes and signed:
         raise OptionError(f"signed is for regressors, and {model.name} is a classifier")
     if not targets.of_classes:
@@ -84,10 +104,12 @@ def explain(
     if signed and not plan.method.uses_score:
         raise OptionError(f"method {plan.method.name!r} looks at no score, so its map has no sign; leave signed out")
     targets = replace(targets, one_by_one=plan.method.forwards > 0)
-    with opened.video(choices.backend) as video:
-        stream = Stream(video, opened.model, choices.hop_seconds, choices.batch, progress)
-        gathered = Gathered(alone=not targets.of_classes and _settle(plan, stream))
-        run = _Run(plan, targets, gathered, may_halve=choices.batch is None)
+    with begun(opened.model) as start, opened.video(choices.backend) as video:
+        stream = Stream(video, model, choices.hop_seconds, choices.batch or batch, progress)
+        chosen = choices.batch is not None
+        room = Room(model, stream.batch, chosen=chosen, of="window", helps=("a later layer", "when=None"))
+        gathered = Gathered(alone=not targets.of_classes and _settle(plan, stream, room))
+        run = _Run(plan, targets, gathered, start, room)
         run.all_windows(stream)
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
@@ -107,14 +129,19 @@ def _refuse_choices_of_classes(model: Model, choices: Choices) -> None:
             raise OptionError(f"{name} is for classifiers; {model.name} is a regressor, explained frame by frame")
 
 
-def _settle(plan: Plan, stream: Stream) -> bool:
+def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
     """Learn from a first window whether the layer knows time; if not, let the window move frame by frame."""
     with closing(iter(stream)) as groups:
         group = next(groups, None)
     if group is None:
         return False
-    x = plan.model.batch([[item.pixels for item in window.items] for window in group[:1]])
-    plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
+
+    def settle(part: Group) -> None:
+        x = plan.model.batch([[item.pixels for item in window.items] for window in part])
+        with fed(plan.model, x):
+            plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
+
+    room.run(group[:1], settle)
     if plan.has_time:
         return False
     if group[0].padding:
@@ -130,10 +157,10 @@ def _settle(plan: Plan, stream: Stream) -> bool:
 class _Run:
     """The windows of a video, one group after the other, and what they gave."""
 
-    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, *, may_halve: bool) -> None:
-        self.plan, self.targets, self.gathered, self.may_halve = plan, targets, gathered, may_halve
-        self._room: int | None = None
-        """How many windows there is memory for, once there was not enough."""
+    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, start: Standing, room: Room) -> None:
+        self.plan, self.targets, self.gathered, self.room = plan, targets, gathered, room
+        self.start = start
+        """How the network's state began."""
         self._last: Question | None = None
         """The last question about a regressor's shown score."""
 
@@ -149,6 +176,7 @@ class _Run:
             self.targets = replace(self.targets, wanted=tuple(self._winners()))
             missing = {start for key in self.targets.keys for start in self.gathered.missing(key)}
             if missing:
+                self.start.put()
                 self._windows(stream, only=missing)
         if self._last is not None and not self.gathered.moves(self.shown):
             self.plan.refuse_blind_layer(self._last)
@@ -159,28 +187,14 @@ class _Run:
     def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
         with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
             for group in groups:
-                group = [window for window in group if only is None or window.start in only]
-                step = self._room or len(group)
-                for start in range(0, len(group), step or 1):
-                    self._within_memory(group[start : start + step])
+                self._pass_by([window for window in group if only is not None and window.start not in only])
+                self.room.run([window for window in group if only is None or window.start in only], self._group)
 
-    def _within_memory(self, group: Group) -> None:
-        """Run windows, by halves where the batch was not the user's choice and there is no memory for all of them."""
-        try:
-            return self._group(group)
-        except (RuntimeError, MemoryError) as error:
-            if not of_memory(error):
-                raise
-        # behind the except: until then the error's traceback holds what the forward had made
-        if len(group) == 1 or not self.may_halve:
-            model = self.plan.model
-            raise ModelError(
-                f"{model.device} has no memory for {model.name} on {len(group)} window(s) of {model.frames} frames; "
-                "a smaller batch=, smaller frames (preprocessing), a later layer, when=None or another device help"
-            )
-        self._room = -(-len(group) // 2)
-        for start in range(0, len(group), self._room):
-            self._within_memory(group[start : start + self._room])
+    def _pass_by(self, group: Group) -> None:
+        """Let a state that is carried go through windows of which nothing is asked."""
+        for window in group if self.plan.model.state == "carried" else ():
+            x = self.plan.model.batch([[item.pixels for item in window.items]])
+            go_on(self.plan.model, capture(self.plan.model.net, x, layers=(), gradients=False))
 
     def _group(self, group: Group) -> None:
         """Run some windows in one forward and keep what they give."""
@@ -188,10 +202,12 @@ class _Run:
         x = model.batch([[item.pixels for item in window.items] for window in group])
         asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
         chosen: list[int] = []
-        captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
+        with fed(model, x):
+            captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
         self.gathered.note(group)
         if classifies:
-            self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
+            with captured.inside():
+                self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
         for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
             question = self.plan.ask(captured, x, score, which)
             heat = self.plan.heat(question, signed=not classifies)
@@ -200,7 +216,9 @@ class _Run:
             if not classifies and key == self.shown and self.plan.method.uses_gradient:
                 self._last = question
             self.gathered.keep(key, group, heat, self._numbers(key, question))
-        self.gathered.keep_extras(model, group, captured.output)
+        with captured.inside():
+            self.gathered.keep_extras(model, group, captured.output)
+        go_on(model, captured)
 
     def _numbers(self, key: Key, question: Question) -> Floats:
         """(B, 4): value, size of the gradient, pull, and what the pull is compared with; see `Gathered.numbers`."""

@@ -18,6 +18,7 @@ from vidcam.attribution.methods import METHODS
 from vidcam.attribution.scores import target_index
 from vidcam.errors import OptionError, TargetError, unknown
 from vidcam.explaining import saved
+from vidcam.explaining.choices import SCALES
 from vidcam.explaining.mapping import spreading
 from vidcam.types import Floats
 
@@ -194,8 +195,7 @@ class Explanation:
     @property
     def frame_scores(self) -> Floats:
         """(F,) heat of each frame: the mean over the cells of its positive heat or, if signed, of its size."""
-        counted = np.abs(self.heat) if self.signed else self.heat.clip(min=0)
-        scores: Floats = counted.mean(axis=(1, 2))
+        scores: Floats = (np.abs(self.heat) if self.signed else self.heat.clip(min=0)).mean(axis=(1, 2))
         return scores
 
     def name(self, column: int) -> str:
@@ -240,8 +240,8 @@ class Explanation:
         `scale="frame"` hides that. Flat maps stay zero.
         """
         positive = self.heat.clip(min=0)
-        if scale not in ("video", "frame"):
-            raise OptionError(f"unknown scale {scale!r}; possible: video, frame")
+        if scale not in SCALES:
+            raise OptionError(unknown("scale", scale, SCALES))
         peak = positive.max(axis=(1, 2) if scale == "frame" else None, keepdims=True)
         normalized: Floats = np.divide(positive, peak, out=np.zeros_like(positive), where=peak > 0)
         return normalized

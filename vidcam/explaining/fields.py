@@ -31,6 +31,8 @@ KINDS = {"maps": "f", "vanishing": "b", "seen": "b"}
 """Of numpy's kinds of numbers, those that an array may have, where not any real one."""
 UNKNOWN = ("gradients",)
 """Arrays that are NaN where a number is not known."""
+FLAT = 1e-6
+"""The determinant of a pose is 1."""
 LARGEST, FASTEST = 2**16, 10**6
 """Pixels of a side, and frames per second."""
 
@@ -52,7 +54,7 @@ def _problems_of_arrays(values: Fields) -> Iterator[str]:
             yield f"its {name} have shape {array.shape}"
         elif [sizes.setdefault(axis, size) for axis, size in zip(axes, array.shape, strict=True)] != [*array.shape]:
             yield f"its {name} have shape {array.shape}, which does not fit the others"
-        elif name not in UNKNOWN and not np.isfinite(array).all():
+        elif not np.isfinite(array[~np.isnan(array)] if name in UNKNOWN else array).all():
             yield f"its {name} are not finite"
     for name, extra in values.get("extras", {}).items():
         yield from _problems_of_extra(name, extra, sizes["F"])
@@ -63,8 +65,12 @@ def _problems_of_extra(name: str, extra: Floats, frames: int) -> Iterator[str]:
         yield f"its {name} is no real number"
     elif not extra.ndim or len(extra) != frames or extra.shape[1:] != EXTRAS.get(name, extra.shape[1:]):
         yield f"its {name} has shape {extra.shape}"
+    elif name == "depth" and (extra.ndim != 3 or not extra.size):
+        yield f"its depth has shape {extra.shape}"
     elif name in EXTRAS and not np.isfinite(extra).all():
         yield f"its {name} is not finite"
+    elif extra.shape[1:] == (4, 4) and name in EXTRAS and (np.abs(np.linalg.det(extra)) < FLAT).any():
+        yield f"its {name} turn space into a plane"
 
 
 def _problems_of_facts(values: Fields) -> Iterator[str]:

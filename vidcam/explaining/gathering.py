@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vidcam.attribution.failures import in_words
 from vidcam.errors import ModelError
 from vidcam.explaining.mapping import of_whole_frames
 from vidcam.explaining.targets import Key
-from vidcam.explaining.windows import Group, holds_one_frame
+from vidcam.explaining.windows import Group, voting
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -31,8 +32,6 @@ class Gathered:
     """(K,) per window, of a classifier."""
     samples: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The source's frame of every sample, per window."""
-    still: set[int] = field(default_factory=set)
-    """Windows that hold a single frame of the source."""
     frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The source's frame of every slot that is kept, per window."""
     extras: defaultdict[str, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
@@ -44,7 +43,6 @@ class Gathered:
         for window in group:
             indices = tuple(item.index for item in window.items)
             self.samples[window.start] = indices
-            self.still |= {window.start} if holds_one_frame(indices) else set()
             self.frames[window.start] = self._kept(indices)
             self.padding = max(self.padding, window.padding)
 
@@ -61,8 +59,13 @@ class Gathered:
     def keep_extras(self, model: Model, group: Group, output: Any) -> None:
         """Keep what the network tells beside its answer."""
         for name, extra in model.told.items():
-            if (rows := extra.read(output)) is None or (extra.join is not None and not self.alone):
+            with in_words(f"what reads {name}", ModelError):
+                rows = extra.read(output)
+            if rows is None or (extra.join is not None and not self.alone):
                 continue
+            if not isinstance(rows, torch.Tensor) or rows.shape[:1] != (len(group),):
+                given = f"shape {tuple(rows.shape)}" if isinstance(rows, torch.Tensor) else type(rows).__name__
+                raise ModelError(f"{name} must be a tensor ({len(group)}, ...), a row per window; given {given}")
             rows = rows.detach().cpu()
             rows = rows if rows.dtype == torch.float64 else rows.float()
             if extra.per_frame and rows.shape[1:2] != (model.frames,):
@@ -82,8 +85,8 @@ class Gathered:
 
     @property
     def voting(self) -> list[int]:
-        """The windows that say what the video is: those of a single frame only where there are no others."""
-        return sorted(self.samples.keys() - self.still or self.samples)
+        """The windows that say what the video is."""
+        return voting(self.samples)
 
     @property
     def votes(self) -> list[Floats]:

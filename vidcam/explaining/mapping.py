@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vidcam.attribution.capturing import INPUT
 from vidcam.attribution.geometry import (
     PLACEMENTS,
     Along,
@@ -21,7 +20,7 @@ from vidcam.attribution.geometry import (
     interpolation_matrix,
     linear,
 )
-from vidcam.attribution.layers import grid_axes
+from vidcam.attribution.layers import INPUT, grid_axes
 from vidcam.attribution.receptive_field import effective_centers
 from vidcam.attribution.tokens import TokenOrder
 from vidcam.errors import OptionError
@@ -107,7 +106,7 @@ class Placing:
         centroids = (
             None
             if reading.tokens is not None and not reading.tokens.is_sorted
-            else lambda: self._measured(reading, x)[axis]
+            else lambda: self._measured(reading, x, slots)[axis]
         )
         along = Along(slots, length, geometry, centroids)
         if slots == 1:  # one slot is the whole axis, wherever it is put
@@ -152,16 +151,16 @@ class Placing:
         step = own[1] - own[0] if length > 1 else 1
         return interpolation_matrix(own[0] + step * positions, self.model.frames, mode=mode)
 
-    def _measured(self, reading: Readout, x: Any) -> dict[str, Floats]:
+    def _measured(self, reading: Readout, x: Any, slots: int) -> dict[str, Floats]:
         """Return where gradient energy is centered, per axis, for the first window."""
         if self._centroids is None:
             net, layer = self.model.channels_first(reading.layer, x)
             clip = self.model.seen_by(reading.layer, x)[:1]
             centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
             self._centroids = dict(zip(reading.axes, centers, strict=True))
-            if reading.time is not None:
-                self._centroids["t"] = reading.time.centers(clip.shape[2])
-        return self._centroids
+        if reading.time is None:
+            return self._centroids
+        return self._centroids | {"t": reading.time.centers(slots)}  # of all rows, which one sample alone may not tell
 
 
 def _in_order(kind: str, along: Along) -> Floats | None:

@@ -16,6 +16,7 @@ from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
 from vidcam.media.files import digest
 from vidcam.media.timeline import moment
+from vidcam.models.carrying import notes_on_state
 from vidcam.models.model import Model
 
 FEW = 4
@@ -28,8 +29,15 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
     yield from plan.placing.notes
     yield from _of_the_source(plan, stream, gathered.padding)
     yield from _of_the_layer(plan)
+    yield from notes_on_state(plan.model)
     if targets.of_classes and plan.ending and plan.method.uses_score:
         yield f"the network ends in a {plan.ending}: what goes into it is explained, not the probability"
+    if targets.of_classes and plan.bounded and plan.model.activation in (None, "none") and plan.method.uses_score:
+        yield (
+            "what the network returns lies within 0 and 1, and no softmax or sigmoid was found that it came out of: of "
+            "probabilities the map fades where the network is sure; output= can say where scores are, activation= what "
+            "these numbers are"
+        )
     if not targets.of_classes:
         yield from _of_frames(plan.model, gathered, targets, len(stream.seconds))
     yield from plan.model.notes
@@ -38,7 +46,10 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
 def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
     frames, view = plan.model.frames, plan.view(stream.video.info)
     yield from _of_gaps(stream, padding)
-    if padding and max(np.diff(stream.seconds), default=0) <= stream.gap:
+    has_gap = max(np.diff(stream.seconds), default=0) > stream.gap
+    if padding and not has_gap and stream.apart:
+        yield f"the last window has {frames - padding} of {frames} frames: its last frame was repeated"
+    elif padding and not has_gap:
         yield (
             f"the video gives {frames - padding} frames at {stream.rate:g} per second, but the network's window has "
             f"{frames}: the last frame was repeated"
@@ -63,6 +74,7 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
     longest = gaps[steps[gaps].argmax()]
     more = f" (the longest of {len(gaps)} gaps)" if len(gaps) > 1 else ""
     padded = "; where that is shorter than a window, its last frame was repeated" if padding else ""
+    padded += "; the network's state was carried across" if stream.apart else ""
     start, end = (moment(seconds) for seconds in stream.seconds[longest : longest + 2])
     yield (
         f"from {start} s to {end} s there is no frame{more}: the network saw what lies before and after apart{padded}"
@@ -71,13 +83,21 @@ def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
 
 def _of_the_layer(plan: Plan) -> Iterator[str]:
     frames, placing, time = plan.model.frames, plan.placing, plan.placing.axes.get("t")
+    for layer, reading in plan.readings.items():
+        if reading.layer != layer:
+            yield f"layer {layer!r} returns several tensors: {reading.layer!r} is explained"
     if time is not None and time.extent > max(2 * time.stride, 2):
         sees = f"{time.extent:g}" if time.extent < frames else "all"
         yield (
             f"each slot of {plan.layer!r} can see {sees} of a window's {frames} frames"
             + (f"; {plan.when!r} tells when" if plan.when else ", so which frame is soft")
         )
-    if plan.readings[plan.layer].assumed and not callable(plan.model.grid):
+    reading = plan.readings[plan.layer]
+    if reading.tokens is not None and reading.tokens.mixed:
+        yield (
+            f"the tokens of {plan.layer!r} are mixed: their order is that in which they stood before the first block"
+        )
+    if reading.assumed and not callable(plan.model.grid):
         yield (
             f"the order of the tokens of {plan.layer!r} could not be measured: they are taken to run over time, then "
             "rows, then columns, with tokens of no place in front"
@@ -137,6 +157,7 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "geometry": geometry,
         "knows_time": plan.has_time,
         "window_frames": model.frames,
+        "state": model.state,
         "frame_rate": stream.rate,
         "hop_frames": stream.hop,
         "backend": info.backend,

@@ -7,18 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidcam.attribution.capturing import INPUT, Captured, Score, capture
+from vidcam.attribution.capturing import Captured, Score, capture
+from vidcam.attribution.containers import noise_like
 from vidcam.attribution.formulas import frame_contribution
-from vidcam.attribution.geometry import find_placement
-from vidcam.attribution.layers import find_layer, layer_name, noise_like
+from vidcam.attribution.geometry import Axis, find_placement
+from vidcam.attribution.layers import FOLDED, INPUT, find_layer, layer_name
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
+from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.tokens import TOKENS
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
 from vidcam.explaining.mapping import Placing, Readout
 from vidcam.media.video import VideoInfo
+from vidcam.models.carrying import check_stateless
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -39,6 +42,8 @@ class Plan:
     """Windows in which the earlier layer told no frame from another, so that the deep heat stands alone."""
     ending: str | None = None
     """The softmax or sigmoid that the network ends in."""
+    bounded: bool = True
+    """Whether all that it returned lies within 0..1, as probabilities do, without an ending that was found."""
     readings: dict[str, Readout] = field(default_factory=dict)
     """How the layers' outputs read; known once a window has gone through the network."""
     _probed: set[str] = field(default_factory=set)
@@ -61,8 +66,18 @@ class Plan:
         """Run the network once, with a backward per score where the method needs it, and settle how its layers read."""
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
+        check_stateless(self.model, x, captured)
+        if self.when in captured.behind and self.when != self.layer:
+            raise LayerError(
+                f"layer {self.when!r} cannot tell when: it comes behind layer {self.layer!r}; choose an earlier one"
+            )
         self.settle_readings(captured, x)
-        self.ending = None if self.model.scores else captured.ending_of(self.model.answer(captured.output))
+        if not self.model.scores:
+            with captured.inside():
+                answer = self.model.answer(captured.output)
+            self.ending = captured.ending_of(answer)
+            if self.bounded:
+                self.bounded = self.ending is None and captured.trace.looks_like_probabilities(answer)
         return captured
 
     def settle_readings(self, captured: Captured, x: Any) -> None:
@@ -73,18 +88,19 @@ class Plan:
 
     def _reading(self, captured: Captured, layer: str, x: Any) -> Readout:
         model, shape, rows = self.model, captured.activations[layer].shape, None
+        named = captured.names.get(layer, layer)
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
-            rows = model.rows_of(layer, x)
+            rows = model.rows_of(named, x)
         grid = captured.grids.get(layer)
-        if grid is None and (tokens := model.tokens_of(shape, x)) is not None:
+        if grid is None and (tokens := model.tokens_of(layer, shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
-            return Readout(layer, TOKENS, tokens.grid, tokens=tokens)
+            return Readout(named, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)
         layout = model.layout_of(layer, shape, x, grid)
-        if layout.startswith("(b t)"):
-            rows = rows or (None if model.is_told(layer) else model.rows_of(layer, x))
-            return Readout(layer, layout, grid, None if rows is None else rows.axis)
-        return Readout(layer, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
+        if layout.startswith(FOLDED):
+            rows = rows or (None if model.is_told(layer) else model.rows_of(named, x))
+            return Readout(named, layout, grid, None if rows is None else _axis(layer, rows, layout, shape))
+        return Readout(named, layout, grid, assumed=layout == TOKENS and layer not in captured.grids)
 
     def ask(self, captured: Captured, x: Any, score: Score, which: int, layer: str | None = None) -> Question:
         """Put the question of a captured score to the layer, or to another one."""
@@ -94,7 +110,7 @@ class Plan:
         ways: dict[str, Any] = {"pooling": self.pooling, "layout": reading.layout, "grid": grid}
         ways |= {"input_layout": model.input_layout, "orders": model.orders, "guessed": not model.is_told(layer)}
         ways |= {"settled": True, "order": reading.tokens}
-        return Question(model.net, x, layer, score, captured, which, **ways)
+        return Question(model.net, x, reading.layer, score, captured, which, **ways)
 
     def heat(self, question: Question, *, signed: bool = False) -> Floats:
         """Return heat per frame of each window, (B, T, h, w); if signed, with what lowers the score below zero."""
@@ -147,15 +163,23 @@ def make_plan(model: Model, choices: Choices) -> Plan:
     method, layer, when = find_method(choices.method), choices.layer, choices.when
     if layer is not None:
         layer = layer_name(model.net, layer)
+    if layer not in (None, INPUT):
         find_layer(model.net, layer)
     if when == AUTO:  # methods without a class have no moments of a class either
         when = model.when if layer in (None, model.layer) and method.uses_score and method.uses_gradient else None
-    elif when is not None and when != INPUT:
+    elif when is not None and layer_name(model.net, when) != INPUT:
         find_layer(model.net, when)
     for kind in choices.placement:
         find_placement(kind)
     placing = Placing(model, choices.placement, method.cells)
     return Plan(model, method, layer or model.layer, choices.pooling, when, placing)
+
+
+def _axis(layer: str, rows: RowOrder, layout: str, shape: Sequence[int]) -> Axis:
+    """Tell where a layer's slots lie in time, each row a slot of its own or several."""
+    return (
+        rows.axis if "(b t)" in layout else rows.slots(layer, shape[layout.replace("(b n)", "bn").split().index("t")])
+    )
 
 
 def _told_grid(model: Model, shape: Sequence[int]) -> tuple[int, ...] | None:

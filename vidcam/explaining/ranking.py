@@ -1,7 +1,7 @@
 """rank(): which frames matter most, by the network's own attention and by what can be measured, side by side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import isnan
@@ -10,18 +10,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.geometry import find_placement
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
-from vidcam.explaining.explain import explain
+from vidcam.explaining.explain import explained
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.mapping import blend, of_whole_frames
+from vidcam.explaining.memory import Room
 from vidcam.explaining.shown import Clip, Kept, leave_out, mean_kept, measure_kept
-from vidcam.explaining.windows import Stream
+from vidcam.explaining.targets import find_targets
+from vidcam.explaining.windows import Stream, voting
 from vidcam.media import replacing
+from vidcam.models.carrying import begun, one_by_one, refuse_carried
 from vidcam.models.model import Model
 from vidcam.options import takes
 from vidcam.types import Floats, Progress
@@ -44,7 +48,7 @@ class Ranking:
     scores: dict[str, Floats]
     """(F,) score of every source frame, per ranking; those that the network did not see are interpolated."""
     seen: npt.NDArray[np.bool_]
-    """(F,) which frames went through the network: only these are ranked."""
+    """(F,) which frames went through the network beside others: only these are ranked."""
     agreements: tuple[Agreement, ...]
     """What every two rankings share, over the seen frames."""
     kept: Kept
@@ -127,22 +131,23 @@ def rank(
         VidcamError: whatever `explain` raises.
     """
     _check(model, comparison)
-    batch = (16 if model.device.type == "cuda" else 4) if choices.batch is None else choices.batch
+    batch = one_by_one(model, choices.batch) or (16 if model.device.type == "cuda" else 4)
     opened = model.open(source)
     model = opened.model  # with what belongs to this source
-    with opened.video(choices.backend) as video:
+    with begun(model), opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)
-        context = _find_context(model, stream, comparison.by)
-        asked = {**choices.arguments(), "batch": batch}
-        explanation = explain(model, opened, target=target, progress=progress, **asked)
+        room = Room(model, batch, chosen=choices.batch is not None)
+        context = _find_context(model, stream, comparison.by, room)
+        targets = find_targets(opened, target, 1, None, None)
+        explanation = explained(opened, targets, choices, batch=batch, progress=progress)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
-        scores = _score_frames(stream, explanation, context, batch, nearest=nearest)
+        scores, frames = _score_frames(stream, explanation, context, room, nearest=nearest)
         with _clips(stream, explanation.target) as clips:
             k = [n for n in comparison.shown if n < model.frames]
-            drawn = {"draws": comparison.draws, "seed": comparison.seed, "batch": batch}
-            kept = [measure_kept(model, clip, scores, k=k, **drawn) for clip in clips]
-    seen = explanation.seen
-    assert seen is not None  # it was not loaded
+            drawn = {"draws": comparison.draws, "seed": comparison.seed}
+            kept = [measure_kept(clip, room, scores, k=k, **drawn) for clip in clips if clip.start in voting(frames)]
+    assert explanation.seen is not None  # it was not loaded
+    seen = explanation.seen & np.isin(np.arange(len(scores["heat"])), [i for w in voting(frames) for i in frames[w]])
     return Ranking(
         by=comparison.by,
         scores=scores,
@@ -156,18 +161,20 @@ def rank(
 
 def _check(model: Model, comparison: Comparison) -> None:
     """Refuse what the network cannot do before it runs."""
+    refuse_carried(model, "rank runs changed versions of each window")
     if model.scores:
         raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
     if comparison.by in ("attention", "contribution") and model.attention is None:
         raise OptionError(f"{model.name} has no attention, so no ranking by {comparison.by}; possible: heat, leave_out")
 
 
-def _find_context(model: Model, stream: Stream, by: str) -> str | None:
+def _find_context(model: Model, stream: Stream, by: str, room: Room) -> str | None:
     """Name the module that returns the context, if there is attention and such a module."""
     if model.attention is None:
         return None
+    attention = model.attention
     with _clips(stream, 0) as clips:
-        context = find_context(model.net, next(clips).batch(model), model.attention)
+        (context,) = room.run([next(clips)], lambda one: find_context(model.net, one[0].batch(model), attention))
     if context is None and by == "contribution":
         possible = "attention, heat, leave_out"
         raise OptionError(f"{_no_context(model)}, so no ranking by contribution; possible: {possible}")
@@ -196,29 +203,38 @@ def _clips(stream: Stream, target: int) -> Iterator[Iterator[Clip]]:
 
 
 def _score_frames(
-    stream: Stream, explanation: Explanation, context: str | None, batch: int, *, nearest: bool
-) -> dict[str, Floats]:
-    """Return every ranking's scores (F,), in the order of `RANKINGS`."""
+    stream: Stream, explanation: Explanation, context: str | None, room: Room, *, nearest: bool
+) -> tuple[dict[str, Floats], dict[int, tuple[int, ...]]]:
+    """Return every ranking's scores (F,), in the order of `RANKINGS`, and the frames of each window."""
     model, target, seconds = stream.model, explanation.target, explanation.seconds
     parts: dict[str, dict[int, Floats]] = {"contribution": {}, "leave_out": {}}
     frames: dict[int, tuple[int, ...]] = {}
     with _clips(stream, target) as clips:
         for clip in clips:
             frames[clip.start] = clip.frames
-            parts["leave_out"][clip.start] = leave_out(model, clip, batch=batch)
+            parts["leave_out"][clip.start] = leave_out(clip, room)
             if context is not None:
-                parts["contribution"][clip.start] = of_whole_frames(_contribution(model, clip, context), clip.frames)
-    rankings = {name: blend(part, frames, seconds, nearest=nearest) for name, part in parts.items() if part}
+                own = _contribution(model, clip, context, room)
+                parts["contribution"][clip.start] = of_whole_frames(own, clip.frames)
+    rankings = {
+        name: blend({start: part[start] for start in voting(frames)}, frames, seconds, nearest=nearest)
+        for name, part in parts.items()
+        if part
+    }
     rankings["heat"] = explanation.frame_scores
     if explanation.attention is not None:
         rankings["attention"] = explanation.attention
-    return {name: rankings[name] for name in RANKINGS if name in rankings}
+    return {name: rankings[name] for name in RANKINGS if name in rankings}, frames
 
 
-def _contribution(model: Model, clip: Clip, context: str) -> Floats:
+def _contribution(model: Model, clip: Clip, context: str, room: Room) -> Floats:
     """Return the signed contributions of a clip's samples, (T,)."""
     assert model.attention is not None  # there is no context without
-    score, x = model.class_score(clip.target), clip.batch(model)
-    (per_frame,) = contribution(model.net, x, layer=context, attention=model.attention, score=score)
-    numbers: Floats = per_frame.float().cpu().numpy()
+    attention, score = model.attention, model.class_score(clip.target)
+
+    def ask(one: Sequence[Clip]) -> Tensor:
+        return contribution(model.net, one[0].batch(model), layer=context, attention=attention, score=score)
+
+    (shares,) = room.run([clip], ask)
+    numbers: Floats = shares[0].float().cpu().numpy()
     return numbers

@@ -50,7 +50,7 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
     except OSError:
         raise
     except Exception as error:  # zipfile and numpy raise whatever they stumble upon in a damaged file
-        why = error if isinstance(error, MediaError) else type(error).__name__
+        why = error if isinstance(error, MediaError) else "it is damaged or another kind of file"
         raise MediaError(f"{path} is no explanation saved by vidcam ({why})") from None
 
 

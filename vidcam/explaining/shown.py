@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from vidcam.attribution.capturing import capture
+from vidcam.explaining.memory import Room
 from vidcam.models.model import Model
 from vidcam.types import Floats
 
@@ -81,7 +83,7 @@ class Kept:
         }
 
 
-def leave_out(model: Model, clip: Clip, *, batch: int) -> Floats:
+def leave_out(clip: Clip, room: Room) -> Floats:
     """Return the drop in the score when each sample's frame is replaced by its neighbor, (T,).
 
     The neighbor is the earlier one; the first frame gets the next. A window's only frame has none, and no drop.
@@ -89,14 +91,14 @@ def leave_out(model: Model, clip: Clip, *, batch: int) -> Floats:
     frames = set(clip.frames)
     without = {frame: clip.take(frames - {frame} or {frame}) for frame in frames}
     every = clip.take(frames)
-    score = score_takes(model, clip, [every, *without.values()], batch=batch)
+    score = score_takes(clip, room, [every, *without.values()])
     drop = np.array([score[every] - score[without[frame]] for frame in clip.frames])
     drop[np.abs(drop) <= ROUNDING * max(map(abs, score.values()))] = 0
     return drop
 
 
 def measure_kept(
-    model: Model, clip: Clip, rankings: Mapping[str, Floats], *, k: Sequence[int], draws: int, seed: int, batch: int
+    clip: Clip, room: Room, rankings: Mapping[str, Floats], *, k: Sequence[int], draws: int, seed: int
 ) -> Kept:
     """Show k frames of one window: by every ranking, scores (F,) of the source's frames, and drawn at random.
 
@@ -107,7 +109,7 @@ def measure_kept(
     random = [[clip.take(generator.permutation(possible)[:n].tolist()) for n in k] for _ in range(draws)]
     every = clip.take(possible)
     takes = [every, *(take for row in (*first.values(), *random) for take in row)]
-    score = score_takes(model, clip, takes, batch=batch)
+    score = score_takes(clip, room, takes)
     return Kept(
         k=tuple(k),
         whole=score[every],
@@ -126,14 +128,16 @@ def mean_kept(parts: Sequence[Kept]) -> Kept:
     )
 
 
-def score_takes(model: Model, clip: Clip, takes: Iterable[Take], *, batch: int) -> dict[Take, float]:
-    """Score versions of a clip, equal ones once, `batch` at a time."""
-    scores: dict[Take, float] = {}
-    each = list(dict.fromkeys(takes))
-    for part in (each[start : start + batch] for start in range(0, len(each), batch)):
+def score_takes(clip: Clip, room: Room, takes: Iterable[Take]) -> dict[Take, float]:
+    """Score versions of a clip, equal ones once, as many at a time as there is room for."""
+    model, each = room.model, list(dict.fromkeys(takes))
+
+    def scored(part: Sequence[Take]) -> list[float]:
         captured = capture(model.net, clip.batch(model, part), layers=(), scores=[model.class_score(clip.target)])
-        scores |= zip(part, captured.scores[0].tolist(), strict=True)
-    return scores
+        scores: list[float] = captured.scores[0].tolist()
+        return scores
+
+    return dict(zip(each, chain.from_iterable(room.run(each, scored)), strict=True))
 
 
 def _first(possible: Sequence[int], scores: Floats, n: int) -> list[int]:

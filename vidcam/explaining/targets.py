@@ -135,6 +135,8 @@ def find_targets(
     taken = {*model.scores, *model.labels, *([] if answers is None else [LOSS])}
     if clashing := sorted(own.keys() & taken):
         raise OptionError(f"{model.name} has a score called {clashing[0]!r}; give the function a name of its own")
+    if not (loss is None or callable(loss)):
+        raise OptionError(f"loss must be a function (output, truth) -> (B, ...); given {loss!r}")
     if loss is not None and answers is None:
         raise OptionError("loss= is of the answer and the truth; give truth= too")
     named = {**model.scores, **own}
@@ -173,10 +175,7 @@ def shares(model: Model, output: Any, ending: str | None) -> Floats:
         output: what it returned.
         ending: the softmax or sigmoid that it ends in, if any, see `Captured.ending`.
     """
-    values = model.answer(output)
-    if values.ndim != 2:
-        raise ModelError(f"{model.name} must return (B, K), a number per class; it returns {tuple(values.shape)}")
-    per_class: Floats = model.probabilities(values, ending).detach().cpu().numpy()
+    per_class: Floats = model.probabilities(model.answer(output).detach().cpu(), ending).numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
     if model.labels and len(model.labels) != per_class.shape[1]:

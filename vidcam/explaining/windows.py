@@ -1,6 +1,6 @@
 """A video as the windows that a network sees, decoded and preprocessed in the background."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -11,6 +11,7 @@ from torch import Tensor
 from vidcam.data.sampling import Window, longest_step, sample, stretches, windows
 from vidcam.errors import OptionError
 from vidcam.media import Frame, Video, prefetch
+from vidcam.models.carrying import one_by_one
 from vidcam.models.model import Model
 from vidcam.types import Progress
 
@@ -40,6 +41,7 @@ class Stream:
     def __init__(
         self, video: Video, model: Model, hop: float | None, batch: int | None, progress: Progress | None
     ) -> None:
+        batch = one_by_one(model, batch)
         batch = (8 if model.device.type == "cuda" else 1) if batch is None else batch
         if batch < 1:
             raise OptionError(f"batch must be at least 1; given {batch}")
@@ -47,7 +49,14 @@ class Stream:
         self.seconds: list[float] = []
         self.rate = model.frame_rate or float(video.info.rate)
         self.gap = longest_step(model.frames, model.frame_rate)
-        self.hop = max(1, model.frames // 2) if hop is None else _hop(hop, self.rate, model.frames)
+        self.apart = model.state == "carried"
+        usual = model.frames if self.apart else max(1, model.frames // 2)
+        self.hop = usual if hop is None else _hop(hop, self.rate, model.frames)
+        if self.apart and hop is not None and self.hop != model.frames:
+            raise OptionError(
+                f"{model.name} carries a state from window to window, which must not overlap: leave hop_seconds out; "
+                f"given {hop:g} s for windows of {model.frames / self.rate:.3g} s"
+            )
         self._progress = progress
 
     def __iter__(self) -> Generator[list[Window[Fed]], None, None]:
@@ -60,9 +69,9 @@ class Stream:
     def _windows(self, samples: Iterable[Fed]) -> Iterator[Window[Fed]]:
         first, length, alone = 0, self.model.frames, -1
         for _, stretch in groupby(samples, key=lambda fed: fed.stretch):
-            for window in windows(stretch, length=length, hop=self.hop, first=first):
+            for window in windows(stretch, length=length, hop=self.hop, first=first, apart=self.apart):
                 held = holds_one_frame([fed.index for fed in window.items])
-                if not held or window.items[0].index != alone:
+                if self.apart or not held or window.items[0].index != alone:  # a state goes on also where nothing moves
                     yield window
                 alone = window.items[0].index if held else -1
             first = window.start + length - window.padding
@@ -86,6 +95,14 @@ class Stream:
 def holds_one_frame(indices: Sequence[int]) -> bool:
     """Whether a window of several places shows one frame of the source in all of them."""
     return len(indices) > 1 and len(set(indices)) == 1
+
+
+def voting(frames: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return the windows that say what the video is, of the source's frames in each by its first sample.
+
+    Those of a single frame do only where there are no others: held still, they show nothing that happens.
+    """
+    return sorted({start for start, held in frames.items() if not holds_one_frame(held)} or frames)
 
 
 def _hop(seconds: float, rate: float, frames: int) -> int:

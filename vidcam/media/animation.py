@@ -22,7 +22,7 @@ def is_animated_webp(path: Path) -> bool:
             head = file.read(21)
     except OSError:
         return False
-    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+    return len(head) == 21 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
 
 
 class AnimationVideo(Video):

@@ -72,6 +72,20 @@ def held(folder: Path) -> Iterator[None]:
             (folder / CLAIM).unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that is removed at the end; what a process left in it that was killed is swept.
+
+    Raises:
+        MediaError: another process works in it, or it cannot be written.
+    """
+    with _claimed_folder(folder, folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _put_back(aside: Path, folder: Path) -> None:
     """Undo what a process did that was killed between two renames, or remove what it had no time to remove."""
     if os.path.lexists(aside):

@@ -48,7 +48,7 @@ def exif_orientation(file: Path) -> Orientation | None:
             return EXIF.get(picture.getexif().get(0x0112, 1))
     except Image.DecompressionBombError:
         raise MediaError(f"cannot read the picture {str(file)!r}: it has too many pixels") from None
-    except (OSError, ValueError):  # no format that Pillow reads, or damaged tags
+    except (OSError, ValueError, SyntaxError):  # no format that Pillow reads, damaged, or damaged tags
         return None
 
 

@@ -8,6 +8,7 @@ from vidcam.media.animation import AnimationVideo, is_animated_webp
 from vidcam.media.folder import FolderVideo
 from vidcam.media.indexed import DecordVideo, IndexedVideo, TorchcodecVideo
 from vidcam.media.pyav import PyavVideo
+from vidcam.media.source import check_file
 from vidcam.media.video import Video
 
 _READERS: tuple[type[PyavVideo] | type[IndexedVideo], ...] = (PyavVideo, TorchcodecVideo, DecordVideo)
@@ -33,6 +34,7 @@ def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | floa
         return FolderVideo(path, rate=None if rate is None else _exact(rate))
     if rate is not None:
         raise OptionError(f"a rate is for a folder of pictures; {str(path)!r} has its own")
+    check_file(path)
     if is_animated_webp(path):
         if backend != "auto":
             raise MediaError(f"backend {backend!r} cannot read {str(path)!r} (an animated WebP); backend 'auto' can")

@@ -60,7 +60,8 @@ def reason(error: Exception) -> str:
     """Say in few words what FFmpeg says."""
     if isinstance(error, av.error.InvalidDataError):
         return "it is damaged or not a video"
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    said = str(getattr(error, "strerror", None) or error).strip()
+    return said.splitlines()[0] if said else "it is damaged"
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -135,6 +136,7 @@ def read_table(path: Path, first: int | None) -> PacketTable | None:
             stream = video_stream(container, path)
             if not packets_tell(container, stream):
                 return None
+            counted = time_base(container, stream) is None
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
@@ -144,6 +146,8 @@ def read_table(path: Path, first: int | None) -> PacketTable | None:
                 leading |= bool(keys) and packet.pts < keys[-1]
                 shown += [] if packet.is_discard else [packet.pts]
     except (av.error.FFmpegError, OSError):
+        return None
+    if counted and shown != sorted(shown):  # they come in the order of the file, whatever is counted
         return None
     shown = [timestamp for timestamp in shown if first is None or timestamp >= first]
     trusted = bool(keys) and len(set(shown)) == len(shown) and (first is None or first in shown)

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from vidcam.attribution.capturing import untouched
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import interpolation_matrix
-from vidcam.attribution.layers import call
 from vidcam.data.preprocessing import View
 from vidcam.data.sampling import Window
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import Explanation
-from vidcam.explaining.windows import Fed, Stream
+from vidcam.explaining.memory import Room
+from vidcam.explaining.windows import Fed, Stream, voting
 from vidcam.media import open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.erasing import Mask, centrality, edges, erased, evenness, most, neighbors
+from vidcam.models.carrying import begun, check_stateless, refuse_carried
 from vidcam.models.model import Model
 from vidcam.types import Floats, Progress
 
@@ -53,7 +54,8 @@ def deletion(
     The network's picture is cut into cells; the same cells are erased in all T frames of a window, by the heat of the
     window: the mean over its frames, or, of a layer without time, the map of its middle frame, since there each frame's
     map is that of the window around it. Each erased cell takes the mean color of what is left around it (`erase`). A
-    window costs P (5 + 2 draws) versions of itself; memory does not grow with the source.
+    window costs P (5 + 2 draws) versions of itself; memory does not grow with the source. As in `explain`, windows of a
+    single frame count only where there are no others.
 
     The loss of a network that compares its own input, as a photometric loss does, is measured on the erased pictures.
 
@@ -81,13 +83,14 @@ def deletion(
         TargetError: the model has no such score, so that measures must be given.
         ModelError: the network's answer is not finite, or every window is without heat.
     """
-    if batch is None:
-        batch = 16 if model.device.type == "cpu" else 64
+    chosen, batch = batch is not None, (16 if model.device.type == "cpu" else 64) if batch is None else batch
     _check(fractions, seed, draws=draws, every=every, batch=batch, resamples=resamples, block=block)
     changes = _default_measures(model, explanation, truth) if measures is None else dict(measures)
     if not changes:
         raise OptionError("measures needs at least one name and function; given none")
-    eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, max(2, batch))
+    refuse_carried(model, "deletion runs changed versions of each window")
+    room = Room(model, max(1, batch - 1), chosen=chosen, of="erased version")  # beside the whole one
+    eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, room)
     if isinstance(source, str | Path):
         with open_video(source, backend=backend) as video:
             stream = Stream(video, model, hop_seconds, 1, progress)
@@ -109,10 +112,11 @@ class _Eraser:
     cells: tuple[int, int] | None
     draws: int
     seed: int
-    batch: int
+    room: Room
     changes: dict[int, dict[str, Floats]] = field(default_factory=dict)
-    """Per window's first sample and measure the change of every mask."""
-    flat: int = 0
+    """Per window's first sample and measure the change of every mask; windows without heat have none."""
+    frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The source's frames of every window."""
 
     def __post_init__(self) -> None:
         view, *others = {
@@ -133,29 +137,33 @@ class _Eraser:
         self.fixed = np.divide(self.heat, sums, out=np.zeros_like(self.heat), where=sums > 0).mean(axis=0)
 
     def measure(self, windows: Iterable[Window[Fed]]) -> None:
-        with untouched(self.model.net), torch.no_grad():
+        with begun(self.model):
             for window in windows:
                 frames = tuple(sample.index for sample in window.items)
                 if (last := max(frames)) >= len(self.heat):
                     raise OptionError(f"the explanation has {len(self.heat)} frames, the source has a frame {last}")
                 middle = frames[len(frames) // 2]
                 heat = self.heat[middle] if self.alone else self.heat[sorted(set(frames))].mean(axis=0)
+                self.frames[window.start] = frames
                 if heat.max() > 0:
                     self.changes[window.start] = self._changes(window, frames, heat)
-                else:
-                    self.flat += 1
 
     def _changes(self, window: Window[Fed], frames: tuple[int, ...], heat: Floats) -> dict[str, Floats]:
         """Return per measure the change of every mask, (masks,), in the order of `_masks`."""
         clip = [sample.pixels for sample in window.items]
-        masks = torch.from_numpy(np.stack(list(self._masks(heat, np.random.default_rng([self.seed, window.start])))))
-        changes: dict[str, list[Floats]] = {name: [] for name in self.measures}
-        for part in torch.split(masks, self.batch - 1):
-            versions = [clip, *erased(clip, part)]  # the whole window is the first of each batch
-            output = call(self.model.net, self.model.batch(versions))
-            for name, measure in self.measures.items():
-                changes[name].append(_finite(measure(output, frames), len(versions), name)[1:])
-        return {name: np.concatenate(parts) for name, parts in changes.items()}
+        masks = list(self._masks(heat, np.random.default_rng([self.seed, window.start])))
+
+        def changed(part: Sequence[Mask]) -> dict[str, Floats]:
+            versions = [clip, *erased(clip, torch.from_numpy(np.stack(part)))]  # the whole window first in each batch
+            x = self.model.batch(versions)
+            captured = capture(self.model.net, x, layers=(), gradients=False)
+            check_stateless(self.model, x, captured)
+            with captured.inside(), torch.no_grad():
+                told = {name: measure(captured.output, frames) for name, measure in self.measures.items()}
+            return {name: _finite(change, len(versions), name)[1:] for name, change in told.items()}
+
+        parts = self.room.run(masks, changed)
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.measures}
 
     def _masks(self, heat: Floats, generator: np.random.Generator) -> Iterator[Mask]:
         """Yield the masks of all shares for each of `ORDERS`, and each draw of those that are drawn."""
@@ -170,9 +178,10 @@ class _Eraser:
         yield from most(self.fixed, self.counts, generator)
 
     def report(self, resamples: int, together: int) -> DeletionReport:
-        if not self.changes:
-            raise ModelError(f"nothing to erase: {self.flat} windows, and none has heat")
-        starts = sorted(self.changes)
+        counted = voting(self.frames)
+        starts = [start for start in counted if start in self.changes]
+        if not starts:
+            raise ModelError(f"nothing to erase: {len(counted)} windows, and none has heat")
         repeats = [self.draws if order in ("random", "blocks") else 1 for order in ORDERS]
         changes = {}
         for name in self.measures:
@@ -186,7 +195,7 @@ class _Eraser:
             cells=self.shape,
             changes=changes,
             starts=tuple(starts),
-            flat=self.flat,
+            flat=len(counted) - len(starts),
             draws=self.draws,
             seed=self.seed,
             resamples=resamples,

@@ -1,5 +1,6 @@
 """One table of names, and a model by its name, with the names of its classes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,10 @@ def load_model(
         own.restore(model, but=options or {})
     if labels is not None:
         model.labels = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels)
-        if (distinct := len(set(model.labels))) != len(model.labels) or not model.labels:
-            raise ModelError(
-                f"class names must differ and there must be some; given {len(model.labels)}, {distinct} distinct"
-            )
+        if not model.labels:
+            raise ModelError("labels must name the classes; given none")
+        if twice := [label for label, times in Counter(model.labels).items() if times > 1]:
+            raise ModelError(f"labels must differ; {twice[0]!r} is given more than once")
     return model.to(place)
 
 

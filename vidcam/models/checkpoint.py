@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -85,8 +86,7 @@ class Checkpoint:
             return {}
         try:
             description = json.loads(self.facts[KEY])
-            dict(description["options"])
-            if not isinstance(description["model"], str):
+            if not isinstance(description["model"], str) or not isinstance(description["options"], dict):
                 raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None
@@ -276,10 +276,24 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     seen: list[Any] = []  # one that holds itself has no end
     while isinstance(loaded, Mapping) and not any(loaded is one for one in seen):
         seen.append(loaded)
-        loaded = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), loaded)
+        held = [key for key in NESTED if _holds_weights(loaded.get(key))]
+        if len(held) > 1:
+            others = " and ".join(map(repr, held[1:]))
+            warnings.warn(f"{path} holds several weights: those of {held[0]!r} are taken, not {others}", stacklevel=4)
+        loaded = next((loaded[key] for key in (*held, *NESTED) if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(loaded, Mapping):
         return {}
     return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+
+
+def _holds_weights(part: Any) -> bool:
+    """Tell whether a part of a checkpoint holds tensors, at once or one level below."""
+    parts = part.values() if isinstance(part, Mapping) else ()
+    return any(isinstance(each, Tensor) or (isinstance(each, Mapping) and _tensors(each)) for each in parts)
+
+
+def _tensors(part: Mapping[Any, Any]) -> bool:
+    return any(isinstance(each, Tensor) for each in part.values())
 
 
 def _strange(value: Tensor) -> str | None:

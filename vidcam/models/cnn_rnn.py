@@ -1,7 +1,7 @@
 """CNN-LSTMs: an image network sees each frame, a recurrent one their sequence, with attention or without."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -16,7 +16,7 @@ from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.model import Model
-from vidcam.models.recipe import Chosen, Recipe
+from vidcam.models.recipe import Chosen, Recipe, whole_frame
 from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights
 
 MOST_LAYERS = 64
@@ -148,6 +148,8 @@ def _network(attention: bool, *, replaced: bool, **options: Any) -> CnnRnn:
 
 
 def _model(net: CnnRnn, chosen: Chosen) -> Model:
+    if chosen["size"] is not None:
+        _try_size(net, chosen["size"])
     *_, last = dict(net.backbone.named_children())
     return Model(
         net,
@@ -157,6 +159,13 @@ def _model(net: CnnRnn, chosen: Chosen) -> Model:
         axes={**_AXES.get(chosen["backbone"], {})},
         attention=attrgetter("attention") if net.attention is not None else None,
     )
+
+
+def _try_size(net: CnnRnn, size: int | Sequence[int]) -> None:
+    """Look at one gray frame: a backbone that shrinks it to nothing fails here, and not when a video is read."""
+    sides = whole_frame(Preprocessing(), size).resize
+    with torch.no_grad():
+        net.backbone(torch.zeros(1, 3, *sides))  # type: ignore[misc]  # whole_frame gives both sides
 
 
 def _preprocessing(chosen: Chosen) -> Preprocessing:

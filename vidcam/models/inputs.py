@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution.failures import in_words
 from vidcam.attribution.layers import call, named_alike
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import OptionError
@@ -27,6 +28,8 @@ class Input:
     """(T', C, H, W) -> (T'', C', H, W): what is computed from the preprocessed frames, as optical flow."""
 
     def __post_init__(self) -> None:
+        if not (self.make is None or callable(self.make)):
+            raise OptionError(f"an input's make is a function (T, C, H, W) -> (T, C, H, W); given {self.make!r}")
         if self.every < 1:
             raise OptionError(f"an input takes every first, second or later frame; given every={self.every}")
 
@@ -35,7 +38,11 @@ class Input:
         taken = torch.stack([*frames[:: self.every]])
         if self.make is None:
             return taken
-        made = self.make(taken)
+        with in_words("an input's make", OptionError):
+            made = self.make(taken)
+        if not isinstance(made, Tensor) or made.ndim != 4 or not made.numel():
+            shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+            raise OptionError(f"an input's make returns (T, C, H, W); it returned {shape}")
         if made.shape[-2:] != taken.shape[-2:]:
             now, was = ("x".join(str(side) for side in clip.shape[-2:]) for clip in (made, taken))
             raise OptionError(f"an input's make keeps height and width, {was}; it returned {now}: resize before it")

@@ -3,13 +3,13 @@
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
 
-from vidcam.attribution.capturing import untouched
 from vidcam.attribution.layers import grid_axes, output_shapes, read_grid
+from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError
 from vidcam.models.build import MODELS, load_model
+from vidcam.models.carrying import begun
 from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
 from vidcam.types import Progress
@@ -37,17 +37,17 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UntrainedWarning)
             model = load_model(model, weights=None)  # geometry does not depend on weights
-    pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
-    x = model.batch([[model.prepare(pixels)] * model.frames])
-    names = list(model.axes) or [name for name, _ in model.net.named_children()]
-    with untouched(model.net):
-        shapes = output_shapes(model.net, x, names)
+    x = model.example()
+    names = list(model.axes) or [name for name, _ in getattr(model.net, "_orig_mod", model.net).named_children()]
     rows = []
-    for done, (name, (shape, grid)) in enumerate(shapes.items(), 1):
-        if (row := _describe(model, x, name, shape, grid)) is not None:
-            rows.append(row)
-        if progress is not None:
-            progress(done, len(shapes))
+    with begun(model):
+        with untouched(model.net):
+            shapes = output_shapes(model.net, x, names)
+        for done, (name, (shape, grid)) in enumerate(shapes.items(), 1):
+            if (row := _describe(model, x, name, shape, grid)) is not None:
+                rows.append(row)
+            if progress is not None:
+                progress(done, len(shapes))
     if not rows:
         raise ModelError(f"{model.name} has no layer that reads as a grid; say how they read: Model(..., layout=)")
     return rows

@@ -15,7 +15,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             return _from_json(text)
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     except (ValueError, RecursionError) as error:  # no UTF-8 or no JSON either, or nested without end
-        raise ModelError(f"labels file {path} cannot be read: {error}") from None
+        why = "it is nested without end" if isinstance(error, RecursionError) else error
+        raise ModelError(f"labels file {path} cannot be read: {why}") from None
 
 
 def _from_json(text: str) -> tuple[str, ...]:

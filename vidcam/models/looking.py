@@ -54,7 +54,6 @@ class _Looking:
     def __init__(self, net: nn.Module, x: Any, layout: str, classes: int, seen: Walk) -> None:
         self.net, self.x, self.layout, self.classes, self.seen = net, x, layout, classes, seen
         self.aside: list[str] = []
-        self._tokens: dict[int, TokenOrder | None] = {}
 
     def of_all(self) -> list[Outlook]:
         """Look for the layer, or for one that returns several streams, whose parts are then the layers."""
@@ -64,7 +63,7 @@ class _Looking:
                 found = [own for part in parts if (own := self._outlook(part, holds_all=len(parts) == 1)) is not None]
                 if found:
                     return found
-            elif self._reading(passed) is None:
+            elif not self._may_be_grid(passed):
                 continue
             elif not self.seen.is_trunk(passed):
                 self.aside.append(passed.name)
@@ -79,7 +78,7 @@ class _Looking:
         found: dict[str, Outlook] = {}
         for name in self.x:
             for passed in reversed(self.seen.passed):
-                if self._reading(passed) is not None and self.seen.is_trunk(passed, name):
+                if self._may_be_grid(passed) and self.seen.is_trunk(passed, name):
                     if name in self.seen.sees(passed) and (own := self._outlook(passed, holds_all=False)) is not None:
                         found[own.layer] = own
                         break
@@ -87,19 +86,32 @@ class _Looking:
 
     def _outlook(self, passed: Passed, *, holds_all: bool = True) -> Outlook | None:
         """Describe a layer if it has a gradient at several cells."""
+        if not self._may_be_grid(passed):
+            return None
+        gradient = self.seen.gradient(passed)
+        if passed.shape and len(passed.shape) == 3 and int(gradient.abs().sum((0, 2)).count_nonzero()) < 2:
+            return None  # the class token's alone: what tokens stand for need not be measured
         reading = self._reading(passed)
-        if reading is None or reading.cells(self.seen.gradient(passed)) < 2:
+        if reading is None or reading.cells(gradient) < 2:
             return None
         sees = tuple(self.seen.sees(passed)) if isinstance(self.x, Mapping) else ()
         return Outlook(passed.name, str(reading), reading.grid, sees, holds_all)
 
-    def _reading(self, passed: Passed) -> "_Grid | _Tokens | None":
-        """Tell how a layer's output reads, if that is as a grid of several cells that is not the answer itself."""
+    def _may_be_grid(self, passed: Passed) -> bool:
+        """Whether a layer's shape can be that of a grid, and not of pooled features or of the answer."""
         shape, module = passed.shape, self.net.get_submodule(passed.name)
         if shape is None or len(shape) < 3 or passed.tensors > 1 or isinstance(module, POOLINGS):
-            return None
+            return False
         if len(shape) == 3:
-            return self._of_tokens(passed, shape) if shape[1] > 1 and shape[2] != self.classes else None
+            return shape[1] > 1 and shape[2] != self.classes
+        return self._of_grid(shape) is not None
+
+    def _reading(self, passed: Passed) -> "_Grid | _Tokens | None":
+        """Tell how a layer's output reads, if that is as a grid of several cells."""
+        assert passed.shape is not None
+        return self._of_tokens(passed, passed.shape) if len(passed.shape) == 3 else self._of_grid(passed.shape)
+
+    def _of_grid(self, shape: tuple[int, ...]) -> "_Grid | None":
         for part in self.x.values() if isinstance(self.x, Mapping) else [self.x]:
             try:
                 layout = infer_layout(shape, part, given_as=self.layout)
@@ -115,9 +127,10 @@ class _Looking:
         if passed.grid is not None:
             t, h, w = passed.grid
             return _Tokens(TokenOrder(list(range(count - t * h * w, count)), (t, h, w), count))
-        if count not in self._tokens:
-            self._tokens[count] = find_tokens(self.net, self.x, self.layout, count)
-        order = self._tokens[count]
+        try:
+            order = find_tokens(self.net, self.x, self.layout, count, passed.name)
+        except LayerError:
+            return None
         return None if order is None or order.grid[1] * order.grid[2] < 2 else _Tokens(order)
 
 

@@ -10,21 +10,25 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
+from vidcam.attribution.failures import in_words
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import Listed, find_layer, layer_name
+from vidcam.attribution.layers import INPUT, Listed, find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
-from vidcam.attribution.scores import ACTIVATIONS, Which, class_score, logits, probabilities
+from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import OptionError, TargetError, unknown
+from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
+from vidcam.models.slots import check_kinds
 from vidcam.models.source import Source, video_source
+from vidcam.models.state import Beginning, Reset, check_state, made_of
 from vidcam.types import Floats, Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
@@ -60,7 +64,8 @@ class Model(Sight):
 
     Args:
         net: the network.
-        layer: the layer to explain by default, a name as in `net.named_modules()`, or the module itself.
+        layer: the layer to explain by default, a name as in `net.named_modules()`, or the module itself; of one that
+            returns several tensors "rnn[0]" or "stage[slow]" names one.
         layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
             shape.
         frames: T, frames of one forward pass.
@@ -91,6 +96,12 @@ class Model(Sight):
         activation: what makes probabilities of the answer: "softmax", "sigmoid" (several labels at once) or "none";
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
         concluded: what `wrap` found of the network, and how, a line each.
+        state: what becomes of what the network keeps from one call to the next, as a hidden state or a memory:
+            "carried" from window to window, in the order of the source; windows then do not overlap, and go through the
+            network one by one. "fresh" begins anew with every window, of which `batch=` may take several. None: it
+            keeps nothing that its answers depend on; a network that does is refused.
+        reset: how the state begins: a method of the network by its name, as "reset", or a function of the network; None
+            begins as the network stood when the model was made.
 
     Raises:
         LayerError: there is no such layer.
@@ -124,10 +135,16 @@ class Model(Sight):
     output: Which = None
     activation: str | None = None
     concluded: Sequence[str] = ()
+    state: str | None = None
+    reset: Reset = None
+    _made: Beginning | None = field(default=None, repr=False, compare=False)
+    _idle: dict[str, bool] = field(init=False, default_factory=dict, repr=False, compare=False)
+    """What the network keeps that makes no difference to its answers, and whether it goes on changing."""
     _measured: dict[tuple[str, str], tuple[Axis, ...]] = field(init=False, default_factory=dict, repr=False)
     _orders: Orders = field(init=False, default_factory=Orders, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.input_layout not in INPUT_LAYOUTS:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
         if not isinstance(self.frames, int):
@@ -140,8 +157,12 @@ class Model(Sight):
             )
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
+        check_state(self.net, self.state, self.reset)
+        if self.state is not None and self.reset is None:
+            self._made = made_of(self.net, self.device, self._made)
         self.layer = layer_name(self.net, self.layer)
-        find_layer(self.net, self.layer)
+        if self.layer != INPUT:
+            find_layer(self.net, self.layer)
         self._check_inputs()
         if isinstance(self.labels, str):
             raise OptionError(f"labels must be a list of names; given the text {self.labels!r}")
@@ -176,11 +197,6 @@ class Model(Sight):
         return f"Model({', '.join([*facts, f'weights {self.weights}'])})"
 
     @property
-    def device(self) -> torch.device:
-        """Where the network's parameters are."""
-        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
-
-    @property
     def dtype(self) -> torch.dtype:
         """What the network computes in: that of its first floating point parameter."""
         return next((p.dtype for p in self.net.parameters() if p.is_floating_point()), torch.float32)
@@ -190,8 +206,10 @@ class Model(Sight):
         """SHA-256 over the names and values of all parameters and buffers."""
         sha = hashlib.sha256()
         for name, value in sorted(self.net.state_dict().items()):
-            sha.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            sha.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            if isinstance(value, Tensor):
+                name = f"{name} {tuple(value.shape)} {value.dtype}"
+            sha.update(name.encode())
+            sha.update(_bytes(value))
         return sha.hexdigest()
 
     def to(self, device: str | torch.device) -> Model:
@@ -214,20 +232,33 @@ class Model(Sight):
         score = class_score(target)
 
         def of_answer(values: Tensor) -> Tensor:
+            values = self._by_class(values)
             return score.score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
 
         return BeforeEnding(self.answer, of_answer)
 
     def probabilities(self, answer: Tensor, ending: str | None) -> Tensor:
-        """(B, K) what `answer` tells -> (B, K) probabilities; one logit of two labels tells of both.
+        """(B, K) or (B,), what `answer` tells, -> (B, K) probabilities; one logit of two labels tells of both.
 
         Args:
             answer: what `answer` returned.
-            ending: "softmax" or "sigmoid" where the network ends in one.
+            ending: what the network ends in, see `Captured.ending_of`, or None.
+
+        Raises:
+            ModelError: the answer is no number per class.
         """
-        done = "none" if ending in ("softmax", "sigmoid") else None
-        values = probabilities(answer, done or self.activation)
+        values = probabilities(self._by_class(answer), self.activation, ending)
         return torch.cat([1 - values, values], 1) if self._is_one_of_two(values) else values
+
+    def _by_class(self, answer: Tensor) -> Tensor:
+        values = by_class(answer) if len(self.labels) in (1, 2) else answer
+        if values.ndim != 2:
+            of_classes = answer.shape == (len(self.labels),)
+            hint = "; its axis of samples is missing" if of_classes else "; scores= are a regressor's"
+            raise ModelError(
+                f"{self.name} must return (B, K), a number per class; it returns {tuple(answer.shape)}{hint}"
+            )
+        return values
 
     def _is_one_of_two(self, values: Tensor) -> bool:
         return values.shape[1:] == (1,) and len(self.labels) == 2
@@ -257,13 +288,20 @@ class Model(Sight):
                 raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
         opened = opener(self, source, **chosen) if opener else video_source(self, source)
+        if not isinstance(opened, Source):
+            raise OptionError(f"the opener must return a vidcam.Source; it returned {type(opened).__name__}")
         return replace(opened, opened_by=self)
 
     def prepare(self, pixels: Pixels) -> Tensor | dict[str, Tensor]:
-        """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name."""
+        """Preprocess a frame (H, W, 3): (C, h, w), or one per input by name; an OptionError if it is anything else."""
         if not self.inputs:
-            return self.preprocessing(pixels)
-        return {name: given.preprocessing(pixels) for name, given in self.inputs.items()}
+            return _prepared(self.preprocessing, pixels)
+        return {name: _prepared(given.preprocessing, pixels) for name, given in self.inputs.items()}
+
+    def example(self) -> Any:
+        """Return a window of noise, 112 pixels wide and high before it is preprocessed, as the network takes it."""
+        pixels = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+        return self.batch([[self.prepare(pixels)] * self.frames])
 
     def batch(self, clips: Sequence[PreparedClip]) -> Any:
         """Join B clips of T prepared frames to what the network takes, on the network's device.
@@ -288,6 +326,25 @@ class Model(Sight):
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)
         return arranged(stacked, self.input_layout).contiguous().to(self.device, self.dtype)
+
+
+def _prepared(preprocessing: Preprocessing, pixels: Pixels) -> Tensor:
+    with in_words("the preprocessing", OptionError):
+        frame = preprocessing(pixels)
+    if not isinstance(frame, Tensor) or frame.ndim != 3 or not frame.is_floating_point():
+        shape = f"{tuple(frame.shape)} of {frame.dtype}" if isinstance(frame, Tensor) else type(frame).__name__
+        raise OptionError(f"the preprocessing must return a floating point tensor (C, h, w); it returned {shape}")
+    return frame
+
+
+def _bytes(value: Any) -> bytes:
+    """Return what a part of a state holds; quantized layers hold tuples."""
+    if isinstance(value, tuple | list):
+        return b"".join(map(_bytes, value))
+    if not isinstance(value, Tensor):
+        return repr(value).encode()
+    plain = value.int_repr() if value.is_quantized else value
+    return bytes(plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def _count(number: int, what: str) -> str:

@@ -2,7 +2,8 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from vidcam.attribution.chance import seeded
-from vidcam.data.preprocessing import Preprocessing, is_side
+from vidcam.data.preprocessing import LARGEST, Preprocessing, is_side
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
@@ -80,7 +81,7 @@ class Recipe:
         for option in given:
             if option not in self.options:
                 raise OptionError(unknown(f"option of {name}", option, self.options))
-        check_ranges(given)
+        check_ranges(given, self.options)
         return {**self.options, **given}
 
     def build(self, name: str, *, weights: str | None, files: Files, options: Chosen) -> Model:
@@ -101,7 +102,8 @@ class Recipe:
             net, origin = self._own(name, parts, chosen)
         else:
             net, origin = self._published(name, weights, chosen)
-        model, size = self.model(net.eval(), chosen), chosen.get("size")
+        with _building(chosen):
+            model, size = self.model(net.eval(), chosen), chosen.get("size")
         return replace(
             model,
             preprocessing=whole_frame(model.preprocessing, size),
@@ -121,7 +123,8 @@ class Recipe:
         if self.head is None:
             return chosen, parts
         rows = files["checkpoint"].rows(self.head) if "checkpoint" in files else None
-        classes = rows or chosen.get("classes") or len(self.published.labels if self.published else ())
+        known = len(self.published.labels) if self.published else self.options.get("classes")
+        classes = rows or chosen.get("classes") or known
         return {**chosen, "classes": classes}, parts
 
     def _own(self, name: str, parts: Files, chosen: Chosen) -> tuple[nn.Module, str]:
@@ -138,12 +141,8 @@ class Recipe:
         kinds = inspect.signature(self.network).parameters
         if not any(kind.kind is kind.VAR_KEYWORD for kind in kinds.values()):
             given = {option: value for option, value in given.items() if option in kinds}
-        with seeded(chosen.get("seed", 0)):  # so that a run can be repeated
-            try:
-                return self.network(**given)
-            except (TypeError, ValueError, RuntimeError) as error:
-                shown = ", ".join(f"{option} {value!r}" for option, value in chosen.items())
-                raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
+        with seeded(chosen.get("seed", 0)), _building(chosen):  # so that a run can be repeated
+            return self.network(**given)
 
     def _published(self, name: str, tag: str, chosen: Chosen) -> tuple[nn.Module, str]:
         if self.published is None:
@@ -166,13 +165,23 @@ class Recipe:
         return published.labels if owns is None or all(owns(file.path) for file in files.values()) else ()
 
 
+@contextmanager
+def _building(chosen: Chosen) -> Iterator[None]:
+    """Raise an OptionError where what is built stumbles over a value."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        shown = ", ".join(f"{option} {value!r}" for option, value in chosen.items())
+        raise OptionError(f"no network can be built with {shown}: {error}".splitlines()[0]) from error
+
+
 def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) -> Preprocessing:
     """Resize the whole frame to (H, W), or to a square, and crop nothing; without a size change nothing."""
     if size is None:
         return preprocessing
     sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2 or not all(is_side(side) for side in sides):
-        raise OptionError(f"size needs a height and a width, or one number for both; given {size}")
+        raise OptionError(f"size needs a height and a width of 1 to {LARGEST}, or one for both; given {size}")
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 
 

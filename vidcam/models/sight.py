@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import INPUT
+from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import first_tensor, grid_axes, infer_layout, named_alike
+from vidcam.attribution.layers import INPUT, grid_axes, infer_layout, named_alike, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
@@ -18,12 +18,14 @@ from vidcam.attribution.tokens import TOKENS, TokenOrder
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import LayerError
 from vidcam.models.inputs import Input, OneInput, arranged, as_clips
+from vidcam.models.state import Beginning, Reset
 from vidcam.types import Floats
 
 
 class Sight:
     """What a `Model` tells of its layers; its slots are declared there."""
 
+    name: str
     net: nn.Module
     layer: str
     layout: str | None
@@ -34,8 +36,21 @@ class Sight:
     axes: dict[str, tuple[Axis, ...]]
     inputs: Mapping[str, Input]
     sees: Mapping[str, str]
+    state: str | None
+    reset: Reset
+    _idle: dict[str, bool]
+    _made: Beginning | None
     _measured: dict[tuple[str, str], tuple[Axis, ...]]
     _orders: Orders
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        return next((p.device for p in self.net.parameters()), torch.device("cpu"))
+
+    def example(self) -> Any:
+        """Return a window of noise as the network takes it."""
+        raise NotImplementedError
 
     def input_of(self, layer: str) -> str | None:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""
@@ -46,7 +61,8 @@ class Sight:
 
     def prefix_of(self, layer: str) -> str | None:
         """Return the longest prefix in `sees` that a layer's name has; None if no one said what the layer looks at."""
-        inside = (prefix for prefix in self.sees if layer != INPUT and f"{layer}.".startswith(f"{prefix}."))
+        name = split_name(layer)[0]
+        inside = (prefix for prefix in self.sees if layer != INPUT and f"{name}.".startswith(f"{prefix}."))
         return max(inside, key=len, default=None)
 
     def seen_by(self, layer: str, x: Any) -> Tensor:
@@ -104,15 +120,15 @@ class Sight:
 
     def rows_of(self, layer: str, x: Any) -> RowOrder:
         """Tell which sample and frames each row of a layer's output holds, measured once for each size of a batch."""
-        given = first_tensor(x)
+        given = clip_in(x)
         assert given is not None  # the network has run on it
         return self._orders.rows(self.net, x, layer, self.input_layout, given)
 
-    def tokens_of(self, shape: Sequence[int], x: Any) -> TokenOrder | None:
+    def tokens_of(self, layer: str, shape: Sequence[int], x: Any) -> TokenOrder | None:
         """Tell what the tokens (B, N, C) of a layer stand for, once measured; None if the model tells or has none."""
         if len(shape) != 3 or callable(self.grid) or self.layout not in (None, TOKENS):
             return None
-        return self._orders.tokens(self.net, x, self.input_layout, shape[1])
+        return self._orders.tokens(self.net, x, layer, self.input_layout, shape[1])
 
     def is_told(self, layer: str) -> bool:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""

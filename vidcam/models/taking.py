@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.capturing import eagerly, untouched
+from vidcam.attribution.capturing import eagerly
 from vidcam.attribution.failures import of_device
 from vidcam.attribution.layers import Listed, call
-from vidcam.attribution.rows import attributes_kept
+from vidcam.attribution.untouched import untouched
 from vidcam.data.preprocessing import CHANNELS, Preprocessing, Size
 from vidcam.errors import ModelError, OptionError, VidcamError
 from vidcam.models.hints import Hints
@@ -205,7 +205,7 @@ class _Trial:
 def _failure(net: nn.Module, x: Any) -> str | None:
     """Run the network; return what it fails with, in a line."""
     try:
-        with untouched(net), attributes_kept(net), torch.no_grad(), eagerly():
+        with untouched(net), torch.no_grad(), eagerly():
             call(net, x)
     except VidcamError:
         raise

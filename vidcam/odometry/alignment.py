@@ -6,9 +6,8 @@ import numpy as np
 
 from vidcam.data.drives.trajectory import Trajectory
 from vidcam.errors import OptionError, unknown
+from vidcam.odometry.choices import ALIGNMENTS
 from vidcam.types import Floats
-
-ALIGNMENTS = ("none", "scale", "6dof", "7dof")
 
 
 class Similarity(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vidcam.data.drives.trajectory import Trajectory
-from vidcam.errors import OptionError
-from vidcam.rendering.drawing import DAY, DAY_OTHERS, number, round_step, save_figure
+from vidcam.errors import OptionError, printable
+from vidcam.rendering.drawing import DAY, DAY_OTHERS, number, plain, round_step, save_figure
 
 MARKS = 10  # about so many marks of the driven distance
 STYLES: dict[str, dict[str, Any]] = {
@@ -56,17 +56,19 @@ def figure(true: Trajectory | None, others: Mapping[str, Trajectory], *, title: 
     free = iter(COLORS * (len(drawn) // len(COLORS) + 1))
     for name, trajectory in drawn.items():
         style = STYLES.get(name) or {"color": next(free), "linewidth": 1.3, "linestyle": "--", "zorder": 3}
-        axes.plot(trajectory.positions[:, 0], trajectory.positions[:, 2], label=name.replace("_", " "), **style)
+        axes.plot(
+            trajectory.positions[:, 0], trajectory.positions[:, 2], label=printable(name.replace("_", " ")), **style
+        )
     _mark_distances(axes, next(iter(drawn.values())), unit)
     _look_at(axes, [trajectory for name, trajectory in drawn.items() if name in STYLES] or list(drawn.values()))
-    axes.set_xlabel(f"x, to the right ({unit})", color=DAY["faint"])
-    axes.set_ylabel(f"z, ahead ({unit})", color=DAY["faint"])
-    axes.set_title(title, loc="left", color=DAY["ink"], parse_math=False)
+    axes.set_xlabel(printable(f"x, to the right ({unit})"), color=DAY["faint"])
+    axes.set_ylabel(printable(f"z, ahead ({unit})"), color=DAY["faint"])
+    axes.set_title(printable(title), loc="left", color=DAY["ink"])
     axes.grid(color=DAY["grid"], linewidth=0.6)
     axes.tick_params(colors=DAY["faint"], length=0)
     axes.spines[:].set_color(DAY["grid"])
     figure.legend(frameon=False, labelcolor=DAY["ink"], loc="outside lower center", ncols=4)
-    return figure
+    return plain(figure)
 
 
 def _look_at(axes: Any, trajectories: Sequence[Trajectory]) -> None:

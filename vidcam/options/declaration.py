@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from math import isinf
 from operator import ge, gt, le, lt
 from types import MappingProxyType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -42,7 +43,8 @@ class Declared:
             raise OptionError(unknown(name, value, self.choices))
         wrong = self._out_of_range(value) or (self.check(value) if self.check else None)
         if wrong:
-            raise OptionError(f"{name} {wrong}; given {value}")
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) and self.cli is not True else value
+            raise OptionError(f"{name} {wrong}; given {shown}")
 
     def _out_of_range(self, value: Any) -> str | None:
         ends = ((ge, self.least), (le, self.most), (gt, self.above), (lt, self.below))
@@ -50,6 +52,8 @@ class Declared:
             fits = all(holds(value, end) for holds, end in ends if end is not None)  # NaN is nowhere
         except TypeError:
             return "must be a number"
+        if fits and isinstance(value, float) and isinf(value):
+            return "must be finite"
         return None if fits else f"must {self._range}"
 
     @property

@@ -81,7 +81,7 @@ def _panel(figure: Figure, explanation: Explanation, index: int) -> Axes:
 
 
 def _entitle(axes: Axes, title: str, color: str) -> None:
-    axes.set_title(printable(title), loc="left", fontsize=10.5, color=color, pad=6, parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=color, pad=6)
 
 
 def _draw_importance(axes: Axes, explanation: Explanation, k: int) -> None:
@@ -169,7 +169,7 @@ def _aside(axes: Axes, lines: list[tuple[str, str]]) -> None:
     """Write lines at the right of a panel, one below the other, each cut to fit."""
     for i, (text, color) in enumerate(lines):
         text = shorten(text, ASIDE, size=10)
-        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "parse_math": False}
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         axes.annotate(text, (1, 1), (12, -4 - 17 * i), va="top", fontsize=10, color=color, **place)
 
 
@@ -203,7 +203,7 @@ def _draw_curves(report: DeletionReport, measure: str) -> Figure:
             axes.fill_between(shares, low, high, color=color, alpha=0.13, linewidth=0)
     axes.set_xlabel("% of the picture erased", color=DAY["faint"])
     title = f"change of {measure} · {report.target} · {len(report.starts)} windows"
-    axes.set_title(printable(title), loc="left", fontsize=10.5, color=DAY["ink"], parse_math=False)
+    axes.set_title(printable(title), loc="left", fontsize=10.5, color=DAY["ink"])
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False, fontsize=10)
     return figure

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from vidcam.errors import OptionError, printable, unknown
@@ -46,7 +47,7 @@ def empty_figure(width: int, height: int, theme: dict[str, str]) -> Figure:
 
 def pixels_of(figure: Figure) -> Pixels:
     """Draw a figure into an array, (H, W, 3)."""
-    canvas: Any = FigureCanvasAgg(figure)  # not typed
+    canvas: Any = FigureCanvasAgg(plain(figure))  # not typed
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -60,11 +61,18 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 def write(
     figure: Figure, left: float, top: float, text: str, *, size: float, room: float | None = None, **style: Any
 ) -> None:
-    """Write one line, cut to fit the room, at a place in pixels (points) from the top left corner; no math in `$`."""
+    """Write one line, cut to fit the room, at a place in pixels (points) from the top left corner."""
     text = printable(text) if room is None else shorten(text, room, size=size)
     across, down = figure.get_size_inches() * POINTS_PER_INCH
-    style = dict[str, Any](va="top", ha="left", parse_math=False) | style
+    style = dict[str, Any](va="top", ha="left") | style
     figure.text(left / across, 1 - top / down, text, fontsize=size, **style)
+
+
+def plain(figure: Figure) -> Figure:
+    """Let all words of a figure stand as they are written: `$` begins no mathematics."""
+    for text in figure.findobj(Text):
+        text.set(parse_math=False)
+    return figure
 
 
 def clean(axes: Axes, theme: dict[str, str], *, size: float) -> None:
@@ -117,4 +125,4 @@ def save_figure(figure: Figure, path: str | Path, *, force: bool = False) -> Non
     """Write a figure in the format of the file's extension; nothing is left behind on an exception."""
     kind = check_format(Path(path))
     with replacing(path, force=force) as part:
-        figure.savefig(part, format=kind, dpi=DPI)
+        plain(figure).savefig(part, format=kind, dpi=DPI)

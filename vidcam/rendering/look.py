@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vidcam.explaining.choices import SCALES
 from vidcam.options import Options, option
 
 
@@ -27,7 +28,7 @@ class Color(Options):
         "One scale for all frames, or each its own.",
         "video",
         more="The latter hides which frames matter.",
-        choices=("video", "frame"),
+        choices=SCALES,
     )
 
 

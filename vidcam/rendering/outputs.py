@@ -30,6 +30,8 @@ class RunFiles:
     look: dict[str, Any] = field(default_factory=dict)
     """Options of `render`."""
     progress: Progress | None = None
+    source: Path | None = None
+    """Where the source lies meanwhile, if not where the explanation says."""
     said: list[str] = field(default_factory=list)
     """What a viewer must know of the files so far."""
 
@@ -51,15 +53,15 @@ def _npz(run: RunFiles, path: Path) -> None:
 
 
 def _overlay(run: RunFiles, path: Path) -> Sequence[str]:
-    return render(run.explanation, path, progress=run.progress, **run.look)
+    return render(run.explanation, path, source=run.source, progress=run.progress, **run.look)
 
 
 def _drive(run: RunFiles, path: Path) -> Sequence[str]:
-    return render_drive(run.explanation, path)
+    return render_drive(run.explanation, path, source=run.source)
 
 
 def _frames(run: RunFiles, path: Path) -> None:
-    contact_sheet(run.explanation, path, apart_seconds=APART_SECONDS)
+    contact_sheet(run.explanation, path, source=run.source, apart_seconds=APART_SECONDS)
 
 
 def _timeline(run: RunFiles, path: Path) -> None:
@@ -112,9 +114,15 @@ def write_outputs(
     run = RunFiles(explanation, options, look or {}, progress)
     chosen = names(explanation.extras)
     with staged(directory, chosen, force=force) as part:
-        for output in (output for output in OUTPUTS if output.name in chosen):
-            run.said += output.write(run, part / output.name) or ()
+        fill(run, part)
     return [directory / name for name in chosen], tuple(run.said)
+
+
+def fill(run: RunFiles, part: Path) -> None:
+    """Write all files of a run into a temporary folder."""
+    chosen = names(run.explanation.extras)
+    for output in (output for output in OUTPUTS if output.name in chosen):
+        run.said += output.write(run, part / output.name) or ()
 
 
 def _check_apart(source: str | None, directory: Path) -> None:

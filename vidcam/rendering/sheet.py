@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from vidcam.explaining.ranking import Ranking
 from vidcam.options import takes
 from vidcam.rendering.coloring import colormap_of, overlay, peak
 from vidcam.rendering.curves import VANISHES, directions, with_unit
-from vidcam.rendering.drawing import DAY, axes_at, empty_figure, number, save_figure, text_width, write
+from vidcam.rendering.drawing import DAY, axes_at, empty_figure, number, plain, save_figure, text_width, write
 from vidcam.rendering.labels import HEAD, MARGIN, write_heading
 from vidcam.rendering.look import Color
 from vidcam.rendering.strips import color_marks, draw_ramp
@@ -26,6 +27,8 @@ from vidcam.types import Pixels
 
 GAP, CAPTION, LEGEND = 12, 32, 74  # points
 TILE_AREA = 260 * 195  # square points
+SLIMMEST = Fraction(8)
+"""The longer side of a tile is at most so many times the shorter one."""
 
 
 @takes(Color)
@@ -85,7 +88,7 @@ def figure(
     ranks = pick(explanation, k, apart_seconds=apart_seconds, order=order)
     with open_source(explanation, source) as video:
         frames = video.frames_at(sorted(ranks))
-    grid = _grid(explanation, len(frames))
+    grid = _grid(Fraction(explanation.width, explanation.height) * video.info.pixel_aspect, len(frames))
     sheet = empty_figure(grid.width, grid.height, DAY)
     write_heading(sheet, explanation, grid.width, how=how)
     for place, frame in enumerate(frames):
@@ -93,7 +96,7 @@ def figure(
         _picture(axes, layer.draw(frame.index, frame.pixels), explanation)
         _caption(sheet, grid, place, explanation, (ranks[frame.index], frame.index))
     _legend(sheet, grid, explanation, color)
-    return sheet
+    return plain(sheet)
 
 
 COLD = 0.05
@@ -145,13 +148,15 @@ class Grid:
         return left, MARGIN + HEAD + CAPTION + row * (self.tile_height + CAPTION + GAP)
 
 
-def _grid(explanation: Explanation, n: int) -> Grid:
-    """Lay out tiles of equal area, at most four in a row, or six if the video is upright."""
-    shape = min(max(explanation.width / explanation.height, 0.4), 4.0)
-    tile_width = round((TILE_AREA * shape) ** 0.5)
+def _grid(shape: Fraction, n: int) -> Grid:
+    """Lay out tiles of a shape, width over height, at most four in a row, or six if the video is upright.
+
+    They have equal area; those of a strip of a few pixels are wider than it is, or nothing of it would be seen.
+    """
+    tile_width = round((TILE_AREA * float(min(max(shape, Fraction(2, 5)), Fraction(4)))) ** 0.5)
     most = 6 if shape < 0.8 else 4 if shape < 2.2 else 2
     rows = ceil(n / most)
-    return Grid(ceil(n / rows), rows, tile_width, max(1, round(tile_width * explanation.height / explanation.width)))
+    return Grid(ceil(n / rows), rows, tile_width, round(tile_width / min(max(shape, 1 / SLIMMEST), SLIMMEST)))
 
 
 def _picture(axes: Axes, pixels: Pixels, explanation: Explanation) -> None:

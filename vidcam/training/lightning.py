@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 Part = TypeVar("Part")
+DETERMINISTIC: dict[str, bool | Literal["warn"] | None] = {"no": None, "yes": True, "warn": "warn"}
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 LOGGER_NAMES = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "pytorch_lightning")
 
 
@@ -75,6 +77,7 @@ def build_trainer(
             strategy=machine.strategy,
             num_nodes=machine.num_nodes,
             precision=machine.precision,  # type: ignore[arg-type]
+            deterministic=DETERMINISTIC[machine.deterministic],
             logger=_logger(place),
             callbacks=[Telling(), *callbacks, *bar],
             plugins=[WholeCheckpoints()],
@@ -98,8 +101,32 @@ def build_trainer(
 def quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and its advice on what vidcam does on purpose to itself; its errors still come.
 
-    An interrupt is a `KeyboardInterrupt` again, which Lightning turns into an exit.
+    An interrupt is a `KeyboardInterrupt` again, which Lightning turns into an exit. What a Trainer sets for the process
+    is put back.
     """
+    with _flags_kept(), _quiet():
+        yield
+
+
+@contextmanager
+def _flags_kept() -> Iterator[None]:
+    """Put back what a Trainer sets for the whole process, to compute the same numbers again."""
+    strict, lenient = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    benchmark, workspace = torch.backends.cudnn.benchmark, os.environ.get(WORKSPACE)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
+        torch.backends.cudnn.benchmark = benchmark
+        os.environ.pop(WORKSPACE, None)
+        os.environ.update({} if workspace is None else {WORKSPACE: workspace})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     levels = {logger: logger.level for logger in map(logging.getLogger, LOGGER_NAMES)}
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from vidcam.errors import printable
 from vidcam.media import replacing
 
 REPORT = "report.json"
+MOST_OF_A_NAME = 40  # characters
 MOST_NUMBERED = 25  # classes: in the cells of more, numbers cannot be read
 
 
@@ -49,8 +52,9 @@ def draw_confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], path:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the class", shrink=0.8)
     axes.set(xlabel="said", ylabel="true", title=f"{counts.trace()} of {counts.sum()} videos right")
-    axes.set_xticks(range(len(labels)), labels, rotation=90)
-    axes.set_yticks(range(len(labels)), labels)
+    names = [_name(label) for label in labels]
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     if len(labels) <= MOST_NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             if count:
@@ -68,7 +72,10 @@ def draw_roc(
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
     axes.plot(false_positive, true_positive, color="C0")
     axes.set(
-        xlabel="false positive rate", ylabel="true positive rate", title=f"{label}: area {auc:.3f}", aspect="equal"
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        title=f"{_name(label)}: area {auc:.3f}",
+        aspect="equal",
     )
     _save(figure, path)
 
@@ -88,5 +95,13 @@ def draw_losses(history: Sequence[Mapping[str, float]], terms: Sequence[str], be
     _save(figure, path)
 
 
+def _name(label: str) -> str:
+    """Return a class's name as it can be shown, on one line."""
+    name = printable(label)
+    return name if len(name) <= MOST_OF_A_NAME else f"{name[: MOST_OF_A_NAME - 1]}…"
+
+
 def _save(figure: Figure, path: Path) -> None:
+    for text in figure.findobj(Text):
+        text.set(parse_math=False)  # what stands between two `$` is no formula
     FigureCanvasAgg(figure).print_png(path)  # type: ignore[no-untyped-call]

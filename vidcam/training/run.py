@@ -12,6 +12,7 @@ import torch
 
 from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import held, leaving_none_empty
+from vidcam.training.failures import told_in_one_line
 from vidcam.training.lightning import (
     Callback,
     EarlyStopping,
@@ -61,7 +62,7 @@ class TrainingRun:
         Raises:
             OptionError: the machine does not have what is asked for, or the folder holds a run that shall neither go on
                 nor be replaced, or one of other settings or data.
-            ModelError: `last.ckpt` is damaged.
+            ModelError: `last.ckpt` is damaged, or the device lacks memory or a deterministic operation.
             MediaError: another process trains in the folder.
         """
         with leaving_none_empty(self.folder), quiet(), ExitStack() as until_end:
@@ -72,7 +73,8 @@ class TrainingRun:
                 until_end.enter_context(held(self.folder))
             self._clear()
             last = self._resumed()
-            trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)
+            with told_in_one_line(self.settings.batch):
+                trainer.fit(module.train(), datamodule=data, ckpt_path=last, weights_only=True)
             trainer.strategy.barrier()
         return trainer
 

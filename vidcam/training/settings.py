@@ -31,6 +31,13 @@ class RunSettings(Options):
         return plain
 
 
+def _keeps_weights_whole(strategy: object) -> str | None:
+    """Refuse strategies by name that spread a model's weights, of which one process would save its part alone."""
+    if isinstance(strategy, str) and (strategy in ("auto", "single_device") or "ddp" in strategy.split("_")):
+        return None
+    return "must leave each process all weights, to be saved: auto, ddp or ddp_find_unused_parameters_true"
+
+
 @dataclass(frozen=True)
 class Machine(Options):
     """Flags of Lightning's Trainer that say where it runs."""
@@ -39,10 +46,17 @@ class Machine(Options):
 
     devices: int | str | Sequence[int] = option("Lightning's: how many, or which, or auto.", "auto", cli=str)
     accelerator: str = option("Lightning's.", "auto", metavar="auto|cpu|gpu")
-    strategy: str = option("Lightning's: auto, ddp, fsdp ...", "auto")
+    strategy: str = option("Lightning's: auto, or one with ddp in its name.", "auto", check=_keeps_weights_whole)
     num_nodes: int = option("Machines.", 1, least=1)
     precision: str = option(
         "Lightning's.", "32-true", choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+    )
+    deterministic: str = option(
+        "The same weights again from a GPU, too.",
+        "no",
+        more="What has no deterministic version there, as the gradient of odometry's warping, stops the run, or is "
+        "warned of; all may be slower.",
+        choices=("no", "yes", "warn"),
     )
     workers: int = option("Processes that load ahead, per device.", 0, least=0)
     progress: bool = option("Whether to show a bar on stderr.", True, cli=False)

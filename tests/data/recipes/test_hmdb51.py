@@ -1,11 +1,15 @@
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import vidcam
 from vidcam.data.recipes import hmdb51
 
 LISTS = "testTrainMulti_7030_splits"
@@ -89,6 +93,66 @@ def test_nested_archives_are_unpacked_once(packed, run):
     assert sorted(path.name for path in (packed / "videos").iterdir()) == ["climb", "climb_stairs"]
     again = run("hmdb51", packed, output="again.csv")
     assert again.facts["present"] == 6 and not any("unpacking" in line for line in again.said)
+
+
+def in_a_process(root, output, **places):
+    command = ["manifest", "hmdb51", str(root), "--output", str(output)]
+    environment = os.environ | {"PYTHONPATH": str(Path(vidcam.__file__).parents[1])} | places
+    return subprocess.Popen([sys.executable, "-m", "vidcam", *command], env=environment, stderr=subprocess.PIPE)
+
+
+def wait_for(there) -> None:
+    until = time.monotonic() + 20
+    while not there() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert there()
+
+
+@pytest.fixture
+def slow(packed, tmp_path):
+    """The program that unpacks waits where it is given the archive of a class."""
+    tool = tmp_path / "bin" / "bsdtar"
+    real = tool.resolve()
+    tool.unlink()
+    sleep = shutil.which("sleep", path=os.defpath)
+    tool.write_text(f'#!/bin/sh\n{real} "$@"\ncase "$3" in *climb*) : > {tmp_path}/reached; {sleep} 30;; esac\n')
+    tool.chmod(0o755)
+
+    def quick() -> None:
+        tool.unlink()
+        tool.symlink_to(real)
+
+    return quick
+
+
+def test_what_a_killed_run_left_is_swept(packed, slow, run, tmp_path):
+    process = in_a_process(packed, tmp_path / "killed.csv")
+    wait_for((tmp_path / "reached").exists)
+    process.kill()
+    process.communicate()
+    assert not (packed / "videos").exists() and (packed / ".unpacking").exists()
+    slow()
+    done = run("hmdb51", packed)
+    assert done.code == 0 and done.facts["present"] == 6
+    assert sorted(path.name for path in packed.iterdir()) == sorted(["hmdb51_org.rar", LISTS, "videos"])
+    assert sorted(path.name for path in (packed / "videos").iterdir()) == ["climb", "climb_stairs"]
+
+
+def test_a_run_killed_between_two_folders_is_repeated(packed, run):
+    assert run("hmdb51", packed).facts["present"] == 6
+    shutil.rmtree(packed / "videos" / "climb_stairs")  # as if it had not been moved yet
+    (packed / ".unpacking").mkdir()
+    assert run("hmdb51", packed, output="again.csv").facts["present"] == 6
+    assert not (packed / ".unpacking").exists()
+
+
+def test_of_two_that_unpack_one_says_so(packed, slow, run, tmp_path):
+    process = in_a_process(packed, tmp_path / "first.csv")
+    wait_for((tmp_path / "reached").exists)
+    other = run("hmdb51", packed)
+    assert other.code == 1 and len(other.said) == 1 and "another process" in other.said[0]
+    process.kill()
+    process.communicate()
 
 
 def test_without_a_program_to_unpack_it_says_which(packed, run, monkeypatch):

@@ -101,6 +101,8 @@ def test_a_header_without_the_columns_and_a_bad_line(video, write, run, tmp_path
     video(f"train/{A}_000001_000011.mp4")
     write("train.csv", "label,youtube_id,begin\n")
     assert "no column time_start, time_end" in run("kinetics", tmp_path / "k").said[0]
+    write("train.csv", f"label,youtube_id,time_start,time_end\nyoga,{A},1,1e999\n")
+    assert "line 2: youtube_id, time_start and time_end are expected" in run("kinetics", tmp_path / "k").said[0]
     write("train.csv", f"label,youtube_id,time_start,time_end\nyoga,{A},one,2\n")
     assert "train.csv, line 2" in run("kinetics", tmp_path / "k").said[0]
 

@@ -8,6 +8,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from vidcam.data.manifest import Row
 from vidcam.training.classifier.module import class_weights
@@ -63,6 +65,44 @@ def test_files(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["per_video"]["top1"] == 1.0
     picture = matplotlib.image.imread(tmp_path / "confusion.png")
     assert picture.std() > 0.05
+
+
+def drawn(found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    texts: list[Text] = []
+    draw = FigureCanvasAgg.print_png
+
+    def kept(canvas: Any, path: Path) -> None:
+        texts.extend(canvas.figure.findobj(Text))
+        draw(canvas, path)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", kept)
+    found.write(tmp_path)
+    return texts
+
+
+def test_names_of_classes_are_no_mathematics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["$\\frac{$", "two\nlines \udce9 " + "long " * 40]
+    texts = drawn(report(said([0, 1], [[0.9, 0.1], [0.2, 0.8]]), names, 2), tmp_path, monkeypatch)
+    assert texts and not any(text.get_parse_math() for text in texts)
+    written = {text.get_text() for text in texts}
+    assert names[0] in written
+    assert any(text.startswith(r"two\nlines \udce9 long") and "…" in text and len(text) < 60 for text in written)
+
+
+def test_of_20000_classes_there_is_no_matrix(tmp_path: Path) -> None:
+    """It would have 400 million cells; all other numbers are there."""
+    labels = [f"label {i}" for i in range(20_000)]
+    probabilities = np.zeros((3, len(labels)))
+    probabilities[[0, 1, 2], [7, 8, 8]] = 1
+    found = report(said([7, 8, 9], probabilities), labels, 3)  # type: ignore[arg-type]
+    assert found.confusion == () and found.per_video.top1 == pytest.approx(2 / 3)
+    assert {name: share for name, share in found.per_class.items() if share is not None} == {
+        "label 7": 1.0,
+        "label 8": 1.0,
+        "label 9": 0.0,
+    }
+    assert [path.name for path in found.write(tmp_path)] == ["report.json"]
+    assert (tmp_path / "report.json").stat().st_size < 2e6
 
 
 def test_parts_are_merged_once(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ Example:
 Every split: 51 classes, 6766 videos, of them 3570 train (70 per class), 1530 test (30 per class), 1666 unused.
 """
 
+import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 from vidcam.data.collection import Assigned, Collection, Say, find_videos, matched, official, read_lines, silent, some
 from vidcam.data.manifest import Row
 from vidcam.errors import MediaError
+from vidcam.media.files import scratch
 
 LISTS = "testTrainMulti_7030_splits"
 CODES = {"1": "train", "2": "test", "0": "unused"}
@@ -106,13 +107,19 @@ def source(name: str, label: str) -> str:
 
 
 def unpack(root: Path, videos: Path, say: Say = silent) -> None:
-    """Unpack the download to CLASS folders in `videos`; what is there already stays."""
-    outer = root / "hmdb51_org.rar"
-    archives = sorted({*root.glob("*.rar"), *root.glob("*/*.rar")} - {outer, root / "test_train_splits.rar"})
-    if outer.exists() and not archives and not any(videos.glob("[!.]*/")):
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=root) as temporary:
-            extract(outer, Path(temporary))
-            _unpack_classes(sorted(Path(temporary).rglob("*.rar")), videos, say)
+    """Unpack the download to CLASS folders in `videos`, all of them or none; what is there already stays."""
+    outer, unpacking = root / "hmdb51_org.rar", root / ".unpacking"
+    archives = sorted({*root.glob("*.rar"), *root.glob("[!.]*/*.rar")} - {outer, root / "test_train_splits.rar"})
+    killed = unpacking.exists()  # perhaps when some of the folders had been moved
+    if outer.exists() and not archives and (killed or not any(videos.glob("[!.]*/"))):
+        with scratch(unpacking) as temporary:
+            extract(outer, temporary)
+            whole = temporary / "videos"
+            _unpack_classes(sorted(temporary.rglob("*.rar")), whole, say)
+            videos.mkdir(exist_ok=True)
+            for folder in sorted(whole.iterdir()):
+                if not (videos / folder.name).exists():
+                    os.replace(folder, videos / folder.name)
     _unpack_classes(archives, videos, say)
     if not videos.is_dir():
         raise MediaError(f"{root} holds neither videos nor hmdb51_org.rar")
@@ -125,12 +132,12 @@ def _unpack_classes(archives: list[Path], videos: Path, say: Say) -> None:
             continue
         say(f"unpacking {archive.name}")
         videos.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=videos) as temporary:
-            extract(archive, Path(temporary))
-            folder = next((file.parent for file in sorted(Path(temporary).rglob("*.avi"))), None)
+        with scratch(videos / f".unpacking-{archive.stem}") as temporary:
+            extract(archive, temporary)
+            folder = next((file.parent for file in sorted(temporary.rglob("*.avi"))), None)
             if folder is None:
                 raise MediaError(f"{archive} holds no .avi")
-            shutil.move(folder, videos / archive.stem)
+            os.replace(folder, videos / archive.stem)
 
 
 def extract(archive: Path, folder: Path) -> None:

@@ -22,7 +22,6 @@ import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from vidcam.data.collection import SIDES, SUFFIXES, Collection, doubts, existing
 from vidcam.data.manifest import Row, match_labels, weight_labels
 from vidcam.data.sampling import ClipSource
 from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.media import each
 
 WEIGHTS = "R3D_18_Weights.KINETICS400_V1"
 VERSIONS = (400, 600, 700)
@@ -82,8 +82,7 @@ def collect(root: str | Path, *, classes: int = 400, check: bool = True, workers
         raise MediaError(f"{root} holds neither lists nor folders train/CLASS, val/CLASS")
     rows, left = located(root, files, entries)
     labels = labels or tuple(sorted({entry.label.replace("_", " ").strip() for entry in entries if entry.label}))
-    with ThreadPoolExecutor(workers) as pool:
-        rows = list(pool.map(cut, relabeled(rows, labels)))
+    rows = list(each(cut, relabeled(rows, labels), workers))
     bad = {problem.path: problem.about for problem in looked(rows, workers=workers)} if check else {}
     rows = [row for row in rows if str(row.path) not in bad]
     counts = Counter(row.split for row in rows)
@@ -124,7 +123,7 @@ def _read_csv(file: Path, lines: list[str], header: list[str]) -> list[Listing]:
         given = dict(zip(header, cells, strict=False))
         try:
             start, end = (int(float(given[name])) for name in NEEDED[1:])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             raise OptionError(f"{file}, line {number}: youtube_id, time_start and time_end are expected") from None
         video = given["youtube_id"]
         split = SIDES.get(given.get("split", "").lower()) or _side(file) or "train"

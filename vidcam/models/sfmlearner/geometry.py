@@ -78,7 +78,7 @@ def inverse_warp(
     _check(image, depth, pose, intrinsics)
     matrix = pose_matrix(pose, rotation) if pose.ndim == 2 else pose
     height, width = depth.shape[-2:]
-    rays = torch.linalg.inv(intrinsics) @ _pixels(depth)  # (B, 3, H W)
+    rays = torch.linalg.inv_ex(intrinsics).inverse @ _pixels(depth)  # (B, 3, H W)
     points = matrix[:, :, :3] @ (rays * depth.flatten(1)[:, None]) + matrix[:, :, 3:]
     x, y, z = (intrinsics @ points).unbind(1)
     z = z.clamp(min=NEAREST)
@@ -101,7 +101,7 @@ def _matrix(rows: Sequence[tuple[Tensor, ...]]) -> Tensor:
 
 def _pixels(depth: Tensor) -> Tensor:
     """Return x, y, 1 of every pixel, (3, H W), of the depth's kind."""
-    y, x = torch.meshgrid(*(torch.arange(n).to(depth) for n in depth.shape[-2:]), indexing="ij")
+    y, x = torch.meshgrid(*(torch.arange(n, device=depth.device).to(depth) for n in depth.shape[-2:]), indexing="ij")
     return torch.stack([x, y, torch.ones_like(x)]).flatten(1)
 
 

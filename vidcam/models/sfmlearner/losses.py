@@ -116,8 +116,8 @@ def photometric_loss(
 
 def scale_intrinsics(intrinsics: Tensor, size: Sequence[int], scaled: Sequence[int]) -> Tensor:
     """Return the intrinsics (..., 3, 3) of pictures resized from (H, W) to (h, w): rows 0 and 1 by their own axis."""
-    factors = intrinsics.new_tensor([scaled[1] / size[1], scaled[0] / size[0], 1.0])
-    return intrinsics * factors[:, None]
+    factors = (scaled[1] / size[1], scaled[0] / size[0], 1.0)
+    return torch.stack([row * factor for row, factor in zip(intrinsics.unbind(-2), factors, strict=True)], dim=-2)
 
 
 def smoothness_loss(maps: Sequence[Tensor]) -> Tensor:

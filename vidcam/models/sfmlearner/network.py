@@ -78,8 +78,9 @@ class SfMLearner(nn.Module):
         frames = self.pose.references + 1
         if clip.ndim != 5 or clip.shape[1] != 3 or clip.shape[2] != frames:
             raise ModelError(f"the network takes clips (B, 3, {frames}, H, W); given {tuple(clip.shape)}")
-        others = [t for t in range(frames) if t != frames // 2]
-        return clip[:, :, frames // 2], clip[:, :, others].transpose(1, 2)
+        middle = frames // 2
+        others = torch.cat([clip[:, :, :middle], clip[:, :, middle + 1 :]], dim=2)
+        return clip[:, :, middle], others.transpose(1, 2)
 
     @property
     def notes(self) -> tuple[str, ...]:

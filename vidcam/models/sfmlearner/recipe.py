@@ -9,6 +9,7 @@ from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError
 from vidcam.models.checkpoint import Checkpoint, Kind
 from vidcam.models.model import Model
+from vidcam.models.ranges import check_ranges
 from vidcam.models.recipe import Chosen, Files, Recipe
 from vidcam.models.sfmlearner.losses import LossWeights
 from vidcam.models.sfmlearner.network import SfMLearner, motion_scores
@@ -77,9 +78,14 @@ def _extents(convolutions: int) -> list[float]:
     return [1.0 + seen for seen in accumulate(steps)]
 
 
+OPEN = {"references": 2, "explainability": False}
+"""Of which kind those options are that files tell of where nobody does."""
+
+
 def _fit(chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
+    check_ranges({name: chosen[name] for name in OPEN}, OPEN)
     if not files:
-        references = 2 if chosen["references"] is None else int(chosen["references"])
+        references = 2 if chosen["references"] is None else chosen["references"]
         return {**chosen, "references": references, "explainability": bool(chosen["explainability"]), "disp": True}, {}
     files = {argument: _named(file) for argument, file in files.items()}
     whole = files.get("checkpoint")

@@ -36,7 +36,9 @@ def train_odometry(
     `load_model("sfmlearner", pose=..., disp=...)` takes and whose keys are those of the published checkpoints;
     `last.ckpt`, from which a run that was killed goes on; `report.json`, `curves.png`, and the logs, to which
     TensorBoard adds pictures of depth, warped frame and mask after each epoch. The weights are a function of the drives
-    and the settings: a run that was killed and resumed ends with those of one that was not.
+    and the settings: a run that was killed and resumed ends with those of one that was not. On a GPU that is so but for
+    rounding: torch has no deterministic gradient of the warping there, which `deterministic="yes"` therefore refuses;
+    "warn" makes all else so.
 
     The best epoch has the lowest photometric loss on the frames that validate, masks left aside; without such frames,
     the lowest loss. Whatever the precision, the loss is computed in 32 bits.

@@ -18,6 +18,8 @@ from vidcam.types import Floats, Ints
 
 TOP = 5
 CONFUSION, ROC = "confusion.png", "roc.png"
+MOST_CONFUSED = 1000
+"""Classes of a confusion matrix: of 20,000 it would fill gigabytes."""
 ROWS = ("video", "clip", "truth", "probabilities")
 
 
@@ -95,7 +97,7 @@ class ClassifierReport(RunReport):
     per_class: Mapping[str, float | None]
     """Share of each class's videos that were recognized; None where the split has none."""
     confusion: tuple[tuple[int, ...], ...]
-    """Videos of class i (row) that were taken for class j (column)."""
+    """Videos of class i (row) that were taken for class j (column); empty where there are more than 1,000 classes."""
     auc: float | None = None
     """Area under the ROC curve of the second class, per video; only for two classes."""
     roc: Mapping[str, tuple[float, ...]] | None = None
@@ -117,8 +119,10 @@ class ClassifierReport(RunReport):
         return super().as_dict() | {"mean_class_accuracy": self.mean_class_accuracy}
 
     def pictures(self) -> Mapping[str, Callable[[Path], None]]:
-        """Return what draws `confusion.png` and, for two classes, `roc.png`."""
-        drawn: dict[str, Callable[[Path], None]] = {CONFUSION: partial(draw_confusion, self.confusion, self.labels)}
+        """Return what draws `confusion.png`, if there is a matrix, and, for two classes, `roc.png`."""
+        drawn: dict[str, Callable[[Path], None]] = {}
+        if self.confusion:
+            drawn[CONFUSION] = partial(draw_confusion, self.confusion, self.labels)
         if self.roc is not None and self.auc is not None:
             rates = (self.roc["false_positive"], self.roc["true_positive"])
             drawn[ROC] = partial(draw_roc, *rates, self.auc, self.labels[1])
@@ -144,21 +148,26 @@ def make_report(said: Predictions, rows: Sequence[Row], labels: Sequence[str], *
     """Count what was said of a split's clips; `facts` are the other fields of the report."""
     videos = said.per_video
     best = (-videos.probabilities).argsort(axis=1, kind="stable")[:, 0]
-    matrix = multiclass_confusion_matrix(torch.from_numpy(best), torch.from_numpy(videos.truth), len(labels))
-    counts = matrix.sum(dim=1).tolist()
-    shares = [hit / n if n else None for hit, n in zip(matrix.diagonal().tolist(), counts, strict=True)]
+    classes = len(labels)
+    counts, hits = (np.bincount(truth, minlength=classes) for truth in (videos.truth, best[best == videos.truth]))
+    shares = [hit / n if n else None for hit, n in zip(hits.tolist(), counts.tolist(), strict=True)]
     auc, roc = _curve(videos) if len(labels) == 2 else (None, None)
     return ClassifierReport(
         labels=tuple(labels),
         per_clip=_accuracy(said),
         per_video=_accuracy(videos),
         per_class=dict(zip(labels, shares, strict=True)),
-        confusion=tuple(tuple(map(int, line)) for line in matrix.tolist()),
+        confusion=_confusion(best, videos.truth, classes) if classes <= MOST_CONFUSED else (),
         auc=auc,
         roc=roc,
         skipped={str(rows[i].path): why for i, why in said.broken.items()},
         **facts,
     )
+
+
+def _confusion(said: Ints, truth: Ints, classes: int) -> tuple[tuple[int, ...], ...]:
+    matrix = multiclass_confusion_matrix(torch.from_numpy(said), torch.from_numpy(truth), classes)
+    return tuple(tuple(map(int, line)) for line in matrix.tolist())
 
 
 def _accuracy(said: Predictions) -> Accuracy:

@@ -15,6 +15,7 @@ from vidcam.options import takes
 from vidcam.training.classifier.module import Classifier
 from vidcam.training.classifier.report import CONFUSION, ROC, ClassifierReport, load_predictions, make_report
 from vidcam.training.classifier.settings import SplitTest
+from vidcam.training.failures import told_in_one_line
 from vidcam.training.lightning import build_trainer, quiet, rank_zero_only
 from vidcam.training.loading import loader, share
 from vidcam.training.report import REPORT
@@ -62,7 +63,8 @@ def run_test(manifest: Manifest, chosen: SplitTest, folder: Path, machine: Machi
         trainer = build_trainer(machine)
         part = share(len(dataset), rank=trainer.global_rank, world=trainer.world_size)
         clips_of_split = loader(dataset, machine.workers, collate, sampler=part, batch_size=batch)
-        trainer.test(Classifier(model, keep_in=folder / PREDICTIONS), clips_of_split, verbose=False)
+        with told_in_one_line(batch):
+            trainer.test(Classifier(model, keep_in=folder / PREDICTIONS), clips_of_split, verbose=False)
     return make_report(
         load_predictions(folder / PREDICTIONS),
         manifest.split(split),

@@ -38,7 +38,8 @@ def train(
     The output folder gets `checkpoint.safetensors`, the best model so far, which `explain`, `load_model` and `test`
     take as it is; `last.ckpt`, from which a run that was killed goes on; `report.json`, `confusion.png`, for two
     classes `roc.png`, and `predictions.npz` of the test; and the logs. The weights are a function of the manifest and
-    the settings: a run that was killed and resumed ends with those of one that was not.
+    the settings, on a GPU with `deterministic="yes"` only, without which it may round otherwise each time: a run that
+    was killed and resumed ends with those of one that was not.
 
     Args:
         manifest: a `manifest.csv`, or what `read_manifest` made of it.
@@ -119,7 +120,8 @@ def _check_choices(manifest: Manifest, settings: ClassifierSettings) -> None:
         raise OptionError(f"{manifest.path}: split {settings.train_split!r} has one class only, {classes.pop()!r}")
     if settings.validation_split is None and (settings.early_stopping or settings.schedule == "plateau"):
         what = "early_stopping" if settings.early_stopping else "schedule 'plateau'"
-        raise OptionError(f"{what} needs a validation_split; possible: {', '.join(manifest.splits)}")
+        others = ", ".join(name for name in manifest.splits if name != settings.train_split)
+        raise OptionError(f"{what} needs validation_split=NAME; {manifest.path} has: {others or 'no other split'}")
     if settings.validation_split == settings.train_split:
         raise OptionError(f"validation_split must not be the split that is learned, {settings.train_split!r}")
 

@@ -1,0 +1,23 @@
+"""What a command reads must be there: noticed before anything is imported or downloaded for it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vidcam.errors import MediaError
+
+Given = str | Path | None
+
+
+def check_there(*files: Given) -> None:
+    """Raise a MediaError if one of the files or folders that were given is not there."""
+    for file in files:
+        if file is not None and not os.path.exists(file):
+            raise MediaError(f"cannot read {str(file)!r}: no such file")
+
+
+def check_any_there(files: Sequence[str]) -> None:
+    """Raise a MediaError if none of several is there."""
+    if not any(map(os.path.exists, files)):
+        others = f" (nor any of {len(files) - 1} others)" if len(files) > 1 else ""
+        raise MediaError(f"cannot read {files[0]!r}: no such file{others}")
