@@ -113,6 +113,7 @@ def flow(frames: Tensor) -> Tensor:
     return moved[:, :2]
 
 
+torch.manual_seed(0)
 FOUND: list[tuple[nn.Module, dict[str, Any], dict[str, Any]]] = [
     (Conv(), {"frames": 8, "preprocessing": SMALL}, {"layer": "stage", "input_layout": "b c t h w"}),
     (Conv(), {"example": torch.rand(2, 3, 8, 24, 32)}, {"layer": "stage", "frames": 8, "preprocessing": SMALL}),
@@ -151,8 +152,8 @@ def test_by_hand_it_is_bit_equal(net: nn.Module, told: dict[str, Any], right: di
     slots = ("frames", "input_layout", "labels", "inputs", "sees", "as_list")
     pixels = {} if found.inputs else {"preprocessing": found.preprocessing}
     by_hand = Model(net, found.layer, **pixels, **{slot: getattr(found, slot) for slot in slots})
-    ours, theirs = explain(found, clip, target=1), explain(by_hand, clip, target=1)
-    assert np.array_equal(ours.heat, theirs.heat) and ours.heat.any()
+    ours, theirs = explain(found, clip, target=[0, 1]), explain(by_hand, clip, target=[0, 1])
+    assert np.array_equal(ours.maps, theirs.maps) and ours.maps.any()
     assert np.array_equal(ours.probabilities, theirs.probabilities)
 
 
@@ -187,12 +188,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (Conv(), {"example": [1]}, OptionError, "example must be a tensor .* given list"),
         (Conv(), {"example": torch.rand(1, 5, 8, 24, 32)}, ModelError, "fails on each of 0 inputs"),
         (Conv(), {"frames": 8, "preprocessing": SMALL, "layr": "stage"}, TypeError, "layr"),
-        (nn.Flatten(), {"frames": 8, "preprocessing": SMALL}, LayerError, "no layer that reads as a grid of cells"),
+        (
+            nn.Flatten(),
+            {"frames": 8, "preprocessing": SMALL, "input_layout": "b c t h w"},
+            LayerError,
+            "no layer that reads as a grid of cells",
+        ),
         (
             nn.Linear(3, 4),
             {},
             ModelError,
-            r"fails on each of \d+ inputs that were tried, last on \(1, .* with RuntimeError",
+            r"fails on each of \d+ inputs that were tried, first on \(1, .* with RuntimeError",
         ),
     ],
 )

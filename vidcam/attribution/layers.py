@@ -258,17 +258,24 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     Raises:
         LayerError: no layout fits, or several do.
     """
-    given, fitting = clip_in(x), []
-    if given is not None:
-        own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
-        sizes = dict(zip(own.split(), given.shape, strict=False))
-        ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
-        fitting = next((found for found in ways if found), [])
+    fitting = fitting_layouts(shape, x, grid=grid, given_as=given_as)
     if len(fitting) == 1:
         return fitting[0]
+    given = clip_in(x)
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"reads as none of {', '.join(LAYOUTS)}"
     of = f" for an input of shape {tuple(given.shape)}" if given is not None else ""
     raise LayerError(f"the layer's output of shape {tuple(shape)} {say}{of}; give layout= (tokens need grid=(t, h, w))")
+
+
+def fitting_layouts(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: str | None = None) -> list[str]:
+    """Return all layouts that a layer's output may have by its shape, see `infer_layout`."""
+    given = clip_in(x)
+    if given is None:
+        return []
+    own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
+    sizes = dict(zip(own.split(), given.shape, strict=False))
+    ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
+    return next((found for found in ways if found), [])
 
 
 def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float) -> bool:

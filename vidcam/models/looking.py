@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidcam.attribution.layers import infer_layout, read_grid
+from vidcam.attribution.layers import fitting_layouts, read_grid
+from vidcam.attribution.orders import Orders
 from vidcam.attribution.tokens import TokenOrder, find_tokens
 from vidcam.attribution.trunk import Passed, Walk, walk
 from vidcam.errors import LayerError
@@ -54,6 +55,7 @@ class _Looking:
     def __init__(self, net: nn.Module, x: Any, layout: str, classes: int, seen: Walk) -> None:
         self.net, self.x, self.layout, self.classes, self.seen = net, x, layout, classes, seen
         self.aside: list[str] = []
+        self.orders = Orders()
 
     def of_all(self) -> list[Outlook]:
         """Look for the layer, or for one that returns several streams, whose parts are then the layers."""
@@ -104,23 +106,30 @@ class _Looking:
             return False
         if len(shape) == 3:
             return shape[1] > 1 and shape[2] != self.classes
-        return self._of_grid(shape) is not None
+        return bool(self._layouts(shape))
 
     def _reading(self, passed: Passed) -> "_Grid | _Tokens | None":
         """Tell how a layer's output reads, if that is as a grid of several cells."""
         assert passed.shape is not None
-        return self._of_tokens(passed, passed.shape) if len(passed.shape) == 3 else self._of_grid(passed.shape)
+        return self._of_tokens(passed, passed.shape) if len(passed.shape) == 3 else self._of_grid(passed, passed.shape)
 
-    def _of_grid(self, shape: tuple[int, ...]) -> "_Grid | None":
+    def _layouts(self, shape: tuple[int, ...]) -> list[tuple[Tensor, str]]:
+        """Return the layouts that a shape can have as a grid of several cells, and the inputs beside which it has."""
+        found = []
         for part in self.x.values() if isinstance(self.x, Mapping) else [self.x]:
-            try:
-                layout = infer_layout(shape, part, given_as=self.layout)
-            except LayerError:
-                continue
-            read = tuple(read_grid(torch.empty(shape, device="meta"), layout, batch=1).shape)
-            if read[-1] * read[-2] > 1 and read[1] != self.classes:
-                return _Grid(layout, read[2:])
-        return None
+            for layout in fitting_layouts(shape, part, given_as=self.layout):
+                read = read_grid(torch.empty(shape, device="meta"), layout, batch=1).shape
+                if read[-1] * read[-2] > 1 and read[1] != self.classes:
+                    found.append((part, layout))
+        return found
+
+    def _of_grid(self, passed: Passed, shape: tuple[int, ...]) -> "_Grid | None":
+        part, layout = self._layouts(shape)[0]
+        try:
+            layout = self.orders.layout(self.net, self.x, passed.name, self.layout, part, shape)
+        except LayerError:
+            return None
+        return _Grid(layout, tuple(read_grid(torch.empty(shape, device="meta"), layout, batch=1).shape[2:]))
 
     def _of_tokens(self, passed: Passed, shape: tuple[int, ...]) -> "_Tokens | None":
         count = shape[1]

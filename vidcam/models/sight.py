@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import INPUT, grid_axes, infer_layout, named_alike, split_name
+from vidcam.attribution.layers import INPUT, grid_axes, named_alike, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
@@ -107,7 +107,8 @@ class Sight:
             return self.layout
         name = self.input_of(layer)
         try:
-            return infer_layout(shape, x if name is None else x[name], grid=grid, given_as=self.input_layout)
+            given = x if name is None else x[name]
+            return self._orders.layout(self.net, x, layer, self.input_layout, given, shape, grid)
         except LayerError as error:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None

@@ -64,19 +64,19 @@ def find_taken(net: nn.Module, hints: Hints, slots: Mapping[str, Any], example: 
         OptionError: an example that is none.
     """
     trial = _Trial(net, hints, slots)
-    tried, ran, why = 0, list[Taken](), "nothing fits"
+    tried, ran, why = 0, list[Taken](), "no layout fits"
     for taken in trial.of_example(example) if example is not None else trial.of_hints():
         tried += 1
         if (failure := _failure(net, taken.x)) is not None:
-            why = f"on {taken.shapes} with {failure}"
+            why = f"on {taken.shapes} with {failure}" if tried == 1 else why
             continue
         ran.append(taken)
         if len(ran) == 2:
             raise ModelError(trial.ambiguous(*ran))
     if not ran:
         raise ModelError(
-            f"the network fails on each of {tried} inputs that were tried, last {why}; say example=, what it takes, or "
-            f"input_layout=, frames= and {PREPARED}"
+            f"the network fails on each of {tried} inputs that were tried, first {why}; say example=, what it takes, "
+            f"or input_layout=, frames= and {PREPARED}"
         )
     return ran[0]
 
