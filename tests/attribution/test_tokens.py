@@ -4,12 +4,14 @@ from itertools import permutations
 from math import prod
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.methods import cam
+from vidcam.attribution.receptive_field import effective_centers, measure_axes
 from vidcam.attribution.tokens import find_tokens
 from vidcam.errors import LayerError
 
@@ -377,3 +379,19 @@ def test_a_full_device_is_not_taken_for_a_network_that_cannot_be_measured() -> N
     net.patches.register_forward_pre_hook(full)
     with pytest.raises(torch.OutOfMemoryError):
         find_tokens(net, video(), "b c t h w", T * H * W, "blocks.0")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("prefix", [0, 1, 5])
+def test_where_tokens_lie_is_measured_in_their_own_order(order: str, prefix: int) -> None:
+    """Cells of 2 frames and 8 x 8 pixels look at these most, wherever their tokens stand."""
+    net, x = Transformer(order, prefix).eval(), video()
+    tokens = find_tokens(net, x, "b c t h w", T * H * W + prefix, "blocks.0")
+    assert tokens is not None
+    told = {"layout": "b (t h w) c", "grid": tokens.grid, "tokens": tokens}
+    centers = effective_centers(net, x[:1], "blocks.0", **told)
+    for found, count, side in zip(centers, (T, H, W), (2, 8, 8), strict=True):
+        np.testing.assert_allclose(found, (np.arange(count) + 0.5) * side - 0.5, atol=side / 2)
+        assert (np.diff(found) > 0).all()
+    bins = [(axis.stride, axis.center) for axis in measure_axes(net, x.shape[1:], "blocks.0", **told)]
+    assert bins == [(2, 0.5), (8, 3.5), (8, 3.5)]

@@ -34,6 +34,7 @@ from vidcam.attribution.layers import (
 )
 from vidcam.attribution.state import kept
 from vidcam.attribution.threads import without_cudnn, without_nnpack
+from vidcam.attribution.tokens import TokenOrder
 from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
 from vidcam.types import Floats
@@ -53,6 +54,7 @@ def measure_axes(
     *,
     layout: str = "b c t h w",
     grid: Sequence[int] | None = None,
+    tokens: TokenOrder | None = None,
     axes: str = "thw",
 ) -> tuple[Axis, ...]:
     """Measure stride, center and extent of a layer along each axis t, h, w that its layout has.
@@ -68,6 +70,7 @@ def measure_axes(
         layer: name as in `net.named_modules()`.
         layout: einops pattern of the layer's output, see `layers.read_grid`.
         grid: sizes of t, h, w at the usual input, for tokens whose layer does not return them.
+        tokens: what its tokens stand for; None takes them by time, row and column.
         axes: those to measure; "t" leaves out height and width.
 
     Raises:
@@ -77,7 +80,7 @@ def measure_axes(
     """
     sizes = tuple(shape[1:])
     pairs = _axes(len(sizes), layout, axes)
-    run = partial(_read_layer, net, layer, layout=layout, grid=grid)
+    run = partial(_read_layer, net, layer, layout=layout, grid=grid, tokens=tokens)
     like = next(net.parameters(), torch.zeros(()))
     try:
         with _running_exactly(net):
@@ -97,6 +100,7 @@ def effective_centers(
     *,
     layout: str = "b c t h w",
     grid: Sequence[int] | None = None,
+    tokens: TokenOrder | None = None,
     axes: str = "thw",
 ) -> tuple[Floats, ...]:
     """Find the input index that each slot looks at on average, per axis t, h, w that the layer's layout has.
@@ -107,7 +111,7 @@ def effective_centers(
     Args:
         net: any network; it is left as it was found.
         x: (1, C, T, H, W), (1, C, H, W) or (1, C, T).
-        layer: like `layout`, `grid` and `axes` as in `measure_axes`.
+        layer: like `layout`, `grid`, `tokens` and `axes` as in `measure_axes`.
 
     Returns:
         Per axis one index per slot; NaN where a slot does not depend on the input.
@@ -117,7 +121,7 @@ def effective_centers(
     pairs = _axes(x.ndim - 2, layout, axes)
     with _running_exactly(net), torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
-        cells = _read_layer(net, layer, leaf, layout=layout, grid=grid)
+        cells = _read_layer(net, layer, leaf, layout=layout, grid=grid, tokens=tokens)
         signs = torch.randint(0, 2, cells.shape, generator=torch.Generator().manual_seed(0)).mul(2).sub(1)
         signed = cells * signs.to(cells)
         return tuple(_centroids(signed.movedim(there + 2, 0), leaf, here + 2) for here, there in pairs)
@@ -139,7 +143,9 @@ class _Reached(BaseException):
     """Ends the forward at the layer; not an Exception, so that no network catches it."""
 
 
-def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Sequence[int] | None) -> Tensor:
+def _read_layer(
+    net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Sequence[int] | None, tokens: TokenOrder | None
+) -> Tensor:
     """Run the network as far as the layer and read its output as (1, C, *S)."""
     calls: list[Tensor] = []
     grids: list[Sequence[int]] = [] if grid is None else [grid]
@@ -157,7 +163,12 @@ def _read_layer(net: nn.Module, layer: str, x: Tensor, *, layout: str, grid: Seq
         net(x)
     if not calls:
         raise LayerError(not_used(net, layer))
-    return read_grid(torch.cat(calls), layout, batch=1, grid=grids[-1] if grids else None)
+    cells = torch.cat(calls)
+    if tokens is not None:
+        if cells.shape[1] != tokens.count:
+            raise ValueError("another size has other tokens")
+        cells = cells[:, tokens.order]
+    return read_grid(cells, layout, batch=1, grid=grids[-1] if grids else None)
 
 
 def _axes(ndim: int, layout: str, wanted: str) -> list[tuple[int, int]]:

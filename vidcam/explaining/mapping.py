@@ -142,7 +142,8 @@ class Placing:
         shape, told = self.model.clip_shape(x), {}
         if reading.time is not None and "t" in wanted:
             told, wanted = {"t": reading.time}, wanted.replace("t", "")
-        axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, axes=wanted) if wanted else ()
+        how: dict[str, Any] = {"tokens": reading.tokens, "axes": wanted}
+        axes = self.model.axes_of(reading.layer, shape, reading.layout, reading.grid, **how) if wanted else ()
         return told | dict(zip([axis for axis in reading.axes if axis in wanted], axes, strict=True))
 
     def _on_window(self, positions: Floats, mode: Mode, reading: Readout, length: int) -> Floats:
@@ -156,7 +157,8 @@ class Placing:
         if self._centroids is None:
             net, layer = self.model.channels_first(reading.layer, x)
             clip = self.model.seen_by(reading.layer, x)[:1]
-            centers = effective_centers(net, clip, layer, layout=reading.layout, grid=reading.grid)
+            told: dict[str, Any] = {"layout": reading.layout, "grid": reading.grid, "tokens": reading.tokens}
+            centers = effective_centers(net, clip, layer, **told)
             self._centroids = dict(zip(reading.axes, centers, strict=True))
         if reading.time is None:
             return self._centroids

@@ -155,6 +155,7 @@ class Sight:
         layout: str,
         grid: Sequence[int] | None = None,
         *,
+        tokens: TokenOrder | None = None,
         axes: str = "thw",
     ) -> tuple[Axis, ...]:
         """Return a layer's geometry along each axis that its layout has, measured once where it is not known.
@@ -162,7 +163,7 @@ class Sight:
         It is that in the clips of `seen_by`: of several inputs, one is looked at while the others are zeros.
 
         Args:
-            layer: like `layout`, `grid` and `axes` as in `measure_axes`.
+            layer: like `layout`, `grid`, `tokens` and `axes` as in `measure_axes`.
             shape: (C, T, H, W) of the clips that the network is fed with; of several inputs, by name.
         """
         present = grid_axes(layout).replace(" ", "")
@@ -176,5 +177,6 @@ class Sight:
                 zeros = named_alike(shape, parts)
                 shape = shape[str(self.input_of(layer))]
             net, inside = self.channels_first(layer, zeros)
-            self._measured[layer, axes] = measure_axes(net, shape, inside, layout=layout, grid=grid, axes=axes)
+            told: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}
+            self._measured[layer, axes] = measure_axes(net, shape, inside, **told)
         return self._measured[layer, axes]
