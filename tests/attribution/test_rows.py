@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.methods import cam
-from vidcam.attribution.rows import find_rows
+from vidcam.attribution.rows import _fades, find_rows
 from vidcam.attribution.scores import class_score
 from vidcam.errors import LayerError
 
@@ -320,3 +320,38 @@ def test_a_full_device_is_no_order_of_rows() -> None:
     net.rnn.register_forward_pre_hook(full)
     with pytest.raises(torch.OutOfMemoryError):
         find_rows(net, torch.rand(2, T, 3, 8, 8), "cnn", "b t c h w")
+
+
+class Shifted(nn.Module):
+    """Frames in the batch; beside the residuals, channels come in part from the neighbors (Lin et al. 2019)."""
+
+    def __init__(self, frames: int, times: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.frames = frames
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(times))
+        self.cnn, self.head = nn.Identity(), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x.flatten(0, 1))
+        for conv in self.convs:
+            clips = x.unflatten(0, (-1, self.frames))
+            moved = clips.clone()
+            moved[:, :-1, :2], moved[:, 1:, 2:4] = clips[:, 1:, :2], clips[:, :-1, 2:4]
+            x = x + conv(moved.flatten(0, 1)).relu()
+        return self.head(self.cnn(x).mean((2, 3))).unflatten(0, (-1, self.frames)).mean(1)
+
+
+@pytest.mark.parametrize("frames", [5, 8, 16])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_frames_that_exchange_channels_with_all_others_are_found(frames: int, batch: int) -> None:
+    """Every row holds every frame, and the less of one, the farther it is."""
+    order = find_rows(Shifted(frames).eval(), torch.rand(batch, frames, 3, 8, 8), "cnn", "b t c h w")
+    assert order.order == list(range(batch * frames)) and order.spans == [(i, i) for i in range(frames)]
+
+
+def test_changes_by_chance_do_not_fade_with_distance() -> None:
+    for seed in range(2000):
+        changes = torch.rand(5 + seed % 4, 5 + seed % 4, generator=torch.Generator().manual_seed(seed))
+        assert not _fades(changes, changes.argmax(dim=0))

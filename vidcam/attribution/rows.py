@@ -21,6 +21,11 @@ from vidcam.attribution.layers import find_layer
 from vidcam.attribution.marks import Ink, Marker, is_change, looking, named, words
 from vidcam.errors import LayerError
 
+FEW = 4
+"""Of how many frames one stands out by chance."""
+FADING = -0.85
+"""Correlation of how much rows change with how far frames are, from which on it is no chance."""
+
 
 class Held(NamedTuple):
     """What a row holds: frames of one sample, all between two of them."""
@@ -99,6 +104,28 @@ def _frames(own: Held) -> str:
     return f"frame {own.first}" if own.first == own.last else f"frames {own.first} to {own.last}"
 
 
+def _first_and_last(reached: Tensor, looked: Tensor) -> list[tuple[int, int] | None]:
+    """(frames, rows) -> the first and the last of the frames that reach each row."""
+    held = (looked[own] for own in reached.T)
+    return [(int(own[0]), int(own[-1])) if len(own) else None for own in held]
+
+
+def _fades(changes: Tensor, largest: Tensor) -> bool:
+    """Whether rows change most by frames that are all different, and the less by others, the farther these are.
+
+    Args:
+        changes: (frames, rows).
+        largest: (rows,) the frame by which each row changes most.
+    """
+    frames = len(changes)
+    if len({*torch.bincount(largest, minlength=frames).tolist()}) > 1:
+        return False
+    distance = (torch.arange(frames)[:, None] - largest).abs().double()
+    ranks = changes.argsort(dim=0).argsort(dim=0).double()
+    pairs = zip(distance.T, ranks.T, strict=True)
+    return float(torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs]).mean()) < FADING
+
+
 class _Rows:
     """A layer's rows, seen through inputs in which some frames are marked."""
 
@@ -139,17 +166,17 @@ class _Rows:
         if not self.marker.finite and is_change(self._changes(each[[0, -1]])).all():
             looked = looked[[0, -1]]  # all between them as well, whether or not it is held
         changes = self._changes(each[looked])
-        reached = is_change(changes)
-        if reached.all() and self.marker.finite:  # spread over the clip
-            reached = self._most(changes)
-        spans = [looked[own] for own in reached.T]
-        return [(int(own[0]), int(own[-1])) if len(own) else None for own in spans]
+        spans = _first_and_last(is_change(changes), looked)
+        if self.marker.finite and max(Counter(spans).values()) > self.batch:  # spread over more frames than are held
+            spans = _first_and_last(self._most(changes), looked)
+        return spans
 
     def _most(self, changes: Tensor) -> Tensor:
-        """Tell which frame a row changes by most, if by much more than by all others."""
-        clear = 2.5 if self.frames > 4 else 30.0  # of few frames one stands out by chance
+        """Tell which frame a row changes by most, if by much more than by all others, or the less the farther away."""
+        clear = 2.5 if self.frames > FEW else 30.0  # of few frames one stands out by chance
         ranked = changes.sort(dim=0, descending=True)
-        if self.frames < 2 or not (ranked.values[0] > clear * ranked.values[1]).all():
+        stands_out = self.frames > 1 and bool((ranked.values[0] > clear * ranked.values[1]).all())
+        if not stands_out and not (self.frames > FEW and _fades(changes, ranked.indices[0])):
             raise self._unknown()
         return torch.arange(self.frames)[:, None] == ranked.indices[0]
 
