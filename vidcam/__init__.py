@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vidcam.explaining.ranking import rank as rank
     from vidcam.media.reader import open_video as open_video
     from vidcam.models.build import load_model as load_model
+    from vidcam.models.extra import Extra as Extra
     from vidcam.models.inputs import Input as Input
-    from vidcam.models.model import Extra as Extra
     from vidcam.models.model import Model as Model
     from vidcam.models.source import Source as Source
     from vidcam.models.wrap import wrap as wrap
@@ -45,7 +45,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "Explanation": "vidcam.explaining.explanation",
-    "Extra": "vidcam.models.model",
+    "Extra": "vidcam.models.extra",
     "Input": "vidcam.models.inputs",
     "Model": "vidcam.models.model",
     "Preprocessing": "vidcam.data.preprocessing",

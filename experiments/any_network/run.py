@@ -64,7 +64,7 @@ CASES: dict[str, Case] = {
     "csn": Case(SIZED, APART),
     "mvit (pytorchvideo)": Case(prefix=1),
     "I3D": Case("frames=8, preprocessing=Preprocessing((64, 64))", APART),
-    "C3D": Case("", APART),
+    "C3D": Case("frames=16, preprocessing=Preprocessing((112, 112))", APART),
     "TSM": Case("preprocessing=Preprocessing((64, 64))", APART),
     "ConvLSTM": Case(SIZED, APART),
     "CNN-GRU": Case(SIZED, APART),

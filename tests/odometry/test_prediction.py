@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.errors import MediaError, ModelError, OptionError
-from vidcam.models.model import Extra, Model
+from vidcam.models.extra import Extra
+from vidcam.models.model import Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
 from vidcam.odometry.baselines import snippets

@@ -2,8 +2,9 @@
 
 from vidcam.models.build import MODELS, load_model
 from vidcam.models.checkpoint import read_checkpoint, write_checkpoint
+from vidcam.models.extra import Extra
 from vidcam.models.inputs import Input
-from vidcam.models.model import Extra, Model
+from vidcam.models.model import Model
 from vidcam.models.recipe import Recipe
 from vidcam.models.source import Source
 

@@ -24,28 +24,16 @@ from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
+from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
 from vidcam.models.slots import check_kinds
 from vidcam.models.source import Source, video_source
 from vidcam.models.state import Beginning, Reset, check_state, made_of
-from vidcam.types import Floats, Pixels
+from vidcam.types import Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
-
-
-@dataclass(frozen=True)
-class Extra:
-    """What a network tells beside its answer."""
-
-    read: Callable[[Any], Tensor | None]
-    """The network's output -> (B, ...), one per window, or (B, T, ...), one per frame; None where it tells none."""
-    per_frame: bool = False
-    """Whether `read` gives one per frame of the window."""
-    join: Callable[[Floats], Floats] | None = None
-    """(N, ...) of all windows, where each begins one frame after the one before, to (F, ...) of the source's frames;
-    None lays each window's on its frames and averages what overlaps."""
 
 
 @dataclass
