@@ -258,7 +258,7 @@ def test_a_stacking_regressor_is_told_of_all_frames_alike(tmp_path: Path) -> Non
     ("slots", "said"),
     [
         ({"sampling": "sprad"}, "spread"),
-        ({"frame_rate": 15}, "leave frame_rate out"),
+        ({"frame_rate": 15}, "frame_rate must be None; given 15"),
         ({"clips": 0}, "at least 1; given 0"),
         ({"clips": 2, "sampling": "windows"}, "clips="),
         ({"clips": 1.5}, "whole number"),

@@ -128,8 +128,8 @@ def windows(
 
 SAMPLINGS = ("windows", "spread")
 """How a network looks at time: at frames that follow each other at a rate, or at some of the whole video."""
-EARLY = 0.05
-"""A moment that lies so little before a frame, as a share of the usual step, is the frame's: times are rounded."""
+ROUNDING = 1.5e-3
+"""Steps in time that differ by less are equal: some containers round to milliseconds."""
 
 
 def spread(seconds: npt.ArrayLike, frames: int, shares: float | Floats = 0.5) -> list[int]:
@@ -146,9 +146,11 @@ def spread(seconds: npt.ArrayLike, frames: int, shares: float | Floats = 0.5) ->
     """
     steps = np.diff(np.asarray(seconds, float))
     steps = np.append(steps, steps[-1:] if len(steps) else GAP_SECONDS).clip(max=GAP_SECONDS)
+    if np.ptp(steps) < ROUNDING:
+        steps[:] = steps.mean()
     ends = np.cumsum(steps)
     moments = (np.arange(frames) + shares) / frames * ends[-1]
-    chosen = np.searchsorted(ends, moments + EARLY * steps.mean(), side="right")
+    chosen = np.searchsorted(ends, moments + 1e-6 * steps.mean(), side="right")
     return [int(index) for index in chosen.clip(max=len(ends) - 1)]
 
 

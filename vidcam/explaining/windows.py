@@ -56,7 +56,7 @@ class Stream:
         self.gap = GAP_SECONDS if self.is_spread else longest_step(model.frames, model.frame_rate)
         if self.is_spread and hop is not None:
             raise OptionError(
-                f"sampling='spread' looks at the whole video at once: leave hop_seconds out; given {hop:g} for {model.name}"
+                f"sampling='spread' looks at the whole video at once: leave hop_seconds out; given {hop:g}"
             )
         self.apart = model.state == "carried"
         usual = model.frames if self.apart else max(1, model.frames // 2)

@@ -19,7 +19,7 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import replacing
 from vidcam.models.inputs import Input
 from vidcam.models.model import Model
-from vidcam.models.ranges import check_ranges
+from vidcam.models.ranges import SAMPLING, check_ranges
 
 NESTED = (
     *("state_dict", "model_state_dict", "model", "net", "module"),
@@ -31,8 +31,6 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 MOST_REPEATED = 2**28
 """Bytes that a tensor may claim which it does not hold."""
 PACE = ("frames", "frame_rate")
-SAMPLING = {"sampling": "windows", "clips": 1}
-"""How a network looks at time, and what earlier versions said nothing of."""
 SHARED = {"classes", "frames", "frame_rate", "sampling", "clips", "size", "seed"}
 """Options that mean the same for all networks; none of them says which frames an input takes."""
 KEY = "vidcam"

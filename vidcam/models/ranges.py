@@ -26,7 +26,9 @@ RANGES = {
     "seed": Declared(help="What random weights start from.", least=0, most=2**63 - 1, check=_whole),
 }
 """Options that mean the same for all networks."""
-NEEDED = ("frames", "sampling", "clips", "seed")
+SAMPLING = {"sampling": "windows", "clips": 1}
+"""Options that say at which frames of a video a network looks, as they are where nothing is said."""
+NEEDED = ("frames", *SAMPLING, "seed")
 """Those that no network decides itself."""
 MOST = 2**14
 """The largest whole number of any other option: sizes of states, numbers of layers."""

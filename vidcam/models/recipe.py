@@ -16,7 +16,7 @@ from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
 from vidcam.models.model import Model
-from vidcam.models.ranges import check_ranges
+from vidcam.models.ranges import SAMPLING, check_ranges
 
 Chosen = Mapping[str, Any]
 Files = Mapping[str, Checkpoint]
@@ -121,7 +121,7 @@ class Recipe:
 
     def _pace(self, chosen: Chosen) -> Chosen:
         """Return the slots that say how the model looks at time; the usual rate is one of windows."""
-        pace = {slot: chosen[slot] for slot in ("frames", "frame_rate", "sampling", "clips") if slot in self.options}
+        pace = {slot: chosen[slot] for slot in ("frames", "frame_rate", *SAMPLING) if slot in self.options}
         if pace.get("sampling") == "spread" and pace.get("frame_rate") == self.options.get("frame_rate"):
             pace["frame_rate"] = None
         return pace

@@ -91,8 +91,8 @@ def _check_spread(model: Any) -> None:
     """Refuse what takes frames that follow each other."""
     if model.frame_rate is not None:
         raise OptionError(
-            f"sampling='spread' takes frames of the whole video, whatever its length: leave frame_rate out, or say "
-            f"sampling='windows'; given {model.frame_rate:g}"
+            f"sampling='spread' takes frames of the whole video, whatever its length, so that frame_rate must be None; "
+            f"given {model.frame_rate:g}; sampling='windows' has a rate"
         )
     if model.state == "carried":
         raise OptionError(
