@@ -17,6 +17,8 @@ from vidcam.explaining.windows import Stream
 from vidcam.media import Video, VideoWriter, open_video
 from vidcam.metrics.changes import score_drop
 from vidcam.metrics.deletion_curve import deletion
+from vidcam.rendering.curves import output
+from vidcam.rendering.sheet import pick
 
 RATE = 20
 SIZE = vidcam.Preprocessing(resize=(24, 32), mean=(0, 0, 0), std=(1, 1, 1))
@@ -87,6 +89,12 @@ def test_the_frame_that_speaks_is_the_hottest(tmp_path: Path, clips: int, red: i
     assert any("4 frames, spread evenly" in note for note in explanation.notes)
 
 
+def test_pictures_show_frames_that_were_seen(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 40, 25)
+    explanation = vidcam.explain(model(), path)
+    assert pick(explanation, 8) == {25: 1, 5: 2, 15: 3, 35: 4}
+
+
 def test_several_clips_interleave_and_all_vote(tmp_path: Path) -> None:
     """Of three clips of four frames only the second sees the red frame: it says so, the others do not."""
     path = film(tmp_path / "a.mp4", 60, 22)
@@ -96,6 +104,8 @@ def test_several_clips_interleave_and_all_vote(tmp_path: Path) -> None:
     said = explanation.probabilities[:, 0]
     assert said.shape == (3,) and said[1] > 0.9 and said[[0, 2]] == pytest.approx(1 / (1 + np.e**2), rel=0.5)
     assert explanation.probability == pytest.approx(said.mean())
+    assert explanation.windows == pytest.approx(np.tile([0, 3], (3, 1)))  # each tells of the whole video
+    assert output(explanation)[1] == pytest.approx([said.mean()] * 3)
     assert explanation.provenance["sampling"] == "spread" and explanation.provenance["clips"] == 3
     assert any("3 clips of 4 frames" in note for note in explanation.notes)
 

@@ -17,11 +17,15 @@ def _number(value: Any) -> str | None:
     return "must be a number" if isinstance(value, bool) else None
 
 
+def _sampling(value: Any) -> str | None:
+    return None if value in SAMPLINGS else f"must be {' or '.join(SAMPLINGS)}"
+
+
 RANGES = {
     "classes": Declared(help="Rows of the head.", least=1, most=2**20, check=_whole),
     "frames": Declared(help="Of one forward pass.", least=1, most=2**14, check=_whole),
     "frame_rate": Declared(help="Frames per second.", least=1e-4, most=1000, check=_number),
-    "sampling": Declared(help="How the network looks at time.", choices=SAMPLINGS),
+    "sampling": Declared(help="How the network looks at time.", check=_sampling),
     "clips": Declared(help="Of a network that is shown frames of the whole video.", least=1, most=2**10, check=_whole),
     "seed": Declared(help="What random weights start from.", least=0, most=2**63 - 1, check=_whole),
 }
