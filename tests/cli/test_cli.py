@@ -482,6 +482,9 @@ def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:
     assert (options["batch"], options["options"]) == (2, [])
     code, _, err = cli("explain", movie, "--model", "demo", "--option", "seed=3", "--output", "none")
     assert code == 1 and "unknown option of demo 'seed'" in err
+    own = ("explain", movie, "--model", "r2plus1d_mini", "--output", "none")
+    code, _, err = cli(*own, "--option", "sampling=sprad")
+    assert code == 1 and complaints(err) == ["error: the network's sampling must be windows or spread; given sprad"]
     code, _, err = cli("explain", movie, "--model", "demo", "--batch", "0", "--output", "none")
     assert code == 1 and complaints(err) == ["error: --batch must be at least 1; given 0"]
 

@@ -160,6 +160,8 @@ def test_a_state_is_refused_where_snippets_overlap(truth: Trajectory, drive: Dri
     model = oracle(truth, 3)
     with pytest.raises(OptionError, match="odometry runs snippets that overlap"):
         predict(replace(model, state="carried"), drive)
+    with pytest.raises(ModelError, match="snippets: sampling='windows'"):
+        predict(replace(model, sampling="spread"), drive)
     net = Remembers(truth)
     with pytest.raises(ModelError, match="by what it keeps in 'last'"):
         predict(replace(model, net=net), drive)

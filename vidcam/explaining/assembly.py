@@ -40,7 +40,8 @@ def assemble(
     on_frames = partial(blend, frames=gathered.frames, seconds=seconds, nearest=nearest)
     numbers = np.stack([on_frames(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
     starts = gathered.voting
-    spans = [gathered.samples[start] for start in starts]
+    whole = (0, -1) if stream.is_spread else None
+    spans = [whole or gathered.samples[start] for start in starts]
     explanation = Explanation(
         maps=np.stack([on_frames(gathered.heat[key]) for key in keys]).astype(np.float32),
         explained=tuple(map(columns.of, keys)),

@@ -142,7 +142,7 @@ def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
             plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
 
     room.run(group[:1], settle)
-    if plan.has_time:
+    if plan.has_time or stream.is_spread:  # of a window of the whole video, no frame is the one that it tells of
         return False
     if group[0].padding:
         frames = plan.model.frames

@@ -47,7 +47,9 @@ def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
     frames, view = plan.model.frames, plan.view(stream.video.info)
     yield from _of_gaps(stream, padding)
     has_gap = max(np.diff(stream.seconds), default=0) > stream.gap
-    if padding and not has_gap and stream.apart:
+    if stream.is_spread:
+        yield from _of_spread_frames(plan.model, len(stream.seconds), padding)
+    elif padding and not has_gap and stream.apart:
         yield f"the last window has {frames - padding} of {frames} frames: its last frame was repeated"
     elif padding and not has_gap:
         yield (
@@ -62,23 +64,38 @@ def _of_the_source(plan: Plan, stream: Stream, padding: int) -> Iterator[str]:
         )
 
 
+def _of_spread_frames(model: Model, frames: int, padding: int) -> Iterator[str]:
+    """Say what a network was shown of the whole video."""
+    clips = (
+        f"{model.clips} clips of {model.frames} frames, which interleave"
+        if model.clips > 1
+        else f"{model.frames} frames"
+    )
+    yield (
+        f"the network was shown {clips}, spread evenly over the time of the whole video; what is said of the frames "
+        "between them is interpolated"
+    )
+    if padding:
+        yield f"the video has {frames} frames: some were shown to the network several times"
+
+
 def _of_gaps(stream: Stream, padding: int) -> Iterator[str]:
     """Say where for longer than a window there is no frame."""
     steps = np.diff(stream.seconds)
     gaps = np.flatnonzero(steps > stream.gap)
     if not len(gaps):
         return
-    if len(gaps) == len(steps):
+    if len(gaps) == len(steps) and not stream.is_spread:
         yield f"{moment(steps.min())} s and more lie between frames: the network saw each alone, as a still picture"
         return
     longest = gaps[steps[gaps].argmax()]
     more = f" (the longest of {len(gaps)} gaps)" if len(gaps) > 1 else ""
     padded = "; where that is shorter than a window, its last frame was repeated" if padding else ""
     padded += "; the network's state was carried across" if stream.apart else ""
+    said = f"the network saw what lies before and after apart{padded}"
+    said = f"of such a time {stream.gap:g} s count where frames are spread over the video" if stream.is_spread else said
     start, end = (moment(seconds) for seconds in stream.seconds[longest : longest + 2])
-    yield (
-        f"from {start} s to {end} s there is no frame{more}: the network saw what lies before and after apart{padded}"
-    )
+    yield f"from {start} s to {end} s there is no frame{more}: {said}"
 
 
 def _of_the_layer(plan: Plan) -> Iterator[str]:
@@ -128,7 +145,7 @@ def _of_frames(model: Model, gathered: Gathered, targets: Targets, frames: int) 
         )
         if any(len(set(own)) < len(own) for own in gathered.samples.values()):
             yield "at the network's frame rate, frames of the source are repeated: what it says of motion is too little"
-    if len(known) < known[-1] - known[0] + 1:
+    if len(known) < known[-1] - known[0] + 1 and model.sampling == "windows":
         yield f"the network saw {len(known)} of {frames} frames; what is said of the others is interpolated"
     if targets.truth is not None and not gathered.alone and model.frames > 1:
         yield "the loss of a window is against the truth of its middle frame"
@@ -158,7 +175,9 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
         "knows_time": plan.has_time,
         "window_frames": model.frames,
         "state": model.state,
-        "frame_rate": stream.rate,
+        "sampling": model.sampling,
+        "clips": model.clips,
+        "frame_rate": None if stream.is_spread else stream.rate,
         "hop_frames": stream.hop,
         "backend": info.backend,
         "device": str(model.device),

@@ -60,7 +60,7 @@ class Video(ABC):
     def frames_at(self, indices: Sequence[int]) -> list[Frame]:
         """Return the frames at `indices`, in their order and as often; a MediaError names those that there are."""
         wanted = [int(index) for index in indices]
-        frames = self._pick(sorted({index for index in wanted if index >= 0}))
+        frames = {frame.index: frame for frame in self.pick(sorted({index for index in wanted if index >= 0}))}
         if missing := [index for index in wanted if index not in frames]:
             last = len(self.times()) - 1
             raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
@@ -79,7 +79,8 @@ class Video(ABC):
         """Return the times of all frames."""
         return [frame.seconds for frame in self]
 
-    def _pick(self, indices: list[int]) -> dict[int, Frame]:
-        """Return those of the ascending `indices` that the video has."""
+    def pick(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """Yield those of the ascending `indices` that the video has, one at a time."""
+        wanted = set(indices)
         frames = islice(self, indices[-1] + 1 if indices else 0)
-        return {frame.index: frame for frame in frames if frame.index in indices}
+        return (frame for frame in frames if frame.index in wanted)

@@ -14,7 +14,7 @@ from vidcam.errors import ModelError, VidcamError
 from vidcam.models.model import Model
 from vidcam.models.recipe import Chosen
 
-SLOTS = ("frames", "frame_rate", "layer", "input_layout", "output", "activation")
+SLOTS = ("frames", "frame_rate", "sampling", "clips", "layer", "input_layout", "output", "activation")
 """Slots of the model that may be chosen beside what the network itself takes."""
 CLASSES = ("classes", "num_classes", "num_labels", "n_classes")
 """What functions call the number of classes."""

@@ -7,7 +7,6 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
-from vidcam.models.slots import check_kinds
+from vidcam.models.slots import check_kinds, check_time, pace
 from vidcam.models.source import Source, video_source
 from vidcam.models.state import Beginning, Reset, check_state, made_of
 from vidcam.types import Pixels
@@ -56,7 +55,7 @@ class Model(Sight):
             returns several tensors "rnn[0]" or "stage[slow]" names one.
         layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
             shape.
-        frames: T, frames of one forward pass.
+        frames: T, frames of one forward pass; 1 of image networks, which see each frame by itself.
         frame_rate: frames per second that the network was trained on; None takes every frame of the source.
         preprocessing: from a frame of the source to one of the network's; of several inputs it is the first one's.
         labels: names of the classes.
@@ -90,6 +89,10 @@ class Model(Sight):
             keeps nothing that its answers depend on; a network that does is refused.
         reset: how the state begins: a method of the network by its name, as "reset", or a function of the network; None
             begins as the network stood when the model was made.
+        sampling: "windows" of frames that follow each other at the frame rate, or "spread": one window for the whole
+            video, of the middles of equal segments of its time, as of TSN, LRCN and networks for Something-Something.
+        clips: of "spread", how many such windows, which interleave and all vote, as VideoMAE is tested on
+            Something-Something: number i of n looks (i + 1/2) / n into each segment; all together are spread evenly.
 
     Raises:
         LayerError: there is no such layer.
@@ -125,6 +128,8 @@ class Model(Sight):
     concluded: Sequence[str] = ()
     state: str | None = None
     reset: Reset = None
+    sampling: str = "windows"
+    clips: int = 1
     _made: Beginning | None = field(default=None, repr=False, compare=False)
     _idle: dict[str, bool] = field(init=False, default_factory=dict, repr=False, compare=False)
     """What the network keeps that makes no difference to its answers, and whether it goes on changing."""
@@ -135,14 +140,7 @@ class Model(Sight):
         check_kinds(self)
         if self.input_layout not in INPUT_LAYOUTS:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
-        if not isinstance(self.frames, int):
-            raise OptionError(f"frames must be a whole number; given {self.frames!r}")
-        if self.frames < 1 or (self.frame_rate is not None and not 0 < self.frame_rate < inf):
-            raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
-        if self.input_layout == "b c h w" and self.frames != 1:
-            raise OptionError(
-                f"a network of single pictures (input layout 'b c h w') has frames=1; given {self.frames}"
-            )
+        check_time(self)
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
         check_state(self.net, self.state, self.reset)
@@ -175,8 +173,7 @@ class Model(Sight):
         self.preprocessing = first
 
     def __repr__(self) -> str:
-        rate = "" if self.frame_rate is None else f" at {self.frame_rate:g} per second"
-        facts = [self.name, self.layer, _count(self.frames, "frame") + rate]
+        facts = [self.name, self.layer, _count(self.frames, "frame") + pace(self)]
         facts += [f"inputs {' and '.join(self.inputs)}"] if self.inputs else []
         if self.scores:
             facts.append(_count(len(self.scores), "score"))

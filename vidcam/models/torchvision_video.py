@@ -10,6 +10,7 @@ from torch import nn
 from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.models.model import Model
+from vidcam.models.ranges import SAMPLING
 from vidcam.models.recipe import Chosen, Published, Recipe
 from vidcam.models.torchvision_networks import trained
 
@@ -77,7 +78,7 @@ def _recipe(
         about=f"{paper}: {frames} frames at {frame_rate:g} per second, Kinetics-400",
         network=lambda classes: torchvision.models.get_model(name, weights=None, num_classes=classes),
         model=model,
-        options={"classes": None, "frame_rate": frame_rate, "seed": 0}
+        options={"classes": None, "frame_rate": frame_rate, **SAMPLING, "seed": 0}
         | ({"frames": frames, "size": None} if slots["layout"] == "b c t h w" else {}),
         head=head,
         published=Published(
