@@ -1,6 +1,8 @@
 """Load real networks that others trained, check that they do what they are known for, explain them, and control that.
 
-python experiments/real_networks/run.py [--work FOLDER]    (needs ale-py and OpenCV; writes results.json)
+python experiments/real_networks/run.py [--work FOLDER] [--parts NAME ...]
+
+Needs ale-py and OpenCV; writes results.json.
 """
 
 import argparse
@@ -14,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import atari
 import cv2
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def lrcn(name: str, clips: list[Path]) -> dict[str, Any]:
 
 def atari_points(work: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for game in atari.ACTIONS:
+    for game in ("pong", "breakout"):
         model = loaded("atari", f"atari/{game}", game=game)
         screens = work / game
         screens.mkdir(parents=True, exist_ok=True)
@@ -130,21 +131,26 @@ def explained(work: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=None, help="keeps screens and explanations")
-    work = parser.parse_args().work or Path(tempfile.mkdtemp())
+    parser.add_argument("--parts", nargs="*", default=[], help="only these; the others' results stay")
+    asked = parser.parse_args()
+    work = asked.work or Path(tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    results: dict[str, Any] = {"lrcn_ucf50": lrcn("lrcn_ucf50", [*BENCH, *DIVES])}
-    for name, part in {
+    parts = {
+        "lrcn_ucf50": lambda: lrcn("lrcn_ucf50", [*BENCH, *DIVES]),
         "lrcn_seven": lambda: lrcn("lrcn_seven", BENCH),
         "pilotnet": pilotnet,
         "atari": lambda: atari_points(work),
         "explained": lambda: explained(work),
         "violence": violence,
         "controls": lambda: controls(loaded, work, DIVES, UCF / "boxes.csv", NETWORKS / "violence" / "transient.gif"),
-    }.items():
-        results[name] = part()
-        print(name, json.dumps(results[name]), file=sys.stderr, flush=True)
-        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    }
+    for name in asked.parts or parts:
+        found = parts[name]()
+        print(name, json.dumps(found), file=sys.stderr, flush=True)
+        file = HERE / "results.json"
+        results = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(results | {name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
