@@ -59,6 +59,35 @@ def test_a_stated_region_by_hand() -> None:
     assert center.scale == (2, 2) and center.region == (49.5, -0.5, 149.5, 99.5)
 
 
+def test_stated_edges_by_hand() -> None:
+    """A row of the network's is 2 source pixels high; its first one is the source's rows 35 and 36."""
+    function = lambda frames: np.zeros((len(frames), 1, 80, 80), np.float32)  # noqa: E731
+    view = Called(function=function, region=(0, 35, 160, 195)).view(210, 160)
+    assert view.scale == (2, 2) and view.region == (-0.5, 34.5, 159.5, 194.5)
+    assert view.to_source([0, 79], 0).tolist() == [35.5, 193.5] and view.to_source(0, 1) == 0.5
+    with pytest.raises(OptionError, match="reaches beyond the source, which is 160 pixels wide and 120 high"):
+        Called(function=function, region=(0, 35, 160, 195)).view(120, 160)
+
+
+@pytest.mark.parametrize("region", ["left", (0, 35, 160), (0, 195, 160, 35), (-1, 0, 5, 5), (0, 0, float("nan"), 5)])
+def test_a_region_that_is_none_is_refused(region) -> None:
+    with pytest.raises(OptionError, match=r"unknown region .* possible: measured, whole, center, \(left, top"):
+        Called(region=region)
+
+
+def test_channels_that_tell_nothing_of_brightness_do_not_count() -> None:
+    """PilotNet's rows 60 to 135 in YUV: two of three channels are color, which no gray frame has."""
+
+    def road(frames: np.ndarray) -> np.ndarray:
+        clip = torch.from_numpy(frames).permute(0, 3, 1, 2)[:, :, 60:135]
+        red, green, blue = F.resize(clip, [66, 200]).double().unbind(1)
+        y = (0.299 * red + 0.587 * green + 0.114 * blue).round()
+        return (torch.stack([y, (blue - y) * 0.492 + 128, (red - y) * 0.877 + 128], 1) / 127.5 - 1).numpy()
+
+    view = Called(function=road).view(160, 320)
+    assert np.abs(np.subtract(view.region, (-0.5, 59.5, 319.5, 134.5))).max() < 1
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -69,7 +98,7 @@ def test_a_stated_region_by_hand() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused(function) -> None:
-    with pytest.raises(OptionError, match=r"cannot be measured.*say region='whole' or region='center'"):
+    with pytest.raises(OptionError, match=r"cannot be measured.*say region='whole', 'center' or"):
         Called(function=function).view(60, 90)
 
 

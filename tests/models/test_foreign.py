@@ -76,6 +76,13 @@ def test_it_may_return_a_model(file: Path) -> None:
     assert model.labels == ("up", "down") and model.net.conv.out_channels == 2
 
 
+def test_options_that_are_slots_hold_for_a_model_too(file: Path) -> None:
+    model = load_model(f"{file}:model", options={"frames": 5, "frame_rate": 3.0, "layer": "conv"})
+    assert (model.frames, model.frame_rate, model.labels) == (5, 3.0, ("up", "down"))
+    with pytest.raises(OptionError, match=r"size= is nothing to .*own.py:model: the model that it returns has a prepr"):
+        load_model(f"{file}:model", options={"size": 16})
+
+
 def test_a_function_in_a_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(file.parent)
     model = load_model("own:net", options={"frames": 4, "size": 16})

@@ -245,9 +245,10 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
     A layout fits if no axis of the grid is larger than the input's (if none does, by no more than wide padding makes
-    it) and if height and width shrink alike: to the same
-    number where the input is square, else to within two cells. Time before channels is thought of only where the
-    input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can tell.
+    it) and if height and width shrink alike: to the same number where the input is square, else to within two cells,
+    or as the same convolutions without padding make them (5x22 of 66x200). Time before channels is thought of only
+    where the input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can
+    tell.
 
     Args:
         shape: of the layer's output.
@@ -314,4 +315,17 @@ def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:
     """Tell whether h x w can be the same network's view of height x width."""
     if h == w and (h <= 2 or height == width):
         return True
-    return height != width and (abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2)
+    in_step = abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2
+    return height != width and (in_step or _cut_alike(h, w, height, width))
+
+
+def _cut_alike(h: int, w: int, height: int, width: int) -> bool:
+    """Tell whether convolutions without padding, the same down and across, can make h x w of height x width.
+
+    Of an extent E and a stride S these make (side - E) // S + 1 cells: some S, and some E no less, must do for both.
+    """
+    for stride in range(1, height // max(h, 1) + 1):
+        least = max(height - h * stride, width - w * stride, stride - 1)
+        if least < min(height - (h - 1) * stride, width - (w - 1) * stride):
+            return True
+    return False

@@ -18,7 +18,7 @@ from torch import nn
 
 from vidcam.attribution.chance import seeded
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, VidcamError
+from vidcam.errors import ModelError, OptionError, VidcamError
 from vidcam.models.checkpoint import load_into
 from vidcam.models.libraries import KINDS, SLOTS, Fetched
 from vidcam.models.model import Model
@@ -75,11 +75,16 @@ class Foreign(Recipe):
             load_into(net, file, name)
             origin = f"checkpoint {file.path.name}"
         net.eval()
-        model = made.net if isinstance(made.net, Model) else self._wrapped(made, net, chosen)
+        slots = {slot: chosen[slot] for slot in SLOTS if slot not in self.options and chosen.get(slot) is not None}
+        if isinstance(made.net, Model):
+            model = replace(made.net, **slots)
+            if "size" not in self.options and chosen.get("size") is not None:
+                raise OptionError(f"size= is nothing to {name}: the model that it returns has a preprocessing")
+        else:
+            model = self._wrapped(made, net, chosen, slots)
         return replace(model, name=name, weights=origin, options=dict(options))
 
-    def _wrapped(self, made: Fetched, net: nn.Module, chosen: Chosen) -> Model:
-        slots = {slot: chosen[slot] for slot in SLOTS if slot not in self.options and chosen.get(slot) is not None}
+    def _wrapped(self, made: Fetched, net: nn.Module, chosen: Chosen, slots: dict[str, Any]) -> Model:
         if "size" not in self.options and (size := chosen.get("size")) is not None:
             sides = tuple(size) if isinstance(size, Sequence) else (size, size)
             slots["preprocessing"] = Preprocessing((sides[0], sides[-1]), antialias=True)
