@@ -57,7 +57,7 @@ def test_what_is_open_takes_no_choices() -> None:
 
 @pytest.mark.parametrize("given", [3, None, {}])
 def test_what_is_no_source(given: Any) -> None:
-    with pytest.raises(OptionError, match="a source is a path, an array .*; given"):
+    with pytest.raises(OptionError, match=r"a source is a path, an array .*; given"):
         model().open(given)
 
 

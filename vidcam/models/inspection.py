@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vidcam.attribution.containers import first_tensor
-from vidcam.attribution.layers import INPUT, WRAPPERS, grid_axes, output_shapes, read_grid, split_name
+from vidcam.attribution.layers import FOLDED, INPUT, WRAPPERS, grid_axes, output_shapes, read_grid, split_name
 from vidcam.attribution.tokens import TOKENS
 from vidcam.attribution.trunk import Passed, Walk, walk
 from vidcam.attribution.untouched import untouched
@@ -54,13 +54,12 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
         one can depend on, at most the whole input; whether several of its cells have a gradient, without which there is
         nothing to explain, and whether all of the answer passes through it.
     """
-    model = _untrained(model) if isinstance(model, str) else model
+    model = load_untrained(model) if isinstance(model, str) else model
     x, rows = model.example(), []
     with begun(model):
-        found = _find(model, x)
+        found = _one_for_each_grid(model, [known for layer in _find(model, x) if (known := _measured(model, x, layer))])
         for done, layer in enumerate(found, 1):
-            if (row := _described(model, x, layer)) is not None:
-                rows.append(row)
+            rows.append(_described(model, x, layer))
             if progress is not None:
                 progress(done, len(found))
     if not rows:
@@ -68,7 +67,7 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
     return rows
 
 
-def _untrained(name: str) -> Model:
+def load_untrained(name: str) -> Model:
     """Make a model with random weights: geometry does not depend on them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)
@@ -89,6 +88,11 @@ class _Layer:
     gradient: bool = False
     whole: bool = False
 
+    @property
+    def key(self) -> tuple[int, ...]:
+        """(t, h, w), or what tells apart the tokens that were not measured."""
+        return (1, 1, *self.sizes)[-3:] if self.sizes else (0, self.shape[1])
+
 
 def _find(model: Model, x: Any) -> list[_Layer]:
     """Choose one layer for each grid, and the model's own."""
@@ -99,14 +103,14 @@ def _find(model: Model, x: Any) -> list[_Layer]:
         places = {passed.name: place for place, passed in enumerate(seen.passed)}
         for passed in seen.passed:
             if (layer := _read(model, x, passed)) is not None:
-                groups.setdefault(layer.sizes or (0, layer.shape[1]), []).append((passed, layer))
+                groups.setdefault(layer.key, []).append((passed, layer))
         kept: dict[str, tuple[int, _Layer]] = {}
         for name, (shape, grid) in own.items():
             if (told := _read(model, x, Passed(name, [tuple(shape)], None if grid is None else tuple(grid)))) is None:
                 continue
             place = len(places) if (through := _passed(seen, name, shape)) is None else places[through.name]
             kept[name] = (place, _judged(seen, through, told))
-            groups.pop(told.sizes or (0, told.shape[1]), None)
+            groups.pop(told.key, None)
         for group in groups.values():
             passed, layer = _best(seen, group)
             kept.setdefault(layer.name, (places[passed.name], layer))
@@ -146,10 +150,10 @@ def _read(model: Model, x: Any, passed: Passed) -> _Layer | None:
     shape, name, grid = passed.shape, _plain(passed.name), passed.grid
     if shape is None or (passed.tensors > 1 and not passed.grid):
         return None
-    if grid is None and len(shape) == 3 and not model.is_told(name):
-        if (told := _told_grid(model, shape[1])) is None:
+    if grid is None and len(shape) == 3:
+        grid = _told_grid(model, shape[1])
+        if grid is None and (model.layout in (None, TOKENS) or not model.is_told(name)):
             return _Layer(name, shape, TOKENS, None, ()) if shape[1] > 1 else None
-        grid = told
     try:
         layout = model.layout_of(name, shape, x, grid)
         sizes = tuple(read_grid(torch.empty(shape, device="meta"), layout, batch=1, grid=grid).shape[2:])
@@ -198,16 +202,35 @@ def _has_gradient(seen: Walk, passed: Passed) -> bool:
     return int(cells.count_nonzero()) > (1 if slope.ndim == 3 else 0)  # the class token's alone is none
 
 
-def _described(model: Model, x: Any, layer: _Layer) -> dict[str, Any] | None:
-    """Describe a layer: measure what its tokens stand for, and how its cells lie in the input."""
-    if not layer.sizes:
-        try:
-            order = model.tokens_of(layer.name, layer.shape, x)
-        except LayerError:
-            return None
-        if order is None or max(order.grid) < 2:
-            return None
-        layer = replace(layer, grid=order.grid, sizes=order.grid)
+def _measured(model: Model, x: Any, layer: _Layer) -> _Layer | None:
+    """Measure what a layer's tokens or rows stand for; None if that cannot be told."""
+    try:
+        if layer.sizes:
+            if layer.layout.startswith(FOLDED) and not model.is_told(layer.name):
+                model.rows_of(layer.name, x)  # else heads of attention look like parts of a clip
+            return layer
+        order = model.tokens_of(layer.name, layer.shape, x)
+    except LayerError:
+        return None
+    return None if order is None or max(order.grid) < 2 else replace(layer, grid=order.grid, sizes=order.grid)
+
+
+def _one_for_each_grid(model: Model, layers: Sequence[_Layer]) -> list[_Layer]:
+    """Choose once more, now that the grids of tokens are known."""
+    own = {layer.key for layer in layers if layer.name in (model.layer, model.when)}
+    best: dict[tuple[int, ...], _Layer] = {}
+    for layer in layers:
+        other = best.get(layer.key, layer)
+        best[layer.key] = max(other, layer, key=lambda one: (one.whole and one.gradient, one.whole, one is layer))
+    return [
+        layer
+        for layer in layers
+        if layer.name in (model.layer, model.when) or (layer.key not in own and layer is best[layer.key])
+    ]
+
+
+def _described(model: Model, x: Any, layer: _Layer) -> dict[str, Any]:
+    """Describe a layer: measure how its cells lie in the input."""
     whole = dict(zip("thw", model.seen_by(layer.name, x).shape[2:], strict=True))
     axes, steps = grid_axes(layer.layout).split(), dict(_steps(model, x, layer))
     mark = " (default)" if layer.name == model.layer else " (when)" if layer.name == model.when else ""
