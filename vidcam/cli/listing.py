@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from vidcam.cli.console import progress_bar, table, warnings_in_one_line
+from vidcam.cli.network import Building
 from vidcam.cli.options import Printing
 from vidcam.errors import printable
 
 
 def models(
     printing: Printing,
+    building: Building,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this model's layers and options.")] = None,
 ) -> None:
     """List the models, or of one the layers that can be explained, its options, and what was found out of it.
@@ -24,14 +26,17 @@ def models(
         if name is None:
             table(list_models(), as_json=printing.as_json)
         else:
-            model = load_untrained(name)
+            model = load_untrained(name, building.options)
             with progress_bar("measuring") as progress:
                 rows = list_layers(model, progress=progress)
             table(rows, as_json=printing.as_json)
-            if not printing.as_json:
+            if printing.as_json:
+                return
+            if options := list_options(name):
                 typer.echo()
-                table(list_options(name), as_json=False)
-                typer.echo("".join(f"\n{printable(line)}" for line in model.concluded), nl=bool(model.concluded))
+                table(options, as_json=False)
+            for line in ("", *model.concluded) if model.concluded else ():
+                typer.echo(printable(line))
 
 
 def methods(printing: Printing) -> None:

@@ -1,7 +1,7 @@
 """What there is to choose: models by name, the layers of a network that can be explained, and a model's options."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -67,11 +67,11 @@ def list_layers(model: str | Model, *, progress: Progress | None = None) -> list
     return rows
 
 
-def load_untrained(name: str) -> Model:
-    """Make a model with random weights: geometry does not depend on them."""
+def load_untrained(name: str, options: Mapping[str, Any] | None = None) -> Model:
+    """Make a model with random weights: geometry does not depend on them; `options` are as in `load_model`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)
-        return load_model(name, weights=None)
+        return load_model(name, weights=None, options=options)
 
 
 @dataclass(frozen=True)
