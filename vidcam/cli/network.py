@@ -23,6 +23,19 @@ def _no_device(name: str) -> str | None:
     return f"must be one of {', '.join(DEVICES)}, or one card as cuda:0"
 
 
+def _options() -> Any:
+    return option("Of the network: frames=16, rotation=quat.", {}, names=("--option",))
+
+
+@dataclass(frozen=True)
+class Building(Options):
+    """How a network that is named is built."""
+
+    panel: ClassVar[str] = "Network"
+
+    options: Mapping[str, Any] = _options()
+
+
 @dataclass(frozen=True)
 class Network(Options):
     """Which network, built how, from which files."""
@@ -35,7 +48,7 @@ class Network(Options):
         None,
         metavar="NAME",
     )
-    options: Mapping[str, Any] = option("Of the network: frames=16, rotation=quat.", {}, names=("--option",))
+    options: Mapping[str, Any] = _options()
     checkpoint: Path | None = option("Your own weights: state dict or safetensors.", None)
     device: str = option("Where the network runs.", "auto", check=_no_device, metavar="auto|cpu|cuda", panel="Machine")
 

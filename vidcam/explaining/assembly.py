@@ -66,6 +66,7 @@ def assemble(
         extras=dict(_extras(plan.model, gathered, on_frames, len(seconds))) | dict(source.beside),
         provenance=provenance(plan, stream),
         notes=tuple(notes(plan, stream, gathered, targets)),
+        video=stream.video if info.path is None else None,
         seen=np.isin(np.arange(len(seconds)), [*gathered.told_frames]),
     )
     return replace(explanation, notes=(*explanation.notes, *explanation.score_notes))

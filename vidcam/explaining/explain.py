@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from fractions import Fraction
 
 import numpy.typing as npt
 import torch
@@ -11,7 +11,6 @@ import torch
 from vidcam.attribution.capturing import capture
 from vidcam.attribution.question import Question
 from vidcam.attribution.state import Standing
-from vidcam.data.drives.drive import Drive
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
 from vidcam.explaining.choices import AUTO, Choices
@@ -32,8 +31,9 @@ from vidcam.types import Floats, Progress
 @takes(Choices)
 def explain(
     model: Model,
-    source: str | Path | Drive | Source[Model],
+    source: object,
     *,
+    rate: Fraction | float | None = None,
     target: Target | Sequence[Target] = None,
     classes: int = 1,
     truth: npt.ArrayLike | None = None,
@@ -62,8 +62,9 @@ def explain(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
-        source: a video file, an animated GIF or WebP, or a folder of frames; for networks that see motion a KITTI
-            sequence, or what `open_drive` or `Model.open` returns.
+        source: a video file, an animated GIF or WebP, a folder of frames, or frames in memory, see `open_video`; for
+            networks that see motion a KITTI sequence, or what `open_drive` or `Model.open` returns.
+        rate: frames per second of frames in memory, or of a folder's.
         target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, or several of
             these, the one that is shown first. None takes the likeliest class by its mean probability over the video;
             of a regressor the loss where there is one, or else the first score.
@@ -80,7 +81,7 @@ def explain(
         ModelError: the network answers otherwise once it was called, and its model says of no state.
         OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
-    asked = find_targets(opened := _open(model, source), target, classes, truth, loss)
+    asked = find_targets(opened := _open(model, source, rate), target, classes, truth, loss)
     return explained(opened, asked, choices, signed=signed, progress=progress)
 
 
@@ -114,13 +115,13 @@ def explained(
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
 
-def _open(model: Model, source: str | Path | Drive | Source[Model]) -> Source[Model]:
+def _open(model: Model, source: object, rate: Fraction | float | None) -> Source[Model]:
     if not isinstance(model, Model):
         given = type(model).__name__
         raise OptionError(
             f"explain needs a vidcam.Model, as load_model returns or vidcam.Model(net, layer=...); given {given}"
         )
-    return model.open(source)
+    return model.open(source, rate=rate)
 
 
 def _refuse_choices_of_classes(model: Model, choices: Choices) -> None:
@@ -145,9 +146,9 @@ def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
     if plan.has_time or stream.is_spread:  # of a window of the whole video, no frame is the one that it tells of
         return False
     if group[0].padding:
-        frames = plan.model.frames
+        frames, info = plan.model.frames, stream.video.info
         raise MediaError(
-            f"{stream.video.info.path} has {frames - group[0].padding} frames, fewer than the {frames} that "
+            f"{info.name} has {frames - group[0].padding} frames, fewer than the {frames} that "
             f"{plan.model.name} sees at once"
         )
     stream.hop = 1

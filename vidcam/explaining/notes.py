@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from math import isinf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,8 +159,8 @@ def provenance(plan: Plan, stream: Stream) -> dict[str, Any]:
     }
     versions = {"python": platform.python_version(), "vidcam": sys.modules["vidcam"].__version__}  # of what runs here
     return {
-        "source": str(Path(info.path).resolve()),
-        "source_digest": digest(info.path),
+        "source": None if info.path is None else str(info.path.resolve()),
+        "source_digest": None if info.path is None else digest(info.path),
         "model": model.name,
         "options": dict(model.options),
         "weights": model.weights,

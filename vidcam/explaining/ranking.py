@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,8 +107,9 @@ class Ranking:
 @takes(Comparison, Choices)
 def rank(
     model: Model,
-    source: str | Path,
+    source: object,
     *,
+    rate: Fraction | float | None = None,
     target: int | str | None = None,
     comparison: Comparison,
     choices: Choices,
@@ -122,7 +124,8 @@ def rank(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)`; it is left as it was found.
-        source: a video file, an animated GIF or WebP, or a folder of frames.
+        source: as in `explain`.
+        rate: as in `explain`.
         target: as in `explain`.
         progress: called after every frame that was read, in each of the three turns.
 
@@ -132,7 +135,7 @@ def rank(
     """
     _check(model, comparison)
     batch = one_by_one(model, choices.batch) or (16 if model.device.type == "cuda" else 4)
-    opened = model.open(source)
+    opened = model.open(source, rate=rate)
     model = opened.model  # with what belongs to this source
     with begun(model), opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)

@@ -252,16 +252,16 @@ class Model(Sight):
         """Open what the model is asked about; the model itself stays as it is.
 
         Args:
-            source: a video, a folder of frames, or what else the model's `opener` takes; its own `Source` is returned
-                as it is.
-            choices: those that the opener takes, as `camera`; None is no choice.
+            source: what `open_video` takes, or what else the model's `opener` does; its own `Source` is returned as it
+                is.
+            choices: those that the opener takes, as `camera`, or `rate` where there is none; None is no choice.
 
         Raises:
             MediaError: the source cannot be read.
             OptionError: the model does not know a choice, or the source was opened by another one.
         """
         chosen = {name: value for name, value in choices.items() if value is not None}
-        opener = None if isinstance(source, Source) else self.opener
+        opener = None if isinstance(source, Source) else self.opener or video_source
         kinds = inspect.signature(opener).parameters.values() if opener else ()
         known = [kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
@@ -272,7 +272,7 @@ class Model(Sight):
             if self is not source.model and self is not source.opened_by:
                 raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
-        opened = opener(self, source, **chosen) if opener else video_source(self, source)
+        opened = (opener or video_source)(self, source, **chosen)
         if not isinstance(opened, Source):
             raise OptionError(f"the opener must return a vidcam.Source; it returned {type(opened).__name__}")
         return replace(opened, opened_by=self)
