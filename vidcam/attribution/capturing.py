@@ -1,7 +1,8 @@
 """One forward, and a backward that stops at the layer; the network is left exactly as it was found.
 
 Nothing is recorded before the layer: the network's parameters are frozen, the layer's output becomes a fresh leaf, and
-only what follows builds a graph. So an explanation costs one inference in time and memory.
+only what follows builds a graph. So an explanation costs one inference in time and memory. Of a layer whose outputs are
+computed from each other, as a pyramid's, its inside is recorded as well.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in
+from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in, tensors_in
 from vidcam.attribution.endings import BeforeEnding, Endings, Trace
 from vidcam.attribution.failures import NetworkError, in_words
 from vidcam.attribution.layers import (
@@ -23,8 +24,10 @@ from vidcam.attribution.layers import (
     find_layer,
     not_used,
     on_output,
+    only_with_cells,
     output_name,
     outputs_of,
+    split_name,
     token_grid,
 )
 from vidcam.attribution.state import Left, left_by
@@ -95,14 +98,30 @@ def capture(
         ModelError: a score or a gradient is not finite.
         OptionError: a score has not the shape (B,).
     """
-    differentiate = gradients and bool(scores)
+    inside = {name: "" for name in layers if split_name(name)[1]}
+    while True:
+        try:
+            return _captured(net, x, layers, scores, inside, differentiate=gradients and bool(scores))
+        except _Inside as more:
+            inside |= more.paths
+
+
+def _captured(
+    net: nn.Module,
+    x: Any,
+    layers: Sequence[str],
+    scores: Sequence[Score],
+    inside: Mapping[str, str],
+    *,
+    differentiate: bool,
+) -> Captured:
     with (
         torch.inference_mode(False),
         untouched(net) as before,
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
         _recurrent_backward(net) if differentiate else nullcontext(),
-        _Recorder(net, layers, differentiate=differentiate) as recorder,
+        _Recorder(net, layers, inside, differentiate=differentiate) as recorder,
     ):
         with without_checkpoints, eagerly(), Endings() as endings:
             given = recorder.record_input(map_tensors(x, copied))
@@ -140,10 +159,19 @@ def _value(score: Score, output: Any, endings: Endings) -> Tensor:
     return score.score(answer if ending is None else ending.given)
 
 
+class _Inside(Exception):
+    """Asks for one more forward that records what happens inside layers of which other outputs are used as well."""
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        self.paths = paths  # the chosen output of each
+
+
 class _Recorder:
     """Hooks on the layers; turns their outputs into the leaves, or inner nodes, that scores are differentiated by."""
 
-    def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
+    def __init__(
+        self, net: nn.Module, layers: Sequence[str], inside: Mapping[str, str], *, differentiate: bool
+    ) -> None:
         self.calls: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
         """Per layer and call, the tensors that it returned by their paths."""
         self.grids: dict[str, tuple[int, ...]] = {}
@@ -152,6 +180,9 @@ class _Recorder:
         self.behind: set[str] = set()
         self._paths: dict[str, str] = {}
         self.batch, self._net = 0, net
+        self._inside = inside
+        self._open: list[tuple[bool, list[nn.Parameter]]] = []
+        """Of layers at work: whether what they were given was recorded, and the parameters that record meanwhile."""
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
@@ -159,6 +190,8 @@ class _Recorder:
 
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
+            if self._records(name):
+                self._hooks.enter_context(module.register_forward_pre_hook(self._begin, with_kwargs=True))
             self._hooks.enter_context(on_output(module, self._hook(name)))
         return self
 
@@ -173,21 +206,37 @@ class _Recorder:
         self.batch = tensor.shape[0]
         return self._replace(INPUT, x, {"": tensor}) if INPUT in self.calls else x
 
+    def _records(self, name: str) -> bool:
+        """Whether what happens inside a layer is recorded."""
+        asked = self._differentiate and name in self._inside
+        return asked and not isinstance(self._modules[name], torch.jit.ScriptModule)
+
+    def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        torch.set_grad_enabled(True)
+        frozen = [p for p in module.parameters() if p.is_floating_point() and not p.requires_grad]
+        self._open.append((any(part.requires_grad for _, part in tensors_in([args, kwargs])), frozen))
+        for parameter in frozen:
+            parameter.requires_grad_()
+
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
             outputs = outputs_of(name, output)
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
-            return self._replace(name, output, outputs)
+            recorded, opened = self._open.pop() if self._records(name) else (None, [])
+            for parameter in opened:
+                parameter.requires_grad_(False)
+            return self._replace(name, output, outputs, behind=recorded)
 
         return hook
 
-    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor], *, behind: bool | None = None) -> Any:
         """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
         passed: list[tuple[Tensor, Tensor]] = []
-        if not self.calls[name] and any(tensor.requires_grad for tensor in tensors.values()):
+        recorded = any(tensor.requires_grad for tensor in tensors.values()) if behind is None else behind
+        if recorded and not self.calls[name]:
             self.behind.add(name)
         self.calls[name].append({})
         for path, tensor in tensors.items():
@@ -220,10 +269,16 @@ class _Recorder:
     def choose(self, slopes: Sequence[Sequence[Tensor | None]]) -> None:
         """Choose one of the tensors that a layer returns, of several one that a score depends on."""
         used = [any(own is not None for own in each) for each in zip(*slopes, strict=True)]
-        at = iter(used)
+        at, more = iter(used), dict[str, str]()
         for name, calls in self.calls.items():
             reached = {path for call in calls for path in call if next(at, False)}
-            path = choose_output(name, calls[0], self.batch, reached if used else None)
+            path = self._inside.get(name)
+            if not path or path not in reached:
+                path = only_with_cells(calls[0], self.batch) if path is None and reached else None
+                if path is None or path in reached:
+                    path = choose_output(name, calls[0], self.batch, reached if used else None)
+            if name not in self._inside and reached - {path}:
+                more[name] = path
             self._paths[name] = path
             if len(calls[0]) > 1:
                 self.names[name] = output_name(name, path)
@@ -231,6 +286,8 @@ class _Recorder:
                 raise LayerError(
                     f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
                 )
+        if more:
+            raise _Inside(more)
 
     def activations(self) -> dict[str, Tensor]:
         return {n: torch.cat([call[self._paths[n]].detach() for call in calls]) for n, calls in self.calls.items()}
