@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.containers import first_tensor, map_tensors, named_parts
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout, input_layout, read_grid, token_grid
 from vidcam.attribution.methods import cam
@@ -390,6 +391,21 @@ def test_the_only_map_that_a_layer_returns_is_explained_by_what_is_made_of_it() 
     right = torch.einsum("c,bcthw->bthw", weights, fine).relu().detach()
     for layer in ("body", "body[1]"):
         torch.testing.assert_close(cam(net, CLIP, layer=layer, target=1), right)
+
+
+@pytest.mark.parametrize(
+    ("layers", "behind"),
+    [
+        (["body[coarse]", "body.first"], {"body[coarse]"}),
+        (["body.first", "body[fine]"], {"body[fine]"}),
+        (["body.second", "body[coarse]"], {"body[coarse]"}),
+        (["body.second", "body[fine]"], set()),
+    ],
+)
+def test_which_layer_comes_behind_another_one_is_known_also_inside_of_it(layers: list[str], behind: set[str]) -> None:
+    for order in (layers, layers[::-1]):
+        found = capture(OfPyramid("coarse"), CLIP, layers=order, scores=[lambda output: output[:, 1]])
+        assert found.behind == behind
 
 
 class Cell(nn.Module):

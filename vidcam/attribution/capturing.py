@@ -5,17 +5,18 @@ only what follows builds a graph. So an explanation costs one inference in time 
 computed from each other, as a pyramid's, its inside is recorded as well.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from vidcam.attribution.checkpointing import without_checkpoints
-from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in, tensors_in
-from vidcam.attribution.endings import BeforeEnding, Endings, Trace
+from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in
+from vidcam.attribution.endings import BeforeEnding, Endings, Trace, ancestors
 from vidcam.attribution.failures import NetworkError, in_words
 from vidcam.attribution.layers import (
     INPUT,
@@ -31,7 +32,7 @@ from vidcam.attribution.layers import (
     token_grid,
 )
 from vidcam.attribution.state import Left, left_by
-from vidcam.attribution.threads import without_cudnn
+from vidcam.attribution.threads import recurrent_backward
 from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
 
@@ -120,7 +121,7 @@ def _captured(
         untouched(net) as before,
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
-        _recurrent_backward(net) if differentiate else nullcontext(),
+        recurrent_backward(net) if differentiate else nullcontext(),
         _Recorder(net, layers, inside, differentiate=differentiate) as recorder,
     ):
         with without_checkpoints, eagerly(), Endings() as endings:
@@ -181,8 +182,8 @@ class _Recorder:
         self._paths: dict[str, str] = {}
         self.batch, self._net = 0, net
         self._inside = inside
-        self._open: list[tuple[bool, list[nn.Parameter]]] = []
-        """Of layers at work: whether what they were given was recorded, and the parameters that record meanwhile."""
+        self._open: list[list[nn.Parameter]] = []
+        """Of layers at work, the parameters that record meanwhile."""
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
@@ -191,7 +192,7 @@ class _Recorder:
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
             if self._records(name):
-                self._hooks.enter_context(module.register_forward_pre_hook(self._begin, with_kwargs=True))
+                self._hooks.enter_context(module.register_forward_pre_hook(self._begin))
             self._hooks.enter_context(on_output(module, self._hook(name)))
         return self
 
@@ -211,10 +212,10 @@ class _Recorder:
         asked = self._differentiate and name in self._inside
         return asked and not isinstance(self._modules[name], torch.jit.ScriptModule)
 
-    def _begin(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _begin(self, module: nn.Module, _args: Any) -> None:
         torch.set_grad_enabled(True)
         frozen = [p for p in module.parameters() if p.is_floating_point() and not p.requires_grad]
-        self._open.append((any(part.requires_grad for _, part in tensors_in([args, kwargs])), frozen))
+        self._open.append(frozen)
         for parameter in frozen:
             parameter.requires_grad_()
 
@@ -224,19 +225,17 @@ class _Recorder:
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
-            recorded, opened = self._open.pop() if self._records(name) else (None, [])
-            for parameter in opened:
+            for parameter in self._open.pop() if self._records(name) else ():
                 parameter.requires_grad_(False)
-            return self._replace(name, output, outputs, behind=recorded)
+            return self._replace(name, output, outputs)
 
         return hook
 
-    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor], *, behind: bool | None = None) -> Any:
+    def _replace(self, name: str, value: Any, tensors: Mapping[str, Tensor]) -> Any:
         """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
         passed: list[tuple[Tensor, Tensor]] = []
-        recorded = any(tensor.requires_grad for tensor in tensors.values()) if behind is None else behind
-        if recorded and not self.calls[name]:
+        if not self.calls[name] and self._comes_behind(tensors.values()):
             self.behind.add(name)
         self.calls[name].append({})
         for path, tensor in tensors.items():
@@ -245,6 +244,12 @@ class _Recorder:
             self._versions.append((name, kept, kept._version))
             passed.append((tensor, kept.clone()))
         return map_tensors(value, lambda part: next((clone for own, clone in passed if same(own, part)), part))
+
+    def _comes_behind(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether one of these is computed from what is kept already."""
+        kept = [own for calls in self.calls.values() for call in calls for own in call.values() if own.requires_grad]
+        nodes = {get_gradient_edge(own).node for own in kept}
+        return bool(nodes) and any(not nodes.isdisjoint(ancestors(part) or ()) for part in tensors)
 
     def check(self) -> None:
         for name, calls in self.calls.items():
@@ -304,33 +309,6 @@ class _Recorder:
     def named(self, of_layers: Mapping[str, T]) -> dict[str, T]:
         """Give what belongs to a layer of several outputs under the name of the chosen one as well."""
         return {**of_layers, **{own: of_layers[name] for name, own in self.names.items() if name in of_layers}}
-
-
-@contextmanager
-def _recurrent_backward(net: nn.Module) -> Iterator[None]:
-    """Let recurrent modules on a GPU choose kernels that have a backward in eval mode; cuDNN's have none.
-
-    The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
-    """
-    inside: list[ExitStack] = []
-
-    def off(*_: object) -> None:
-        inside.append(ExitStack())
-        inside[-1].enter_context(without_cudnn)
-
-    def back(*_: object) -> None:
-        inside.pop().close()
-
-    try:
-        with ExitStack() as hooks:
-            for module in net.modules():
-                if isinstance(module, nn.RNNBase) and any(weight.is_cuda for weight in module.parameters()):
-                    hooks.enter_context(module.register_forward_pre_hook(off))
-                    hooks.enter_context(module.register_forward_hook(back, always_call=True))
-            yield
-    finally:
-        while inside:  # an exception came between the two hooks
-            back()
 
 
 def eagerly() -> AbstractContextManager[Any]:
