@@ -177,6 +177,6 @@ class Sight:
                 zeros = {key: arranged(torch.zeros(1, *own), self.input_layout) for key, own in shape.items()}
                 shape = shape[str(self.input_of(layer))]
             net, inside = self.channels_first(layer, zeros)
-            told: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}
-            self._measured[layer, axes] = measure_axes(net, shape, inside, **told)
+            how: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}
+            self._measured[layer, axes] = measure_axes(net, shape, inside, **how)
         return self._measured[layer, axes]
