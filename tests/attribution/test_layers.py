@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidcam.attribution.capturing import capture
 from vidcam.attribution.containers import first_tensor, map_tensors, named_parts
 from vidcam.attribution.layers import find_layer, grid_axes, infer_layout, input_layout, read_grid, token_grid
 from vidcam.attribution.methods import cam
@@ -326,6 +327,128 @@ def test_outputs_of_a_layer_that_fit_equally_are_named(packed: str) -> None:
             cam(net, CLIP, layer="stage", target=1, method=method)
     with pytest.raises(LayerError, match="unknown output 'stage\\[7\\]'"):
         cam(net, CLIP, layer="stage[7]", target=1)
+
+
+class Pyramid(nn.Module):
+    """Returns a map, one that is made of it, and the mean of that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.second = nn.Conv3d(3, 4, 3, (1, 2, 2), 1), nn.Conv3d(4, 4, 3, (1, 2, 2), 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        fine = self.first(x).relu()
+        coarse = self.second(fine).relu_()
+        return {"fine": fine, "coarse": coarse, "mean": coarse.mean((2, 3, 4))}
+
+
+class OfPyramid(nn.Module):
+    def __init__(self, *reads: str) -> None:
+        super().__init__()
+        self.body, self.head, self.reads = Pyramid(), nn.Linear(4, 3), reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.body(x)
+        return self.head(sum(maps[name] if name == "mean" else maps[name].amax((2, 3, 4)) for name in self.reads))
+
+
+@pytest.mark.parametrize("reads", [("fine", "coarse"), ("coarse",), ("mean",), ("fine", "mean"), ("coarse", "mean")])
+@pytest.mark.parametrize("name", ["fine", "coarse"])
+def test_what_a_layer_makes_of_one_output_for_another_counts(name: str, reads: tuple[str, ...]) -> None:
+    net = OfPyramid(*reads)
+    maps = net.body(CLIP)
+    score = net.head(sum(maps[own] if own == "mean" else maps[own].amax((2, 3, 4)) for own in reads))[:, 1].sum()
+    (gradient,) = torch.autograd.grad(score, maps[name], allow_unused=True)
+    flags = [parameter.requires_grad for parameter in net.parameters()]
+    if gradient is None:
+        with pytest.raises(LayerError, match="does not influence the score"):
+            cam(net, CLIP, layer=f"body[{name}]", target=1)
+    else:
+        right = (gradient.mean((3, 4), keepdim=True) * maps[name]).sum(1).relu().detach()
+        torch.testing.assert_close(cam(net, CLIP, layer=f"body[{name}]", target=1), right)
+    assert flags == [parameter.requires_grad for parameter in net.parameters()] and all(flags)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_only_map_that_a_layer_returns_is_explained_by_what_is_made_of_it() -> None:
+    class Pooled(Pyramid):
+        def forward(self, x: Tensor) -> Any:
+            fine = self.first(x).relu()
+            return fine.mean((2, 3, 4)), fine
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = Pooled(), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x)[0])
+
+    net = Net()
+    _, fine = net.body(CLIP)
+    weights = net.head.weight[1] / fine[0, 0].numel()
+    right = torch.einsum("c,bcthw->bthw", weights, fine).relu().detach()
+    for layer in ("body", "body[1]"):
+        torch.testing.assert_close(cam(net, CLIP, layer=layer, target=1), right)
+
+
+@pytest.mark.parametrize(
+    ("layers", "behind"),
+    [
+        (["body[coarse]", "body.first"], {"body[coarse]"}),
+        (["body.first", "body[fine]"], {"body[fine]"}),
+        (["body.second", "body[coarse]"], {"body[coarse]"}),
+        (["body.second", "body[fine]"], set()),
+    ],
+)
+def test_which_layer_comes_behind_another_one_is_known_also_inside_of_it(layers: list[str], behind: set[str]) -> None:
+    for order in (layers, layers[::-1]):
+        found = capture(OfPyramid("coarse"), CLIP, layers=order, scores=[lambda output: output[:, 1]])
+        assert found.behind == behind
+
+
+class Cell(nn.Module):
+    """A ConvLSTM's cell, which returns its states as usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(3 + 4, 16, 3, padding=1)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        hidden, memory = state
+        forget, enter, out, new = self.gates(torch.cat([x, hidden], 1)).chunk(4, 1)
+        memory = forget.sigmoid() * memory + enter.sigmoid() * new.tanh()
+        hidden = out.sigmoid() * memory.tanh()
+        return hidden, (hidden, memory)
+
+
+class ConvLSTM(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = Cell(), nn.Linear(4, 3)
+
+    def states(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        state, all_states = (x.new_zeros(len(x), 4, 16, 16),) * 2, []
+        for frame in x.unbind(2):
+            _, state = self.cell(frame, state)
+            all_states.append(state)
+        return all_states
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(sum(hidden for hidden, _ in self.states(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("layer", "which"), [("cell[0]", 0), ("cell[1][1]", 1)])
+def test_of_a_recurrent_cell_the_first_frame_is_treated_as_the_others(layer: str, which: int) -> None:
+    net = ConvLSTM()
+    kept: list[Tensor] = []
+    handle = net.cell.register_forward_hook(lambda _m, _a, output: kept.append(output[1][which]))
+    score = net(CLIP)[:, 1].sum()
+    handle.remove()
+    gradients = torch.autograd.grad(score, kept)
+    maps = [(g.mean((2, 3), keepdim=True) * a).sum(1).relu() for g, a in zip(gradients, kept, strict=True)]
+    torch.testing.assert_close(cam(net, CLIP, layer=layer, target=1), torch.stack(maps, 1).detach())
 
 
 class States(nn.Module):

@@ -370,6 +370,21 @@ def test_a_published_video_transformer_that_pools_tokens_in_an_order_of_its_own(
     assert found.order == net.reroll(numbers, block).flatten().int().tolist()
 
 
+def test_places_that_show_no_mark_behind_the_first_block_are_not_left_out() -> None:
+    class Dark(Transformer):
+        """The first row is put out behind the embedding, so that only the rows below change at a layer."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patches(x).permute(0, 2, 3, 4, 1)
+            tokens = torch.cat([0 * tokens[:, :, :1], tokens[:, :, 1:]], 2).flatten(1, 3)
+            for block in self.blocks:
+                tokens = block(tokens)
+            return self.head(self.norm(tokens).mean(1))
+
+    found = find_tokens(Dark(), video(), "b c t h w", T * H * W, "blocks.0")
+    assert found is not None and found.grid == (T, H, W) and found.order == list(range(T * H * W))
+
+
 def test_a_full_device_is_not_taken_for_a_network_that_cannot_be_measured() -> None:
     net = Transformer()
 

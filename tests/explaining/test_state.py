@@ -491,6 +491,28 @@ def test_a_state_that_shows_only_where_something_changes_is_refused(movie: Make)
         explain(carried(net, state=None, labels=()), movie())
 
 
+class Sum(nn.Module):
+    """Adds up how bright frames are; noise around zero is all dark to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.sum = nn.Conv3d(3, 2, (1, 16, 16)), torch.zeros(1, 2)
+        nn.init.constant_(self.conv.weight, 1 / 768)
+        nn.init.constant_(self.conv.bias, -0.18)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sum = self.sum + self.conv(x).relu().sum((2, 3, 4))
+        return self.sum
+
+
+def test_a_state_in_which_noise_leaves_nothing_is_refused(movie: Make) -> None:
+    net = Sum()
+    assert not net(torch.randn(1, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))).any()
+    assert torch.equal(net.sum, torch.zeros(1, 2))
+    with pytest.raises(ModelError, match="by what it keeps in 'sum'"):
+        explain(carried(net, state=None, labels=()), movie())
+
+
 class Plain(nn.Module):
     """Keeps what nothing depends on: its last features, a table by size, and perhaps a record of all of them."""
 

@@ -1,20 +1,22 @@
 """One forward, and a backward that stops at the layer; the network is left exactly as it was found.
 
 Nothing is recorded before the layer: the network's parameters are frozen, the layer's output becomes a fresh leaf, and
-only what follows builds a graph. So an explanation costs one inference in time and memory.
+only what follows builds a graph. So an explanation costs one inference in time and memory. Of a layer whose outputs are
+computed from each other, as a pyramid's, its inside is recorded as well.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from vidcam.attribution.checkpointing import without_checkpoints
 from vidcam.attribution.containers import clip_in, copied, cut_off, map_tensors, same, shapes_in
-from vidcam.attribution.endings import BeforeEnding, Endings, Trace
+from vidcam.attribution.endings import BeforeEnding, Endings, Trace, ancestors
 from vidcam.attribution.failures import NetworkError, in_words
 from vidcam.attribution.layers import (
     INPUT,
@@ -23,12 +25,14 @@ from vidcam.attribution.layers import (
     find_layer,
     not_used,
     on_output,
+    only_with_cells,
     output_name,
     outputs_of,
+    split_name,
     token_grid,
 )
 from vidcam.attribution.state import Left, left_by
-from vidcam.attribution.threads import without_cudnn
+from vidcam.attribution.threads import recurrent_backward
 from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
 
@@ -95,14 +99,30 @@ def capture(
         ModelError: a score or a gradient is not finite.
         OptionError: a score has not the shape (B,).
     """
-    differentiate = gradients and bool(scores)
+    inside = {name: "" for name in layers if split_name(name)[1]}
+    while True:
+        try:
+            return _captured(net, x, layers, scores, inside, differentiate=gradients and bool(scores))
+        except _Inside as more:
+            inside |= more.paths
+
+
+def _captured(
+    net: nn.Module,
+    x: Any,
+    layers: Sequence[str],
+    scores: Sequence[Score],
+    inside: Mapping[str, str],
+    *,
+    differentiate: bool,
+) -> Captured:
     with (
         torch.inference_mode(False),
         untouched(net) as before,
         # not no_grad: a network that runs its backbone without gradients would go back to that after the backbone
         torch.set_grad_enabled(differentiate),
-        _recurrent_backward(net) if differentiate else nullcontext(),
-        _Recorder(net, layers, differentiate=differentiate) as recorder,
+        recurrent_backward(net) if differentiate else nullcontext(),
+        _Recorder(net, layers, inside, differentiate=differentiate) as recorder,
     ):
         with without_checkpoints, eagerly(), Endings() as endings:
             given = recorder.record_input(map_tensors(x, copied))
@@ -140,10 +160,19 @@ def _value(score: Score, output: Any, endings: Endings) -> Tensor:
     return score.score(answer if ending is None else ending.given)
 
 
+class _Inside(Exception):
+    """Asks for one more forward that records what happens inside layers of which other outputs are used as well."""
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        self.paths = paths  # the chosen output of each
+
+
 class _Recorder:
     """Hooks on the layers; turns their outputs into the leaves, or inner nodes, that scores are differentiated by."""
 
-    def __init__(self, net: nn.Module, layers: Sequence[str], *, differentiate: bool) -> None:
+    def __init__(
+        self, net: nn.Module, layers: Sequence[str], inside: Mapping[str, str], *, differentiate: bool
+    ) -> None:
         self.calls: dict[str, list[dict[str, Tensor]]] = {name: [] for name in layers}
         """Per layer and call, the tensors that it returned by their paths."""
         self.grids: dict[str, tuple[int, ...]] = {}
@@ -152,6 +181,9 @@ class _Recorder:
         self.behind: set[str] = set()
         self._paths: dict[str, str] = {}
         self.batch, self._net = 0, net
+        self._inside = inside
+        self._open: list[list[nn.Parameter]] = []
+        """Of layers at work, the parameters that record meanwhile."""
         self._modules = {name: find_layer(net, name) for name in layers if name != INPUT}
         self._hooks = ExitStack()
         self._versions: list[tuple[str, Tensor, int]] = []
@@ -159,6 +191,8 @@ class _Recorder:
 
     def __enter__(self) -> "_Recorder":
         for name, module in self._modules.items():
+            if self._records(name):
+                self._hooks.enter_context(module.register_forward_pre_hook(self._begin))
             self._hooks.enter_context(on_output(module, self._hook(name)))
         return self
 
@@ -173,12 +207,26 @@ class _Recorder:
         self.batch = tensor.shape[0]
         return self._replace(INPUT, x, {"": tensor}) if INPUT in self.calls else x
 
+    def _records(self, name: str) -> bool:
+        """Whether what happens inside a layer is recorded."""
+        asked = self._differentiate and name in self._inside
+        return asked and not isinstance(self._modules[name], torch.jit.ScriptModule)
+
+    def _begin(self, module: nn.Module, _args: Any) -> None:
+        torch.set_grad_enabled(True)
+        frozen = [p for p in module.parameters() if p.is_floating_point() and not p.requires_grad]
+        self._open.append(frozen)
+        for parameter in frozen:
+            parameter.requires_grad_()
+
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
             outputs = outputs_of(name, output)
             if torch.is_inference_mode_enabled():
                 raise LayerError(f"layer {name!r} is run under torch.inference_mode by the network; use no_grad there")
             self.grids.update(token_grid(name, output))
+            for parameter in self._open.pop() if self._records(name) else ():
+                parameter.requires_grad_(False)
             return self._replace(name, output, outputs)
 
         return hook
@@ -187,7 +235,7 @@ class _Recorder:
         """Keep tensors to differentiate by; pass on clones, so that an in-place module may overwrite them."""
         torch.set_grad_enabled(self._differentiate)  # the network itself may run its backbone without
         passed: list[tuple[Tensor, Tensor]] = []
-        if not self.calls[name] and any(tensor.requires_grad for tensor in tensors.values()):
+        if not self.calls[name] and self._comes_behind(tensors.values()):
             self.behind.add(name)
         self.calls[name].append({})
         for path, tensor in tensors.items():
@@ -196,6 +244,12 @@ class _Recorder:
             self._versions.append((name, kept, kept._version))
             passed.append((tensor, kept.clone()))
         return map_tensors(value, lambda part: next((clone for own, clone in passed if same(own, part)), part))
+
+    def _comes_behind(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether one of these is computed from what is kept already."""
+        kept = [own for calls in self.calls.values() for call in calls for own in call.values() if own.requires_grad]
+        nodes = {get_gradient_edge(own).node for own in kept}
+        return bool(nodes) and any(not nodes.isdisjoint(ancestors(part) or ()) for part in tensors)
 
     def check(self) -> None:
         for name, calls in self.calls.items():
@@ -220,10 +274,16 @@ class _Recorder:
     def choose(self, slopes: Sequence[Sequence[Tensor | None]]) -> None:
         """Choose one of the tensors that a layer returns, of several one that a score depends on."""
         used = [any(own is not None for own in each) for each in zip(*slopes, strict=True)]
-        at = iter(used)
+        at, more = iter(used), dict[str, str]()
         for name, calls in self.calls.items():
             reached = {path for call in calls for path in call if next(at, False)}
-            path = choose_output(name, calls[0], self.batch, reached if used else None)
+            path = self._inside.get(name)
+            if not path or path not in reached:
+                path = only_with_cells(calls[0], self.batch) if path is None and reached else None
+                if path is None or path in reached:
+                    path = choose_output(name, calls[0], self.batch, reached if used else None)
+            if name not in self._inside and reached - {path}:
+                more[name] = path
             self._paths[name] = path
             if len(calls[0]) > 1:
                 self.names[name] = output_name(name, path)
@@ -231,6 +291,8 @@ class _Recorder:
                 raise LayerError(
                     f"layer {name!r} is used {len(calls)} times with different shapes; choose another layer"
                 )
+        if more:
+            raise _Inside(more)
 
     def activations(self) -> dict[str, Tensor]:
         return {n: torch.cat([call[self._paths[n]].detach() for call in calls]) for n, calls in self.calls.items()}
@@ -247,33 +309,6 @@ class _Recorder:
     def named(self, of_layers: Mapping[str, T]) -> dict[str, T]:
         """Give what belongs to a layer of several outputs under the name of the chosen one as well."""
         return {**of_layers, **{own: of_layers[name] for name, own in self.names.items() if name in of_layers}}
-
-
-@contextmanager
-def _recurrent_backward(net: nn.Module) -> Iterator[None]:
-    """Let recurrent modules on a GPU choose kernels that have a backward in eval mode; cuDNN's have none.
-
-    The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
-    """
-    inside: list[ExitStack] = []
-
-    def off(*_: object) -> None:
-        inside.append(ExitStack())
-        inside[-1].enter_context(without_cudnn)
-
-    def back(*_: object) -> None:
-        inside.pop().close()
-
-    try:
-        with ExitStack() as hooks:
-            for module in net.modules():
-                if isinstance(module, nn.RNNBase) and any(weight.is_cuda for weight in module.parameters()):
-                    hooks.enter_context(module.register_forward_pre_hook(off))
-                    hooks.enter_context(module.register_forward_hook(back, always_call=True))
-            yield
-    finally:
-        while inside:  # an exception came between the two hooks
-            back()
 
 
 def eagerly() -> AbstractContextManager[Any]:

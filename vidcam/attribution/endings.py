@@ -115,7 +115,7 @@ class Trace:
 
         The earliest, because the result of `z - z.max()` or of a log_softmax fits as well, and its gradient dies.
         """
-        before = _ancestors(answer)
+        before = ancestors(answer)
         given = [each.given for each in reversed(self.calls)]
         for tensor, slack in (*((one, ROUGH) for one in given), *((one, FINE) for one in self.made)):
             if before is None or (tensor.grad_fn or tensor) in before:
@@ -180,7 +180,7 @@ def _may_be_probabilities(answer: Tensor) -> bool:
     return highest <= slack or (lowest >= -slack and highest <= 1 + slack)
 
 
-def _ancestors(answer: Tensor) -> set[Any] | None:
+def ancestors(answer: Tensor) -> set[Any] | None:
     """Return all that an answer was computed from, as far as autograd knows; None where nothing is recorded."""
     if answer.grad_fn is None:
         return None

@@ -88,6 +88,12 @@ def choose_output(layer: str, outputs: Mapping[str, Tensor], batch: int, used: C
     )
 
 
+def only_with_cells(outputs: Mapping[str, Tensor], batch: int) -> str | None:
+    """Return the path of the only output that has a grid, if there is but one."""
+    cells = [path for path, part in outputs.items() if _may_have_cells(part.shape, batch)]
+    return cells[0] if len(cells) == 1 else None
+
+
 def _may_have_cells(shape: Shape, batch: int) -> bool:
     """Whether there are two axes of several numbers behind that of the samples: channels and a grid."""
     return len(shape) >= 3 and shape[0] % max(batch, 1) == 0 and sum(size > 1 for size in shape[1:]) >= 2

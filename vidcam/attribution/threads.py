@@ -69,3 +69,30 @@ class ProcessState:
 # not by `torch.backends.cudnn.flags`, which sets all other flags too, and fails where `fp32_precision` was set
 without_cudnn = ProcessState(torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled, meanwhile=False)
 without_nnpack = ProcessState(torch._C._get_nnpack_enabled, torch._C._set_nnpack_enabled, meanwhile=False)
+
+
+@contextmanager
+def recurrent_backward(net: nn.Module) -> Iterator[None]:
+    """Let recurrent modules on a GPU choose kernels that have a backward in eval mode; cuDNN's have none.
+
+    The kernel is chosen in the forward, so cuDNN is off during the recurrent modules' forward only.
+    """
+    inside: list[ExitStack] = []
+
+    def off(*_: object) -> None:
+        inside.append(ExitStack())
+        inside[-1].enter_context(without_cudnn)
+
+    def back(*_: object) -> None:
+        inside.pop().close()
+
+    try:
+        with ExitStack() as hooks:
+            for module in net.modules():
+                if isinstance(module, nn.RNNBase) and any(weight.is_cuda for weight in module.parameters()):
+                    hooks.enter_context(module.register_forward_pre_hook(off))
+                    hooks.enter_context(module.register_forward_hook(back, always_call=True))
+            yield
+    finally:
+        while inside:  # an exception came between the two hooks
+            back()

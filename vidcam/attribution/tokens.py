@@ -88,7 +88,10 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int, layer: str) -> 
             return before.order
         for mixed in (False, True):
             if found := _tried(partial(_places, _TokenProbe(marker, module, count, mixed=mixed))):
-                return found.order
+                if before is None or found.order.grid == before.order.grid:
+                    return found.order
+                if not mixed and _is_part(found.order.order, before.order.order):
+                    return before.order  # marks do not show everywhere, as where all is zero
     if before is None:
         return None
     if agreed is not None and agreed > ROUGHLY:
@@ -98,6 +101,12 @@ def find_tokens(net: nn.Module, x: Any, layout: str, count: int, layer: str) -> 
         "cannot be measured; choose an earlier layer, or say it by layout=, as 'b (h w t) c', or by grid= as a "
         "function of the number of tokens, which then run over time, rows, columns"
     )
+
+
+def _is_part(some: Sequence[int], order: Sequence[int]) -> bool:
+    """Whether these are most of the tokens, in their order."""
+    known = {*some}
+    return 2 * len(known) > len(order) and [token for token in order if token in known] == [*some]
 
 
 Found = TypeVar("Found")

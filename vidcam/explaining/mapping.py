@@ -80,7 +80,7 @@ class Placing:
         """(B, t, h, w) -> (B, T, h, w): lay slots on the window's frames; notes where its cells lie as well."""
         _, length, height, width = self.model.seen_by(reading.layer, x).shape[1:]
         if self.cells == "layer" and not self.axes:  # what a slot can see is always told
-            known = reading.layer in self.model.axes
+            known = self.model.known_axes(reading.layer) is not None
             self.axes = self.axes_of(reading, x, "thw" if known else "t")
         if self.rows is None:
             self.rows, self.spread = self.positions(reading, "h", cells.shape[2], height, x)

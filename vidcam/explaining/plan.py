@@ -92,7 +92,7 @@ class Plan:
         if captured.calls[layer] > 1:  # what is called twice is said so, and not that its shape does not fit
             rows = model.rows_of(named, x)
         grid = captured.grids.get(layer)
-        if grid is None and (tokens := model.tokens_of(layer, shape, x)) is not None:
+        if grid is None and (tokens := model.tokens_of(named, shape, x)) is not None:
             tokens.check(layer, _told_grid(model, shape))
             return Readout(named, TOKENS, tokens.grid, tokens=tokens)
         grid = grid or _told_grid(model, shape)

@@ -135,6 +135,10 @@ class Sight:
         """Whether the model says how a layer's output reads, so that nothing is guessed."""
         return layer == INPUT or (layer == self.layer and self.layout is not None)
 
+    def known_axes(self, layer: str) -> tuple[Axis, ...] | None:
+        """Return the geometry that the model tells of a layer, also where one of its outputs is meant: "rnn[0]"."""
+        return self.axes.get(layer, self.axes.get(split_name(layer)[0]))
+
     def channels_first(self, layer: str, x: Any = None) -> tuple[nn.Module, str]:
         """Return a network that takes the clips of `seen_by` alone, and the layer's name in it.
 
@@ -167,8 +171,8 @@ class Sight:
             shape: (C, T, H, W) of the clips that the network is fed with; of several inputs, by name.
         """
         present = grid_axes(layout).replace(" ", "")
-        if layer in self.axes:
-            known = dict(zip(present, self.axes[layer], strict=True))
+        if (told := self.known_axes(layer)) is not None:
+            known = dict(zip(present, told, strict=True))
             return tuple(known[axis] for axis in present if axis in axes)
         if (layer, axes) not in self._measured:
             zeros: dict[str, Tensor] = {}
@@ -177,6 +181,6 @@ class Sight:
                 zeros = named_alike(shape, parts)
                 shape = shape[str(self.input_of(layer))]
             net, inside = self.channels_first(layer, zeros)
-            told: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}
-            self._measured[layer, axes] = measure_axes(net, shape, inside, **told)
+            how: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}
+            self._measured[layer, axes] = measure_axes(net, shape, inside, **how)
         return self._measured[layer, axes]
