@@ -1,5 +1,6 @@
 """Networks that look at frames of the whole video, and at every frame: the frame that speaks is the hottest."""
 
+import json
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import vidcam
@@ -285,3 +287,32 @@ def test_what_does_not_fit_is_refused_in_a_line(slots: dict, said: str) -> None:
 def test_a_hop_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="leave hop_seconds out"):
         vidcam.explain(model(), film(tmp_path / "a.mp4", 8), hop_seconds=0.5)
+
+
+class Lrcn(nn.Module):
+    """A CNN-LSTM that others trained on UCF50, with (B, T, 3, H, W) in RGB where theirs is in BGR."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        for channels, out, pool in ((3, 16, 4), (16, 32, 4), (32, 64, 2), (64, 64, 2)):
+            parts += [nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(pool)]
+        self.cnn, self.lstm, self.fc = nn.Sequential(*parts), nn.LSTM(64, 32, batch_first=True), nn.Linear(32, 50)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = self.cnn(x.flatten(0, 1)[:, [2, 1, 0]]).flatten(1).unflatten(0, x.shape[:2])
+        return self.fc(self.lstm(frames)[0][:, -1])
+
+
+@pytest.mark.shared
+def test_a_real_network_knows_ten_of_ten_videos(data: Path) -> None:
+    net, folder = Lrcn(), data / "networks" / "lrcn_ucf50"
+    net.load_state_dict(load_file(folder / "model.safetensors"))
+    size = vidcam.Preprocessing(resize=(64, 64), mean=(0, 0, 0), std=(1, 1, 1))
+    slots = {"layout": "(b t) c h w", "input_layout": "b t c h w", "frames": 20, "sampling": "spread"}
+    labels = json.loads((folder / "labels.json").read_text())
+    lrcn = vidcam.Model(net.eval(), "cnn.4", preprocessing=size, labels=labels, **slots)
+    for path in sorted((data / "ucf101").glob("*/*.avi")):
+        explanation = vidcam.explain(lrcn, path)
+        assert explanation.target_name == path.parent.name and explanation.probability > 0.5
+        assert explanation.seen.sum() == 20 == len(explanation.top_frames(20))
