@@ -81,15 +81,19 @@ def made(folder: Path, frames: list[np.ndarray]) -> Path:
     return folder
 
 
-def controls(load: Callable[..., Any], work: Path, dives: list[Path], table: Path, gif: Path) -> dict[str, Any]:
+def controls(
+    names: tuple[str, ...], load: Callable[..., Any], work: Path, dives: list[Path], table: Path, gif: Path
+) -> dict[str, Any]:
     """Explain the same with a still video, a gray one, and shuffled weights."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, model, source, target, method, known in [
         ("lrcn_ucf50", load("lrcn_ucf50", "lrcn_ucf50", frame_rate=2.5), dives[0], "Diving", "grad_cam", "diver"),
         ("pong", load("atari", "atari/pong", game="pong"), work / "pong", None, "layer_cam", "ball and paddle"),
         ("pilotnet", load("pilotnet", "pilotnet"), work / "drive", "angle", "grad_cam", ""),
         ("violence", load("violence", "violence"), gif, "fight", "grad_cam", ""),
     ]:
+        if name not in names:
+            continue
         own = vidcam.explain(model, source, target=target, method=method)
         first = next(iter(vidcam.media.open_video(source))).pixels
         still, gray = [first] * 64, [np.full_like(first, 128)] * 64

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,11 @@ def lrcn(name: str, clips: list[Path]) -> dict[str, Any]:
 
 def atari_points(work: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for game in ("pong", "breakout"):
+    for game, ways in {"pong": ["sampled"], "breakout": ["sampled", "likeliest"]}.items():
         model = loaded("atari", f"atari/{game}", game=game)
         screens = work / game
         screens.mkdir(parents=True, exist_ok=True)
-        for how in ("sampled", "likeliest"):
+        for how in ways:
             keep = range(60, 240) if how == "sampled" else range(0)
             points = [play(model, game, seed, how, screens if seed == 0 else None, keep) for seed in range(3)]
             found[f"{game}, {how}"] = {"points": points, "mean": round(float(np.mean(points)), 1)}
@@ -136,6 +137,7 @@ def main() -> None:
     work = asked.work or Path(tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    known = (loaded, work, DIVES, UCF / "boxes.csv", NETWORKS / "violence" / "transient.gif")
     parts = {
         "lrcn_ucf50": lambda: lrcn("lrcn_ucf50", [*BENCH, *DIVES]),
         "lrcn_seven": lambda: lrcn("lrcn_seven", BENCH),
@@ -143,7 +145,10 @@ def main() -> None:
         "atari": lambda: atari_points(work),
         "explained": lambda: explained(work),
         "violence": violence,
-        "controls": lambda: controls(loaded, work, DIVES, UCF / "boxes.csv", NETWORKS / "violence" / "transient.gif"),
+        **{
+            f"controls of {name}": partial(controls, (name,), *known)
+            for name in ("lrcn_ucf50", "pong", "pilotnet", "violence")
+        },
     }
     for name in asked.parts or parts:
         found = parts[name]()

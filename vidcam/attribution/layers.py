@@ -252,7 +252,7 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
 
     A layout fits if no axis of the grid is larger than the input's (if none does, by no more than wide padding makes
     it) and if height and width shrink alike: to the same number where the input is square, else to within two cells,
-    or as the same convolutions without padding make them (5x22 of 66x200). Time before channels is thought of only
+    or else as the same convolutions without padding make them (5x22 of 66x200). Time before channels is thought of only
     where the input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can
     tell.
 
@@ -281,11 +281,13 @@ def fitting_layouts(shape: Shape, x: Any, *, grid: Shape | None = None, given_as
         return []
     own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
     sizes = dict(zip(own.split(), given.shape, strict=False))
-    ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
+    ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, *way)] for way in WAYS)
     return next((found for found in ways if found), [])
 
 
-def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float) -> bool:
+def _fits(
+    layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float, alike: Callable[..., bool]
+) -> bool:
     """Tell whether a layer's shape can have the layout.
 
     Args:
@@ -294,6 +296,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
         given: the input's sizes by axis, in its own order.
         grid: (t, h, w) of tokens.
         grown: how many times longer than the input an axis may be.
+        alike: (h, w, height, width) -> whether both have shrunk alike.
     """
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
@@ -314,15 +317,14 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
             return False
         size |= {"b": given["b"]}
     inside = size.get("t", 1) <= grown * frames and size["h"] <= grown * height and size["w"] <= grown * width
-    return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
+    return size["b"] == given["b"] and inside and alike(size["h"], size["w"], height, width)
 
 
 def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:
     """Tell whether h x w can be the same network's view of height x width."""
     if h == w and (h <= 2 or height == width):
         return True
-    in_step = abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2
-    return height != width and (in_step or _cut_alike(h, w, height, width))
+    return height != width and (abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2)
 
 
 def _cut_alike(h: int, w: int, height: int, width: int) -> bool:
@@ -335,3 +337,7 @@ def _cut_alike(h: int, w: int, height: int, width: int) -> bool:
         if least < min(height - (h - 1) * stride, width - (w - 1) * stride):
             return True
     return False
+
+
+WAYS = ((1.0, _shrunk_alike), (GROWN, _shrunk_alike), (1.0, _cut_alike))
+"""How a grid may have come of the input, the likeliest first: how much longer it may be, and how its sides compare."""
