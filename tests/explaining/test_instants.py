@@ -282,7 +282,7 @@ def test_a_layer_that_no_step_depends_on_is_refused(movie: Path) -> None:
     forward = net.forward
     net.forward = lambda x: forward(x) + 0 * net.spare(x).mean()  # type: ignore[method-assign]
     for target in ("wave", "wave@0.9"):
-        with pytest.raises(LayerError, match="net.spare"):
+        with pytest.raises(LayerError, match=r"net\.spare"):
             explain(watching(blind, "net.spare"), movie, target=target)
 
 

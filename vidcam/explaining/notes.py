@@ -140,8 +140,8 @@ def _over_time(explained: OverTime, *, gradients: bool) -> Iterator[str]:
         return
     cost = "backward passes" if gradients else "runs of the method"
     yield (
-        f"the network answers at each of {explained.steps} time steps: a frame's heat is that of the score at its own "
-        f"step, by {explained.steps} {cost} for each window and score"
+        f"the network answers at each of {explained.steps} time steps: of a target without a time, a frame's heat is "
+        f"that of the score at its own step, by {explained.steps} {cost} for each window and score"
     )
     if explained.own < MOST * explained.whole:
         yield (
