@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vidcam.errors import VidcamError as VidcamError
     from vidcam.explaining.explain import explain as explain
     from vidcam.explaining.explanation import Explanation as Explanation
+    from vidcam.explaining.instants import At as At
     from vidcam.explaining.ranking import Ranking as Ranking
     from vidcam.explaining.ranking import rank as rank
     from vidcam.media.reader import open_video as open_video
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "At": "vidcam.explaining.instants",
     "Explanation": "vidcam.explaining.explanation",
     "Extra": "vidcam.models.extra",
     "Input": "vidcam.models.inputs",

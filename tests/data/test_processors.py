@@ -129,7 +129,7 @@ def test_channels_and_scale_by_hand() -> None:
         ({"channels": "hsv"}, "unknown channels 'hsv'"),
         ({"interpolation": "lanczos"}, "unknown interpolation 'lanczos'"),
         ({"divisor": 0.0}, "the divisor must be positive; given 0.0"),
-        ({"channels": "gray", "mean": (0.1, 0.2, 0.3)}, "gray needs 1 means"),
+        ({"channels": "gray", "mean": (0.1, 0.2, 0.3)}, "mean and std need 1 values each"),
     ],
 )
 def test_choices_that_do_not_exist(slots: dict[str, Any], said: str) -> None:

@@ -99,13 +99,16 @@ class Trace:
         return _place(answer) not in self.products and bool(((answer >= 0) & (answer <= 1)).all())
 
     def ending_of(self, answer: Tensor) -> Ending | None:
-        """Return the ending that an answer (B, K) or (B,) came out of."""
+        """Return the ending that an answer (B, K), (B, T, K) or (B,) came out of."""
         here = _place(answer), answer._version
         for each in self.calls:
             if (each.place, each.version) == here and answer.is_contiguous():
                 return Ending(each.kind, each.given.reshape(answer.shape))
-        if here in self.without or answer.ndim not in (1, 2) or not answer.numel():
+        if here in self.without or answer.ndim not in (1, 2, 3) or not answer.numel():
             return None
+        if answer.ndim == 3:  # one for each time step
+            found = self.ending_of(answer.flatten(0, 1))
+            return None if found is None else Ending(found.kind, found.given.reshape(answer.shape))
         if not _may_be_probabilities(answer):
             return None
         return next(self._by_numbers(answer), None)

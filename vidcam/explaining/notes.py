@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vidcam.explaining.gathering import Gathered
+from vidcam.explaining.instants import OverTime
 from vidcam.explaining.plan import Plan
 from vidcam.explaining.targets import Targets
 from vidcam.explaining.windows import Stream
@@ -20,6 +21,8 @@ from vidcam.models.model import Model
 
 FEW = 4
 """A map of so few cells is said to be coarse."""
+MOST = 0.95
+"""Of answers at each time step: where less of their heat lies on their own frames, that is said."""
 
 
 def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> Iterator[str]:
@@ -29,6 +32,8 @@ def notes(plan: Plan, stream: Stream, gathered: Gathered, targets: Targets) -> I
     yield from _of_the_source(plan, stream, gathered.padding)
     yield from _of_the_layer(plan)
     yield from notes_on_state(plan.model)
+    yield from _over_time(plan.over_time, gradients=plan.method.uses_gradient)
+    yield from _of_as_many(plan.model, gathered)
     if targets.of_classes and plan.ending and plan.method.uses_score:
         yield f"the network ends in a {plan.ending}: what goes into it is explained, not the probability"
     if targets.of_classes and plan.bounded and plan.model.activation in (None, "none") and plan.method.uses_score:
@@ -132,6 +137,33 @@ def _of_the_layer(plan: Plan) -> Iterator[str]:
     if plan.method.cells == "layer" and (cells := len(placing.rows) * len(placing.columns)) <= FEW:
         say = "one cell: its heat says nothing of where" if cells == 1 else f"{cells} cells: its heat is very coarse"
         yield f"layer {plan.layer!r} has {say}"
+
+
+def _of_as_many(model: Model, gathered: Gathered) -> Iterator[str]:
+    """Say that numbers taken for classes may be those of frames."""
+    classes = len(next(iter(gathered.probabilities.values()), ()))
+    said = model.answer_layout is not None or model.labels or gathered.answers
+    if not said and classes == model.frames > FEW:
+        yield (
+            f"the network returns as many numbers as it sees frames, {classes}, which are taken for classes; "
+            "answer_layout='b t' says that they are one per frame, 'b k' or labels= that they are classes"
+        )
+
+
+def _over_time(explained: OverTime, *, gradients: bool) -> Iterator[str]:
+    """Say what the heat of answers at each time step is, and what it leaves out."""
+    if not explained.steps:
+        return
+    cost = "backward passes" if gradients else "runs of the method"
+    yield (
+        f"the network answers at each of {explained.steps} time steps: of a target without a time, a frame's heat is "
+        f"that of the score at its own step, by {explained.steps} {cost} for each window and score"
+    )
+    if explained.own < MOST * explained.whole:
+        yield (
+            f"{1 - explained.own / explained.whole:.0%} of the heat of all steps lies on frames of other steps, and is "
+            'not shown: a target at a time, as "NAME@SECONDS", shows all that its answer was made from'
+        )
 
 
 def _of_frames(model: Model, gathered: Gathered, targets: Targets, frames: int) -> Iterator[str]:

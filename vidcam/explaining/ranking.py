@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.geometry import find_placement
+from vidcam.attribution.steps import OVER_TIME
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
@@ -142,6 +143,8 @@ def rank(
         room = Room(model, batch, chosen=choices.batch is not None)
         context = _find_context(model, stream, comparison.by, room)
         targets = find_targets(opened, target, 1, None, None)
+        if other := [key for key in targets.keys if isinstance(key, str)]:
+            raise OptionError(f"frames are ranked by what they do for a class; given {other[0]!r}")
         explanation = explained(opened, targets, choices, batch=batch, progress=progress)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
         scores, frames = _score_frames(stream, explanation, context, room, nearest=nearest)
@@ -165,6 +168,11 @@ def rank(
 def _check(model: Model, comparison: Comparison) -> None:
     """Refuse what the network cannot do before it runs."""
     refuse_carried(model, "rank runs changed versions of each window")
+    if model.answer_layout in OVER_TIME:
+        raise OptionError(
+            f"frames are ranked by one answer per window, and {model.name} answers at each time step; output= and "
+            "answer_layout= of the model can make it one, as lambda output: output.mean(1) and 'b k'"
+        )
     if model.scores:
         raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
     if comparison.by in ("attention", "contribution") and model.attention is None:

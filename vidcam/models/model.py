@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.failures import in_words
 from vidcam.attribution.geometry import Axis
 from vidcam.attribution.layers import INPUT, Listed, find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
-from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
+from vidcam.attribution.scores import ACTIVATIONS, Which
+from vidcam.attribution.steps import ANSWER_LAYOUTS, signal
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, OptionError, TargetError, unknown
+from vidcam.errors import OptionError, TargetError, unknown
+from vidcam.models.answering import Answering
 from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
@@ -36,7 +37,7 @@ PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 
 
 @dataclass
-class Model(Sight):
+class Model(Sight, Answering):
     """A network and all that vidcam must know to explain it.
 
     Only `net` and `layer` are needed, for a network that takes (B, 3, T, H, W) in 0..1 and a layer whose output's
@@ -67,8 +68,8 @@ class Model(Sight):
         name: what the model is called.
         weights: where the weights came from.
         options: what the network was built with, so that a checkpoint can rebuild it.
-        scores: what a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`; empty:
-            classes.
+        scores: what a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`, or (B, n)
+            if its `answer_layout` has n time steps; empty: classes.
         units: the scores' units, where they have some.
         inputs: several named inputs, given to the network as keyword arguments; empty: one tensor, by `preprocessing`.
         sees: which of several inputs a layer's geometry is measured against: prefixes of layers' names and inputs'
@@ -82,6 +83,9 @@ class Model(Sight):
             tensor`; None looks for the only tensor, the one called logits or the like, or the only one (B, K).
         activation: what makes probabilities of the answer: "softmax", "sigmoid" (several labels at once) or "none";
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
+        answer_layout: how the answer reads: "b k", a number per class; "b t k" or "b k t", one per class and time step;
+            "b t", a signal, whose score is then called so. Time steps are equal bins of the window's frames. None takes
+            an answer of three axes for one per frame where only one reading fits.
         concluded: what `wrap` found of the network, and how, a line each.
         state: what becomes of what the network keeps from one call to the next, as a hidden state or a memory:
             "carried" from window to window, in the order of the source; windows then do not overlap, and go through the
@@ -125,6 +129,7 @@ class Model(Sight):
     notes: Sequence[str] = ()
     output: Which = None
     activation: str | None = None
+    answer_layout: str | None = None
     concluded: Sequence[str] = ()
     state: str | None = None
     reset: Reset = None
@@ -143,6 +148,10 @@ class Model(Sight):
         check_time(self)
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
+        if self.answer_layout not in (None, *ANSWER_LAYOUTS):
+            raise OptionError(unknown("answer layout", self.answer_layout, ANSWER_LAYOUTS))
+        if self.answer_layout == "b t" and not self.scores:
+            self.scores = {"signal": signal if self.output is None else self.answer}
         check_state(self.net, self.state, self.reset)
         if self.state is not None and self.reset is None:
             self._made = made_of(self.net, self.device, self._made)
@@ -207,46 +216,6 @@ class Model(Sight):
         """All that the network tells beside its answer, its attention among it."""
         attention = {} if self.attention is None else {"attention": Extra(self.attention, per_frame=True)}
         return {**attention, **self.extras}
-
-    def answer(self, output: Any) -> Tensor:
-        """Return the tensor that holds the network's answer; an OptionError names those that may be it."""
-        return logits(output, self.output, len(self.labels) or None)
-
-    def class_score(self, target: int) -> BeforeEnding:
-        """Return the score of a class, a function of the network's output; of one logit, class 0 is what it denies."""
-        score = class_score(target)
-
-        def of_answer(values: Tensor) -> Tensor:
-            values = self._by_class(values)
-            return score.score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
-
-        return BeforeEnding(self.answer, of_answer)
-
-    def probabilities(self, answer: Tensor, ending: str | None) -> Tensor:
-        """(B, K) or (B,), what `answer` tells, -> (B, K) probabilities; one logit of two labels tells of both.
-
-        Args:
-            answer: what `answer` returned.
-            ending: what the network ends in, see `Captured.ending_of`, or None.
-
-        Raises:
-            ModelError: the answer is no number per class.
-        """
-        values = probabilities(self._by_class(answer), self.activation, ending)
-        return torch.cat([1 - values, values], 1) if self._is_one_of_two(values) else values
-
-    def _by_class(self, answer: Tensor) -> Tensor:
-        values = by_class(answer) if len(self.labels) in (1, 2) else answer
-        if values.ndim != 2:
-            of_classes = answer.shape == (len(self.labels),)
-            hint = "; its axis of samples is missing" if of_classes else "; scores= are a regressor's"
-            raise ModelError(
-                f"{self.name} must return (B, K), a number per class; it returns {tuple(answer.shape)}{hint}"
-            )
-        return values
-
-    def _is_one_of_two(self, values: Tensor) -> bool:
-        return values.shape[1:] == (1,) and len(self.labels) == 2
 
     def open(self, source: Any, **choices: Any) -> Source[Model]:
         """Open what the model is asked about; the model itself stays as it is.
