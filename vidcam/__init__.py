@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from vidcam.errors import VidcamError as VidcamError
     from vidcam.explaining.explain import explain as explain
     from vidcam.explaining.explanation import Explanation as Explanation
+    from vidcam.explaining.instants import At as At
     from vidcam.explaining.ranking import Ranking as Ranking
     from vidcam.explaining.ranking import rank as rank
     from vidcam.media.reader import open_video as open_video
     from vidcam.models.build import load_model as load_model
+    from vidcam.models.extra import Extra as Extra
     from vidcam.models.inputs import Input as Input
-    from vidcam.models.model import Extra as Extra
     from vidcam.models.model import Model as Model
     from vidcam.models.source import Source as Source
+    from vidcam.models.wrap import wrap as wrap
     from vidcam.odometry.training.train import train_odometry as train_odometry
     from vidcam.rendering.chart import timeline as timeline
     from vidcam.rendering.drive import render_drive as render_drive
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "At": "vidcam.explaining.instants",
     "Explanation": "vidcam.explaining.explanation",
-    "Extra": "vidcam.models.model",
+    "Extra": "vidcam.models.extra",
     "Input": "vidcam.models.inputs",
     "Model": "vidcam.models.model",
     "Preprocessing": "vidcam.data.preprocessing",
@@ -63,6 +66,7 @@ _HOMES = {
     "render_drive": "vidcam.rendering.drive",
     "test": "vidcam.training.classifier.testing",
     "timeline": "vidcam.rendering.chart",
+    "wrap": "vidcam.models.wrap",
     "train": "vidcam.training.classifier.train",
     "train_odometry": "vidcam.odometry.training.train",
 }

@@ -8,6 +8,7 @@ VidcamError
 └── OptionError   any other choice: a method, a placement, a backend
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -51,6 +52,16 @@ def unknown(kind: str, given: object, possible: Iterable[str], *, most: int = 16
         return f"unknown {kind} {given!r}{meant}"
     shown = ", ".join(options[:most]) + (f" and {len(options) - most} more" if len(options) > most else "")
     return f"unknown {kind} {given!r}{meant or ';'} possible: {shown or 'none'}"
+
+
+def not_there(path: object) -> str:
+    """Say in one line that there is no such file, and of a URL what to do."""
+    given = str(path)
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
+        return f"cannot read {given!r}: no such file"
+    scheme, _, rest = given.partition(":")
+    do = "give the path alone" if scheme == "file" else "download it first, as by ffmpeg -i URL -c copy clip.mp4"
+    return f"cannot read '{scheme}://{rest.lstrip('/')}': vidcam reads files, and this is a URL; {do}"
 
 
 def printable(text: str) -> str:

@@ -531,6 +531,21 @@ def test_a_layer_that_padding_made_longer_than_the_input_is_read_where_one_layou
         infer_layout((1, 3, 40, 4, 4), x)
 
 
+def test_layers_of_unpadded_convolutions_are_read() -> None:
+    """PilotNet's five, 31x98 to 1x18 cells of 66x200; padding would have made the last 9x25."""
+    x = out = torch.randn(1, 3, 66, 200)
+    for conv in [nn.Conv2d(3, 24, 5, 2), nn.Conv2d(24, 36, 5, 2), nn.Conv2d(36, 48, 5, 2), nn.Conv2d(48, 64, 3)]:
+        out = conv(out)
+        assert infer_layout(out.shape, x) == "b c h w"
+    assert infer_layout((1, 64, 1, 18), x) == "b c h w"
+    assert infer_layout((1, 5, 22, 48), x) == "b h w c"
+    for shape in ((1, 48, 22, 5), (1, 48, 5, 40), (1, 48, 9, 9)):  # on its side, too wide, square
+        with pytest.raises(LayerError, match="reads as none"):
+            infer_layout(shape, x)
+    assert infer_layout((1, 48, 22, 5), x.mT) == "b c h w"
+    assert infer_layout((1, 4, 9, 12), torch.empty(1, 3, 72, 96, device="meta")) == "b c h w"  # padded comes first
+
+
 def test_a_layer_called_input_is_not_taken_for_the_input() -> None:
     net = nn.Sequential(OrderedDict(input=nn.Conv3d(3, 4, 3, 2, 1), pool=nn.AdaptiveAvgPool3d(1), flat=nn.Flatten()))
     for layer in ("input", net.input):

@@ -482,6 +482,9 @@ def test_batches_and_options_of_the_network(cli: Cli, movie: Path) -> None:
     assert (options["batch"], options["options"]) == (2, [])
     code, _, err = cli("explain", movie, "--model", "demo", "--option", "seed=3", "--output", "none")
     assert code == 1 and "unknown option of demo 'seed'" in err
+    own = ("explain", movie, "--model", "r2plus1d_mini", "--output", "none")
+    code, _, err = cli(*own, "--option", "sampling=sprad")
+    assert code == 1 and complaints(err) == ["error: the network's sampling must be windows or spread; given sprad"]
     code, _, err = cli("explain", movie, "--model", "demo", "--batch", "0", "--output", "none")
     assert code == 1 and complaints(err) == ["error: --batch must be at least 1; given 0"]
 
@@ -507,6 +510,27 @@ def test_the_layers_of_a_model(cli: Cli) -> None:
     assert rows["layer4 (default)"]["stride"] == ["8", "8", "8"]
     code, _, err = cli("models", "r3d18")
     assert code == 1 and "'r3d_18'" in err
+
+
+def test_the_layers_and_options_of_a_file_s_network(cli: Cli, here: Path) -> None:
+    (here / "own.py").write_text(
+        "from torch import nn\n\n\ndef make(width=4):\n    return nn.Sequential(nn.Conv3d(3, width, 3, (1, 4, 4), 1), "
+        "nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(width, 2))\n"
+    )
+    built = ("--option", "frames=8", "--option", "size=48")
+    code, out, _ = cli("models", "own.py:make", *built)
+    lines = [line.split() for line in out.splitlines() if line]
+    assert code == 0 and any("(default)" in words for words in lines) and ["width", "4"] in lines
+    assert any(line.startswith("layer") for line in out.splitlines()[3:]), out  # what was found out
+    code, out, _ = cli("models", "own.py:make", *built, "--json")
+    assert code == 0 and {"layer", "grid", "stride", "sees", "gradient", "whole"} == set(
+        json.loads(out.splitlines()[0])
+    )
+
+
+def test_a_url_is_refused_in_one_line(cli: Cli) -> None:
+    code, _, err = cli("explain", "https://host/clip.mp4", "--model", "demo", "--output", "none")
+    assert code == 1 and len(err.splitlines()) == 1 and "'https://host/clip.mp4'" in err and "download it first" in err
 
 
 def test_the_demo_hits(cli: Cli, here: Path) -> None:

@@ -101,6 +101,20 @@ def test_bad_input_is_one_line(
     assert not out.exists()
 
 
+def test_frames_of_the_whole_video_are_learned(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained, tested and explained alike: the checkpoint tells how it looks at time."""
+    folder = manifest.parent / "spread"
+    options = ["sampling=spread", "clips=3", "frames=16", "size=[32,32]"]
+    given = ["--model", "r2plus1d_mini", *(part for option in options for part in ("--option", option))]
+    flags = ["--epochs", "1", "--test-clips", "2", "--logger", "none", "--output", str(folder), "--accelerator", "cpu"]
+    assert main(["train", str(manifest), *given, *flags]) == 0
+    video, checkpoint = str(manifest.parent / "4.mp4"), str(folder / "checkpoint.safetensors")
+    capsys.readouterr()
+    out = str(manifest.parent / "spread_out")
+    assert main(["explain", video, "--checkpoint", checkpoint, "--output", out, "--json"]) == 0
+    assert "note: the network was shown 3 clips of 16 frames, which interleave" in capsys.readouterr().err
+
+
 def test_another_manifest_is_not_resumed(manifest: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else a run would go on with what it is tested on later."""
     swapped = manifest.parent / "swapped.csv"

@@ -9,7 +9,7 @@ from vidcam.data.augmentation import Augmentation
 from vidcam.data.clips import ClipDataset, collate
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.data.sampling import ClipSource, sample, windows
+from vidcam.data.sampling import ClipSource, sample, spread, windows
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import BACKENDS, open_video
 from vidcam.training.loading import Batches, loader
@@ -74,6 +74,42 @@ def test_a_short_video_has_its_last_frame_repeated(make):
         assert numbers(dataset([row], clips=clips)[0]["x"]) == [0, 1, 2, 3, 4, 4, 4, 4]
     single = Row(make("one.mp4", count=1), "a", "train")
     assert numbers(dataset([single])[0]["x"]) == [0] * 8
+
+
+@pytest.mark.parametrize("rate", [10, 24, 30])
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 40, 41, 127])
+def test_spread_frames_are_those_that_tsn_counts(count, rate):
+    """At a constant rate, also where a container rounds times to milliseconds, time and numbers say the same."""
+    for frames in (1, 3, 8, 16):
+        wanted = [(2 * i + 1) * count // (2 * frames) for i in range(frames)]
+        assert spread(np.arange(count) / rate, frames) == wanted
+        assert spread(np.round(np.arange(count) / rate, 3), frames) == wanted
+        if count % frames == 0:
+            starts = [i * count // frames for i in range(frames)]
+            assert spread(np.arange(count) / rate, frames, 0.0) == starts
+
+
+def test_spread_clips_interleave_and_learn_from_anywhere(make):
+    rows = [Row(make(count=40, rate=20), "a", "train"), Row(make("b.mp4"), "b", "train")]
+    options = {"frames": 4, "frame_rate": None, "sampling": "spread", "per_video": 2}
+    uniform = dataset(rows, clips="uniform", **options)
+    assert [numbers(uniform[clip]["x"]) for clip in range(2)] == [[2, 12, 22, 32], [7, 17, 27, 37]]
+    drawn = dataset(rows, **options)
+    found = []
+    for epoch in range(30):
+        drawn.set_epoch(epoch)
+        found += [numbers(drawn[clip]["x"]) for clip in range(2)]
+    segments = np.array(found) // 10
+    assert (segments == np.arange(4)).all()
+    assert len({tuple(each) for each in found}) > 50
+    offsets = np.array(found) % 10
+    assert {*offsets.ravel().tolist()} == {*range(10)} and abs(np.corrcoef(offsets[:, 0], offsets[:, 1])[0, 1]) < 0.4
+
+
+def test_start_and_end_bound_spread_clips(make):
+    row = Row(make(count=40, rate=20), "a", "train", start_seconds=0.5, end_seconds=1.5)
+    source = ClipSource(row)
+    assert source.spread(4, 0.5) == [12, 17, 22, 27]  # the middles of frames 10 to 29: 12.5, 17.5 ...
 
 
 def test_start_and_end_bound_the_clips(make):

@@ -7,7 +7,6 @@ import torchvision
 
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import OptionError
-from vidcam.models.torchvision_networks import preset_preprocessing
 
 BUILT_IN = torchvision.models.list_models(torchvision.models.video)
 SIZES = [(240, 320), (97, 171), (171, 97), (33, 300), (128, 171), (1, 1), (607, 340)]
@@ -22,7 +21,7 @@ def test_equals_torchvisions_own_preset(name: str, size: tuple[int, int]) -> Non
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
     expected = preset(torch.from_numpy(pixels).permute(2, 0, 1)[None])[:, 0]  # (C, H, W)
-    ours = preset_preprocessing(preset)
+    ours = Preprocessing.from_processor(preset)
     torch.testing.assert_close(ours(pixels), expected, atol=1e-6, rtol=0)
     assert ours.view(height, width).size == tuple(expected.shape[1:])
 

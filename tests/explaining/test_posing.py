@@ -20,9 +20,10 @@ from vidcam.explaining.explain import explain
 from vidcam.explaining.ranking import rank
 from vidcam.models.build import load_model
 from vidcam.models.cnn_rnn import CnnRnn
+from vidcam.models.extra import Extra
 from vidcam.models.inputs import Input
 from vidcam.models.inspection import list_layers
-from vidcam.models.model import Extra, Model
+from vidcam.models.model import Model
 from vidcam.models.sfmlearner import pose_and_depth
 
 FRAMES = 8

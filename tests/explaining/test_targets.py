@@ -23,8 +23,9 @@ from vidcam.explaining.ranking import rank
 from vidcam.explaining.windows import Stream
 from vidcam.media import VideoWriter
 from vidcam.models.build import load_model
+from vidcam.models.extra import Extra
 from vidcam.models.inputs import Input
-from vidcam.models.model import Extra, Model
+from vidcam.models.model import Model
 from vidcam.models.recipe import UntrainedWarning
 
 SIZE = Preprocessing((32, 48))

@@ -107,9 +107,10 @@ def test_threads_that_are_stuck_are_left_to_themselves() -> None:
 
 
 STUCK = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from vidcam.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 from vidcam.media.folder import FolderVideo
 
 def read(self, file, real=FolderVideo._read):

@@ -69,7 +69,7 @@ NETWORKS: dict[str, tuple[Callable[[], Model], str]] = {
     ),
     "pictures": (
         lambda: model(input_layout="b c h w", frames=1),
-        r"given \(1, 3, 32, 32\), fails.*it runs with input_layout='b c t h w'",
+        r"given \(8, 3, 32, 32\), fails.*it runs with input_layout='b c t h w'",
     ),
     "size": (
         lambda: model(Net(flat)),

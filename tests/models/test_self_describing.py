@@ -67,6 +67,42 @@ def test_round_trip(name, tmp_path):
     assert {"model", "options", "labels", "frames", "frame_rate", "preprocessing", "vidcam"} <= description.keys()
 
 
+SPREAD = {"classes": 5, "frames": 6, "sampling": "spread", "clips": 2, "size": [40, 48]}
+
+
+@pytest.mark.parametrize("name", ["r2plus1d_mini", "mc3_18"])
+def test_how_a_network_looks_at_time_is_kept(name, tmp_path):
+    path = write_checkpoint(changed(name, SPREAD), tmp_path / "a.safetensors")
+    again = load_model(None, checkpoint=path)
+    assert (again.frames, again.frame_rate, again.sampling, again.clips) == (6, None, "spread", 2)
+    more = load_model(None, checkpoint=path, options={"clips": 5})
+    assert (more.sampling, more.clips, more.frame_rate) == ("spread", 5, None)
+    other = load_model(None, checkpoint=path, options={"sampling": "windows", "clips": 1})
+    assert (other.sampling, other.clips, other.frame_rate) == ("windows", 1, 15)
+
+
+def test_windows_may_become_spread(tmp_path):
+    path = write_checkpoint(
+        changed("r2plus1d_mini", {**SPREAD, "sampling": "windows", "clips": 1}), tmp_path / "a.safetensors"
+    )
+    spread = load_model(None, checkpoint=path, options={"sampling": "spread"})
+    assert (spread.sampling, spread.frame_rate) == ("spread", None)
+    path = write_checkpoint(changed("r2plus1d_mini", SMALL), tmp_path / "b.safetensors")
+    with pytest.raises(OptionError, match=r"frame_rate must be None; given 12.5"):
+        load_model(None, checkpoint=path, options={"sampling": "spread"})
+    assert load_model(None, checkpoint=path, options={"sampling": "spread", "frame_rate": None}).frame_rate is None
+
+
+def test_earlier_checkpoints_are_of_windows(written):
+    state, told = read_checkpoint(written).state, read_checkpoint(written).description
+    told = {name: value for name, value in told.items() if name not in ("sampling", "clips")}
+    told["options"] = {name: value for name, value in told["options"].items() if name not in ("sampling", "clips")}
+    earlier = written.with_name("earlier.safetensors")
+    save_file(state, earlier, metadata={"vidcam": json.dumps(told)})
+    model = load_model(None, checkpoint=earlier)
+    assert (model.sampling, model.clips, model.frame_rate) == ("windows", 1, 12.5)
+
+
 @pytest.fixture
 def written(tmp_path) -> Path:
     return write_checkpoint(changed("r2plus1d_mini", SMALL), tmp_path / "mini.safetensors")

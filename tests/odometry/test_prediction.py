@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vidcam.data.drives.drive import Drive
 from vidcam.data.drives.trajectory import Trajectory, chained
 from vidcam.errors import MediaError, ModelError, OptionError
-from vidcam.models.model import Extra, Model
+from vidcam.models.extra import Extra
+from vidcam.models.model import Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.opening import camera_poses, chosen_steps
 from vidcam.odometry.baselines import snippets
@@ -159,6 +160,8 @@ def test_a_state_is_refused_where_snippets_overlap(truth: Trajectory, drive: Dri
     model = oracle(truth, 3)
     with pytest.raises(OptionError, match="odometry runs snippets that overlap"):
         predict(replace(model, state="carried"), drive)
+    with pytest.raises(ModelError, match="snippets: sampling='windows'"):
+        predict(replace(model, sampling="spread"), drive)
     net = Remembers(truth)
     with pytest.raises(ModelError, match="by what it keeps in 'last'"):
         predict(replace(model, net=net), drive)

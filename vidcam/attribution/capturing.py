@@ -32,6 +32,7 @@ from vidcam.attribution.layers import (
     token_grid,
 )
 from vidcam.attribution.state import Left, left_by
+from vidcam.attribution.steps import EachStep
 from vidcam.attribution.threads import recurrent_backward
 from vidcam.attribution.untouched import untouched
 from vidcam.errors import LayerError, ModelError, OptionError
@@ -52,7 +53,7 @@ class Captured:
     output: Any
     """The network's output, as it returned it."""
     scores: tuple[Tensor, ...]
-    """One (B,) per score."""
+    """One (B,) per score; of a score over time one after the other for each step."""
     activations: dict[str, Tensor]
     """Per layer, as the layer emits it."""
     gradients: tuple[dict[str, Tensor], ...]
@@ -68,6 +69,8 @@ class Captured:
     """Layers that are computed from other captured ones, as far as gradients are recorded."""
     trace: Trace = field(default_factory=Trace)
     """What the network computed last; see `ending_of`."""
+    counts: tuple[int, ...] = ()
+    """How many of `scores` belong to each score that was asked for."""
     left: Left | None = None
     """What the forward left in the network's attributes and buffers, which were put back."""
 
@@ -82,7 +85,7 @@ class Captured:
 
 
 def capture(
-    net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[Score] = (), gradients: bool = True
+    net: nn.Module, x: Any, *, layers: Sequence[str], scores: Sequence[Score | EachStep] = (), gradients: bool = True
 ) -> Captured:
     """Run the network once and differentiate every score with respect to every layer's output.
 
@@ -111,7 +114,7 @@ def _captured(
     net: nn.Module,
     x: Any,
     layers: Sequence[str],
-    scores: Sequence[Score],
+    scores: Sequence[Score | EachStep],
     inside: Mapping[str, str],
     *,
     differentiate: bool,
@@ -129,7 +132,8 @@ def _captured(
             with in_words(f"the network, given {shapes_in(x)},", NetworkError):
                 output = call(net, given)
         recorder.check()
-        values = [_checked(_value(score, output, endings), recorder.batch) for score in scores]
+        told = [[_checked(value, recorder.batch) for value in _values(score, output, endings)] for score in scores]
+        values = [value for each in told for value in each]
         differentiated = values if differentiate else []
         slopes = [recorder.gradients(value, last=i == len(values)) for i, value in enumerate(differentiated, 1)]
         recorder.choose(slopes)
@@ -144,8 +148,16 @@ def _captured(
         names=recorder.names,
         behind=frozenset(recorder.behind),
         trace=endings.trace().detached(),
+        counts=tuple(map(len, told)),
         left=left,
     )
+
+
+def _values(score: Score | EachStep, output: Any, endings: Endings) -> Sequence[Tensor]:
+    """Ask for a score of the output, over time for all of its steps."""
+    if isinstance(score, EachStep):
+        return score.each(_value(score.score, output, endings), output)
+    return [_value(score, output, endings)]
 
 
 def _value(score: Score, output: Any, endings: Endings) -> Tensor:

@@ -66,7 +66,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Called:
+class EndingCall:
     """A softmax or sigmoid as it was called."""
 
     kind: str
@@ -80,7 +80,7 @@ class Called:
 class Trace:
     """What a forward computed last."""
 
-    calls: Sequence[Called] = ()
+    calls: Sequence[EndingCall] = ()
     """Its softmaxes and sigmoids."""
     made: Sequence[Tensor] = ()
     """All that was small, the earliest first."""
@@ -91,7 +91,7 @@ class Trace:
 
     def detached(self) -> "Trace":
         """Return the same without the graph that hangs on it."""
-        calls = [Called(each.kind, each.given.detach(), each.place, each.version) for each in self.calls]
+        calls = [EndingCall(each.kind, each.given.detach(), each.place, each.version) for each in self.calls]
         return Trace(calls, [tensor.detach() for tensor in self.made], self.products, self.without)
 
     def looks_like_probabilities(self, answer: Tensor) -> bool:
@@ -99,13 +99,16 @@ class Trace:
         return _place(answer) not in self.products and bool(((answer >= 0) & (answer <= 1)).all())
 
     def ending_of(self, answer: Tensor) -> Ending | None:
-        """Return the ending that an answer (B, K) or (B,) came out of."""
+        """Return the ending that an answer (B, K), (B, T, K) or (B,) came out of."""
         here = _place(answer), answer._version
         for each in self.calls:
             if (each.place, each.version) == here and answer.is_contiguous():
                 return Ending(each.kind, each.given.reshape(answer.shape))
-        if here in self.without or answer.ndim not in (1, 2) or not answer.numel():
+        if here in self.without or answer.ndim not in (1, 2, 3) or not answer.numel():
             return None
+        if answer.ndim == 3:  # one for each time step
+            found = self.ending_of(answer.flatten(0, 1))
+            return None if found is None else Ending(found.kind, found.given.reshape(answer.shape))
         if not _may_be_probabilities(answer):
             return None
         return next(self._by_numbers(answer), None)
@@ -127,7 +130,7 @@ class Endings(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._calls: deque[Called] = deque(maxlen=8)
+        self._calls: deque[EndingCall] = deque(maxlen=8)
         self._made: deque[Tensor] = deque(maxlen=64)
         self._products: deque[tuple[int, int]] = deque(maxlen=64)
         self._without: set[tuple[tuple[int, int], int]] = set()
@@ -135,7 +138,7 @@ class Endings(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call the function, and note it if it is one of them."""
+        """EndingCall the function, and note it if it is one of them."""
         named, name = kwargs or {}, getattr(func, "__name__", "")
         given = args[0] if args else named.get("input")
         if name in NAMES and name.endswith("_") and isinstance(given, Tensor):
@@ -151,7 +154,7 @@ class Endings(TorchFunctionMode):
             if name in PRODUCTS:
                 self._products.append(_place(returned))
             if name in NAMES and isinstance(given, Tensor) and given.numel() == returned.numel():
-                self._calls.append(Called(NAMES[name], given, _place(returned), returned._version))
+                self._calls.append(EndingCall(NAMES[name], given, _place(returned), returned._version))
         return returned
 
     def of(self, answer: Tensor) -> Ending | None:
@@ -160,7 +163,7 @@ class Endings(TorchFunctionMode):
         if found is None:
             self._without.add((_place(answer), answer._version))
         else:
-            self._calls.append(Called(found.kind, found.given, _place(answer), answer._version))
+            self._calls.append(EndingCall(found.kind, found.given, _place(answer), answer._version))
         return found
 
     def trace(self) -> Trace:

@@ -155,9 +155,20 @@ def token_grid(name: str, output: Any) -> dict[str, tuple[int, ...]]:
     return {}
 
 
+class Listed(dict[str, Any]):
+    """Inputs by name, for a network that takes them as one list, as SlowFast's two pathways."""
+
+
+def named_alike(given: Mapping[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """Return parts by name as a network takes them that was given `given`."""
+    return Listed(parts) if isinstance(given, Listed) else parts
+
+
 def call(net: nn.Module, x: Any) -> Any:
     """Run a network on a tensor, a tuple of arguments, or a mapping of keyword arguments; on one device alone."""
     net = net.module if isinstance(net, nn.DataParallel) else net
+    if isinstance(x, Listed):
+        return net([*x.values()])
     if isinstance(x, Mapping):
         return net(**x)
     return net(*x) if isinstance(x, tuple) else net(x)
@@ -240,9 +251,10 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     """Tell the layout of a layer's output from its shape and the input's, of several the first's; refuse to guess.
 
     A layout fits if no axis of the grid is larger than the input's (if none does, by no more than wide padding makes
-    it) and if height and width shrink alike: to the same
-    number where the input is square, else to within two cells. Time before channels is thought of only where the
-    input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can tell.
+    it) and if height and width shrink alike: to the same number where the input is square, else to within two cells,
+    or else as the same convolutions without padding make them (5x22 of 66x200). Time before channels is thought of only
+    where the input has it so. Time or parts of a clip in the batch are taken to be sample by sample, which no shape can
+    tell.
 
     Args:
         shape: of the layer's output.
@@ -253,20 +265,29 @@ def infer_layout(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: s
     Raises:
         LayerError: no layout fits, or several do.
     """
-    given, fitting = clip_in(x), []
-    if given is not None:
-        own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
-        sizes = dict(zip(own.split(), given.shape, strict=False))
-        ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, grown)] for grown in (1, GROWN))
-        fitting = next((found for found in ways if found), [])
+    fitting = fitting_layouts(shape, x, grid=grid, given_as=given_as)
     if len(fitting) == 1:
         return fitting[0]
+    given = clip_in(x)
     say = f"could be any of {', '.join(map(repr, fitting))}" if fitting else f"reads as none of {', '.join(LAYOUTS)}"
     of = f" for an input of shape {tuple(given.shape)}" if given is not None else ""
     raise LayerError(f"the layer's output of shape {tuple(shape)} {say}{of}; give layout= (tokens need grid=(t, h, w))")
 
 
-def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float) -> bool:
+def fitting_layouts(shape: Shape, x: Any, *, grid: Shape | None = None, given_as: str | None = None) -> list[str]:
+    """Return all layouts that a layer's output may have by its shape, see `infer_layout`."""
+    given = clip_in(x)
+    if given is None:
+        return []
+    own = given_as or ("b" if len(shape) == 3 else input_layout(given))  # tokens need no more to be told
+    sizes = dict(zip(own.split(), given.shape, strict=False))
+    ways = ([layout for layout in LAYOUTS if _fits(layout, shape, sizes, grid, *way)] for way in WAYS)
+    return next((found for found in ways if found), [])
+
+
+def _fits(
+    layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | None, grown: float, alike: Callable[..., bool]
+) -> bool:
     """Tell whether a layer's shape can have the layout.
 
     Args:
@@ -275,6 +296,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
         given: the input's sizes by axis, in its own order.
         grid: (t, h, w) of tokens.
         grown: how many times longer than the input an axis may be.
+        alike: (h, w, height, width) -> whether both have shrunk alike.
     """
     if "(t h w)" in layout:
         cells = math.prod(grid) if grid is not None else -1
@@ -295,7 +317,7 @@ def _fits(layout: str, shape: Shape, given: Mapping[str, int], grid: Shape | Non
             return False
         size |= {"b": given["b"]}
     inside = size.get("t", 1) <= grown * frames and size["h"] <= grown * height and size["w"] <= grown * width
-    return size["b"] == given["b"] and inside and _shrunk_alike(size["h"], size["w"], height, width)
+    return size["b"] == given["b"] and inside and alike(size["h"], size["w"], height, width)
 
 
 def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:
@@ -303,3 +325,19 @@ def _shrunk_alike(h: int, w: int, height: int, width: int) -> bool:
     if h == w and (h <= 2 or height == width):
         return True
     return height != width and (abs(w - h * width / height) <= 2 or abs(h - w * height / width) <= 2)
+
+
+def _cut_alike(h: int, w: int, height: int, width: int) -> bool:
+    """Tell whether convolutions without padding, the same down and across, can make h x w of height x width.
+
+    Of an extent E and a stride S these make (side - E) // S + 1 cells: some S, and some E no less, must do for both.
+    """
+    for stride in range(1, height // max(h, 1) + 1):
+        least = max(height - h * stride, width - w * stride, stride - 1)
+        if least < min(height - (h - 1) * stride, width - (w - 1) * stride):
+            return True
+    return False
+
+
+WAYS = ((1.0, _shrunk_alike), (GROWN, _shrunk_alike), (1.0, _cut_alike))
+"""How a grid may have come of the input, the likeliest first: how much longer it may be, and how its sides compare."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Captured, Score, capture
 from vidcam.attribution.containers import clip_in
-from vidcam.attribution.layers import FOLDED, INPUT, infer_layout, input_layout, read_grid
+from vidcam.attribution.layers import FOLDED, INPUT, input_layout, read_grid
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.rows import RowOrder
 from vidcam.attribution.scores import minus
@@ -124,7 +124,8 @@ class Question:
             return self.layout, sizes
         if self.layer == INPUT:
             return own or input_layout(self._given), sizes
-        return infer_layout(shape, self._given, grid=sizes, given_as=own), sizes
+        own = own or ("b" if len(shape) == 3 else input_layout(self._given))  # tokens need no more to be told
+        return self.orders.layout(self.net, self.x, self.layer, own, self._given, shape, sizes), sizes
 
     def against(self) -> "Question":
         """Ask for minus the score."""

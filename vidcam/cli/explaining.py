@@ -42,7 +42,9 @@ class AskedScores(Options):
     panel: ClassVar[str] = WHAT
 
     target: Sequence[str] = option(
-        "Class, or score of a regressor, repeatable; default: the likeliest.", (), metavar="NAME|INDEX"
+        "Class, or score of a regressor, repeatable; NAME@SECONDS at a time; default: the likeliest.",
+        (),
+        metavar="NAME|INDEX",
     )
     classes: int = option("Without a target, how many of the likeliest classes.", 1, least=1, metavar="K")
     signed: bool = option("Of a regressor: show what lowers the score too.", False, names=("--signed",))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vidcam.cli.console import say
 from vidcam.options import Options, option
 
 if TYPE_CHECKING:
@@ -22,14 +23,32 @@ def _no_device(name: str) -> str | None:
     return f"must be one of {', '.join(DEVICES)}, or one card as cuda:0"
 
 
+def _options() -> Any:
+    return option("Of the network: frames=16, rotation=quat.", {}, names=("--option",))
+
+
+@dataclass(frozen=True)
+class Building(Options):
+    """How a network that is named is built."""
+
+    panel: ClassVar[str] = "Network"
+
+    options: Mapping[str, Any] = _options()
+
+
 @dataclass(frozen=True)
 class Network(Options):
     """Which network, built how, from which files."""
 
     panel: ClassVar[str] = "Network"
 
-    model: str | None = option("A name of `vidcam models`; default: the checkpoint's, or r2plus1d_18.", None)
-    options: Mapping[str, Any] = option("Of the network: frames=16, rotation=quat.", {}, names=("--option",))
+    model: str | None = option(
+        "A name of `vidcam models`, hf:FOLDER, timm:NAME, hub:FOLDER:NAME or file.py:function; default: the "
+        "checkpoint's, or r2plus1d_18.",
+        None,
+        metavar="NAME",
+    )
+    options: Mapping[str, Any] = _options()
     checkpoint: Path | None = option("Your own weights: state dict or safetensors.", None)
     device: str = option("Where the network runs.", "auto", check=_no_device, metavar="auto|cpu|cuda", panel="Machine")
 
@@ -41,7 +60,10 @@ class Network(Options):
         if name is None and self.checkpoint is None:
             name = MOTION if any((files or {}).values()) else CLASSIFIER
         arguments = {part: value for part, value in self.arguments().items() if part != "model"}
-        return load_model(name, **arguments, **files or {})
+        model = load_model(name, **arguments, **files or {})
+        for line in model.concluded:
+            say(f"note: {line}")
+        return model
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,7 @@ class Augmentation(Options):
         if self.transform is not None:
             with seeded(int(rng.integers(2**63))):  # torchvision's transforms know only torch's global chance
                 clip = self.transform(clip)
-        normalized: Tensor = F.normalize(clip.float() / 255, list(preprocessing.mean), list(preprocessing.std))
-        return normalized
+        return preprocessing.normalize(clip)
 
     def _box(self, rng: np.random.Generator, resized: Size, size: Size, source: Size) -> tuple[int, int, int, int]:
         """Draw a crop of the resized picture; return its top, left, height and width in the source's pixels."""

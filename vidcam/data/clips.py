@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from vidcam.data.augmentation import Augmentation
 from vidcam.data.manifest import Row
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.data.sampling import ClipSource
+from vidcam.data.sampling import SAMPLINGS, ClipSource, share_of
 from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media import Frame
 from vidcam.media.reader import check_backend
@@ -42,6 +42,8 @@ class ClipDataset(Dataset[Sample | None]):
         preprocessing: what the network wants; of several inputs by their names, and then x holds a clip by each.
         clips: "random" starts anywhere, differently in every epoch; "uniform" spreads the clips from the first frame to
             the last, and puts a single one in the middle.
+        sampling: "spread" lets every clip hold frames of the whole video, one from each of T equal segments: anywhere
+            in it, differently for each, or, of "uniform" clips, all as far into it; see `vidcam.data.sampling.spread`.
         per_video: clips per row and epoch; those of a row follow each other.
         augment: random changes, the same for all frames of a clip.
         seed: of all chance.
@@ -60,6 +62,7 @@ class ClipDataset(Dataset[Sample | None]):
         frame_rate: float | None,
         preprocessing: Preprocessing | Mapping[str, Preprocessing],
         clips: str = "random",
+        sampling: str = "windows",
         per_video: int = 1,
         augment: Augmentation | None = None,
         seed: int = 0,
@@ -68,6 +71,8 @@ class ClipDataset(Dataset[Sample | None]):
         check_backend(backend)
         if clips not in CHOICES:
             raise OptionError(unknown("clips", clips, CHOICES))
+        if sampling not in SAMPLINGS:
+            raise OptionError(unknown("sampling", sampling, SAMPLINGS))
         for name, value in (("frames", frames), ("frame_rate", frame_rate), ("per_video", per_video)):
             if value is not None and not value > 0:
                 raise OptionError(f"{name} must be positive; given {value}")
@@ -75,7 +80,7 @@ class ClipDataset(Dataset[Sample | None]):
         self.classes = _classes(self.rows, self.labels)
         self.frames, self.preprocessing, self.augment = frames, preprocessing, augment
         self.frame_rate, self.clips, self.per_video = frame_rate, clips, per_video
-        self.seed, self.backend = seed, backend
+        self.sampling, self.seed, self.backend = sampling, seed, backend
         # Worker processes share these with the main one, also while they live on from epoch to epoch.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._broken = torch.zeros(len(self.rows), dtype=torch.bool)
@@ -133,10 +138,7 @@ class ClipDataset(Dataset[Sample | None]):
 
     def _clip(self, video: int, clip: int, rng: np.random.Generator) -> Tensor | dict[str, Tensor]:
         source = self._source(video)
-        if self.clips == "random":
-            indices = source.random(rng, self.frames, self.frame_rate)
-        else:
-            indices = source.uniform(clip, self.per_video, self.frames, self.frame_rate)
+        indices = self._indices(source, clip, rng)
         frames = source.read(indices)
         place = {frame.index: i for i, frame in enumerate(frames)}
         order = [place[index] for index in indices]
@@ -144,6 +146,14 @@ class ClipDataset(Dataset[Sample | None]):
             return self._prepared(frames, order, self.preprocessing, rng)
         inputs = self.preprocessing.items()  # a copy of the chance: what changes one of them changes all alike
         return {name: self._prepared(frames, order, own, deepcopy(rng)) for name, own in inputs}
+
+    def _indices(self, source: ClipSource, clip: int, rng: np.random.Generator) -> list[int]:
+        is_random = self.clips == "random"
+        if self.sampling == "spread":
+            return source.spread(self.frames, rng.random(self.frames) if is_random else share_of(clip, self.per_video))
+        if is_random:
+            return source.random(rng, self.frames, self.frame_rate)
+        return source.uniform(clip, self.per_video, self.frames, self.frame_rate)
 
     def _prepared(
         self, frames: Sequence[Frame], order: Sequence[int], preprocessing: Preprocessing, rng: np.random.Generator

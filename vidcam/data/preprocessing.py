@@ -8,14 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from vidcam.errors import OptionError
+from vidcam.data.processors import read_processor
+from vidcam.errors import OptionError, unknown
 from vidcam.types import Pixels
 
 Size = tuple[int, int]
 LARGEST = 2**13
 """Pixels of a side that a network may be given."""
+CHANNELS = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "gray": (0,)}
+"""What a network may take of a frame, and how many channels that is."""
+LUMA = (0.299, 0.587, 0.114)
+"""How bright red, green and blue are (ITU-R BT.601)."""
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,10 @@ class View:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, crop from the middle, scale to 0..1, normalize: what torchvision's presets do, frame by frame."""
+    """Resize, crop from the middle, scale to 0..1, normalize: what torchvision's presets do, frame by frame.
+
+    `Preprocessing.from_processor` reads what Hugging Face's, timm's and torchvision's own do.
+    """
 
     resize: Size | int | None = None
     """(H, W), or the length of the shorter side, or None for the source's own size."""
@@ -65,6 +75,11 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     antialias: bool = False
+    interpolation: str = "bilinear"
+    channels: str = "rgb"
+    """Their order, "rgb" or "bgr", or "gray" for one."""
+    divisor: float = 255.0
+    """What pixels of 0..255 are divided by before the mean is taken off."""
 
     def __post_init__(self) -> None:
         both = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
@@ -72,16 +87,50 @@ class Preprocessing:
         if not all(isinstance(size, tuple | list) and len(size) == 2 and all(map(is_side, size)) for size in sizes):
             given = f"resize {self.resize} and crop {self.crop}"
             raise OptionError(f"sizes must be positive, at most {LARGEST}, a crop (H, W); given {given}")
+        if self.channels not in CHANNELS:
+            raise OptionError(unknown("channels", self.channels, CHANNELS))
+        if self.interpolation not in INTERPOLATIONS:
+            raise OptionError(unknown("interpolation", self.interpolation, INTERPOLATIONS))
+        if not 0 < self.divisor < np.inf:
+            raise OptionError(f"the divisor must be positive; given {self.divisor}")
+        if self.channels == "gray" and len(set(self.mean)) == len(set(self.std)) == 1:
+            object.__setattr__(self, "mean", self.mean[:1])
+            object.__setattr__(self, "std", self.std[:1])
         finite = np.isfinite(np.array([*self.mean, *self.std], dtype=float)).all()
-        if not len(self.mean) == len(self.std) in (1, 3) or not finite or any(s <= 0 for s in self.std):
-            raise OptionError(f"mean and std need 3 values each, std positive; given {self.mean} and {self.std}")
+        count = len(CHANNELS[self.channels])
+        if not len(self.mean) == len(self.std) in (1, count) or not finite or any(s <= 0 for s in self.std):
+            raise OptionError(f"mean and std need {count} values each, std positive; given {self.mean} and {self.std}")
+
+    @classmethod
+    def from_processor(cls, processor: Any) -> "Preprocessing":
+        """Read what the processor that a network came with does to a frame.
+
+        Args:
+            processor: one of Hugging Face's for images or videos, or what holds one; timm's configuration, as
+                `net.pretrained_cfg`; torchvision's presets (`weights.transforms()`) or a `Compose` of its transforms; a
+                `Preprocessing` is returned as it is.
+
+        Raises:
+            OptionError: it is none of these, or does something that no `Preprocessing` does.
+        """
+        return processor if isinstance(processor, Preprocessing) else cls(**read_processor(processor))
 
     def __call__(self, pixels: Pixels) -> Tensor:
-        """(H, W, 3) uint8 RGB -> (3, h, w) float32."""
-        frame = resize_frame(pixels, self.resized(*pixels.shape[:2]), antialias=self.antialias)
+        """(H, W, 3) uint8 RGB -> (C, h, w) float32."""
+        size = self.resized(*pixels.shape[:2])
+        frame = resize_frame(pixels, size, antialias=self.antialias, interpolation=self.interpolation)
         if self.crop is not None:
             frame = F.center_crop(frame, list(self.crop))
-        normalized: Tensor = F.normalize(frame.float() / 255, list(self.mean), list(self.std))
+        return self.normalize(frame)
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """(..., 3, h, w) uint8 RGB -> (..., C, h, w) float32: its channels, scaled, less the mean, by the deviation."""
+        scaled = frames.float() / self.divisor
+        if self.channels == "gray":
+            scaled = (scaled * scaled.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
+        elif self.channels == "bgr":
+            scaled = scaled.flip(-3)
+        normalized: Tensor = F.normalize(scaled, list(self.mean), list(self.std))
         return normalized
 
     def resized(self, height: int, width: int) -> Size:
@@ -106,10 +155,10 @@ def is_side(side: object) -> bool:
     return isinstance(side, Integral) and not isinstance(side, bool) and 1 <= int(side) <= LARGEST
 
 
-def resize_frame(pixels: Pixels, size: Size, *, antialias: bool) -> Tensor:
+def resize_frame(pixels: Pixels, size: Size, *, antialias: bool, interpolation: str = "bilinear") -> Tensor:
     """(H, W, 3) uint8 -> (3, h, w) uint8"""
     frame = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-    resized: Tensor = F.resize(frame, list(size), antialias=antialias)
+    resized: Tensor = F.resize(frame, list(size), InterpolationMode(interpolation), antialias=antialias)
     return resized
 
 

@@ -15,6 +15,7 @@ from vidcam.data.manifest import Row
 from vidcam.errors import MediaError, OptionError
 from vidcam.media import Frame, open_video
 from vidcam.media.timeline import moment
+from vidcam.types import Floats
 
 
 class Timed(Protocol):
@@ -125,6 +126,39 @@ def windows(
         yield Window(first + start, (*own, *[own[-1]] * (length - len(own))), padding=length - len(own))
 
 
+SAMPLINGS = ("windows", "spread")
+"""How a network looks at time: at frames that follow each other at a rate, or at some of the whole video."""
+ROUNDING = 1.5e-3
+"""Steps in time that differ by less are equal: some containers round to milliseconds."""
+
+
+def spread(seconds: npt.ArrayLike, frames: int, shares: float | Floats = 0.5) -> list[int]:
+    """Choose the frame that is shown in each of `frames` equal segments of a video's time, in ascending order.
+
+    At a constant rate that is what TSN chooses by frames' numbers. A frame is shown until the next one is, but after
+    `GAP_SECONDS` without one there is a gap, in which nothing is shown and which counts no longer. Of fewer frames than
+    wanted some come several times.
+
+    Args:
+        seconds: (F,) when each of the video's frames is shown.
+        frames: T, of one clip.
+        shares: how far into its segment each moment lies, 0 to 1; (T,) or one for all.
+    """
+    steps = np.diff(np.asarray(seconds, float))
+    steps = np.append(steps, steps[-1:] if len(steps) else GAP_SECONDS).clip(max=GAP_SECONDS)
+    if np.ptp(steps) < ROUNDING:
+        steps[:] = steps.mean()
+    ends = np.cumsum(steps)
+    moments = (np.arange(frames) + shares) / frames * ends[-1]
+    chosen = np.searchsorted(ends, moments + 1e-6 * steps.mean(), side="right")
+    return [int(index) for index in chosen.clip(max=len(ends) - 1)]
+
+
+def share_of(clip: int, clips: int) -> float:
+    """Return how far into its segments one of several clips looks, so that all interleave and together are even."""
+    return (clip + 0.5) / clips
+
+
 class Moment(NamedTuple):
     """A frame that is not decoded yet."""
 
@@ -180,6 +214,10 @@ class ClipSource:
         spare = len(starts) - 1
         part, start = starts[round(spare / 2 if clips == 1 else spare * clip / (clips - 1))]
         return self._padded(iter(part[start : start + frames]), frames)
+
+    def spread(self, frames: int, shares: float | Floats) -> list[int]:
+        """Choose a clip that is spread over the whole video, see `spread`."""
+        return [self._first + index for index in spread(self.seconds, frames, shares)]
 
     def read(self, indices: Sequence[int]) -> list[Frame]:
         """Decode the frames at ascending `indices`; one that is repeated comes once."""

@@ -30,19 +30,23 @@ def assemble(
     plan: Plan, stream: Stream, source: Source[Model], targets: Targets, gathered: Gathered, *, shown: Key, signed: bool
 ) -> Explanation:
     """Blend the windows and map everything back to the source."""
-    assert plan.placing.rows is not None and plan.placing.columns is not None  # at least one window was explained
     info, seconds = stream.video.info, np.array(stream.seconds)
+    held: dict[Key, list[int]] = {
+        key: at.holding(gathered.frames, seconds, gathered.heat[key]) for key, (_, at) in targets.times.items()
+    }
+    assert plan.placing.rows is not None and plan.placing.columns is not None  # at least one window was explained
     view = plan.view(info)
     if targets.truth is not None:
         targets.truth.check_length(len(seconds))
     keys, columns = targets.keys, _Columns(targets, gathered)
     nearest = plan.placing.time_mode == "nearest"
     on_frames = partial(blend, frames=gathered.frames, seconds=seconds, nearest=nearest)
-    numbers = np.stack([on_frames(_repeated(gathered, key)) for key in keys])  # (S, F, 4)
+    numbers = np.stack([on_frames(_repeated(gathered, key, held.get(key))) for key in keys])  # (S, F, 4)
     starts = gathered.voting
-    spans = [gathered.samples[start] for start in starts]
+    whole = (0, -1) if stream.is_spread else None
+    spans = [whole or gathered.samples[start] for start in starts]
     explanation = Explanation(
-        maps=np.stack([on_frames(gathered.heat[key]) for key in keys]).astype(np.float32),
+        maps=np.stack([_map(gathered, key, held.get(key), on_frames) for key in keys]).astype(np.float32),
         explained=tuple(map(columns.of, keys)),
         target=columns.of(shown),
         labels=columns.labels,
@@ -62,9 +66,12 @@ def assemble(
         height=info.height,
         rate=info.rate,
         windows=np.array([(seconds[own[0]], seconds[own[-1]] + 1 / stream.rate) for own in spans]),
-        extras=dict(_extras(plan.model, gathered, on_frames, len(seconds))) | dict(source.beside),
+        extras=_answers(gathered, on_frames)
+        | dict(_extras(plan.model, gathered, on_frames, len(seconds)))
+        | dict(source.beside),
         provenance=provenance(plan, stream),
         notes=tuple(notes(plan, stream, gathered, targets)),
+        video=stream.video if info.path is None else None,
         seen=np.isin(np.arange(len(seconds)), [*gathered.told_frames]),
     )
     return replace(explanation, notes=(*explanation.notes, *explanation.score_notes))
@@ -103,18 +110,46 @@ class _Columns:
         """(N, K) what the network says in every window."""
         numbers = self.gathered.numbers
         rows = [
-            np.append(self.gathered.probabilities.get(start, ()), [numbers[name][start][0] for name in self.named])
+            np.append(self.gathered.probabilities.get(start, ()), [_value(numbers[name], start) for name in self.named])
             for start in starts
         ]
         return np.stack(rows) if self.named else np.stack([self.gathered.probabilities[start] for start in starts])
 
 
-def _repeated(gathered: Gathered, key: Key) -> dict[int, Floats]:
+OnFrames = Callable[[Mapping[int, Floats]], Floats]
+
+
+def _value(numbers: Mapping[int, Floats], start: int) -> float:
+    """Return the value of a score in a window, the mean of its steps; of one at a time, which others hold, theirs."""
+    told = [numbers[start]] if start in numbers else [*numbers.values()]
+    return float(np.mean([own[..., 0].mean() for own in told]))
+
+
+def _map(gathered: Gathered, key: Key, held: Sequence[int] | None, on_frames: OnFrames) -> Floats:
+    """Lay the heat of a score on the source's frames; that of one time lies within the windows that hold it."""
+    if held is None:
+        return on_frames(gathered.heat[key])
+    heat = on_frames({start: gathered.heat[key][start] for start in held})
+    within = [frame for start in held for frame in gathered.frames[start]]
+    heat[: min(within)] = heat[max(within) + 1 :] = 0
+    return heat
+
+
+def _answers(gathered: Gathered, on_frames: OnFrames) -> dict[str, Floats]:
+    """Return the (F, K) probabilities of a classifier that answers at each time step."""
+    return {"answers": on_frames(gathered.answers)} if gathered.answers else {}
+
+
+def _repeated(gathered: Gathered, key: Key, held: Sequence[int] | None) -> dict[int, Floats]:
     """Return a score's numbers for each slot of every window, (T, 4); the value of a class is its probability."""
     rows = {}
-    for start, numbers in gathered.numbers[key].items():
-        value = numbers[0] if isinstance(key, str) else gathered.probabilities[start][key]
-        rows[start] = np.repeat(np.append(value, numbers[1:])[None], len(gathered.frames[start]), 0)
+    for start in gathered.numbers[key] if held is None else held:
+        numbers = gathered.numbers[key][start]
+        told = np.broadcast_to(numbers, (len(gathered.frames[start]), len(numbers.T))).copy()
+        if not isinstance(key, str):
+            each = gathered.answers.get(start)
+            told[:, 0] = (gathered.probabilities[start] if each is None else each)[..., key]
+        rows[start] = told
     return rows
 
 
@@ -129,9 +164,7 @@ def _vanishing(numbers: Floats, *, never: bool) -> npt.NDArray[np.bool_]:
     return gone
 
 
-def _extras(
-    model: Model, gathered: Gathered, on_frames: Callable[[Mapping[int, Floats]], Floats], frames: int
-) -> Iterator[tuple[str, Floats]]:
+def _extras(model: Model, gathered: Gathered, on_frames: OnFrames, frames: int) -> Iterator[tuple[str, Floats]]:
     """Yield what the network tells beside its answer, a row per frame of the source."""
     for name, parts in gathered.extras.items():
         join = model.told[name].join

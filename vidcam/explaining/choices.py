@@ -47,7 +47,7 @@ class Choices(Reading):
     batch: int | None = option(
         "Windows per forward pass; default: by the device.",
         None,
-        more="By default 1 on a CPU and 8 on a GPU.",
+        more="By default 1 on a CPU and 8 on a GPU; of networks of single frames, 16.",
         least=1,
         panel="Machine",
     )

@@ -1,17 +1,19 @@
 """explain(): stream a video through a network, window by window, and lay the heat on the source's frames."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidcam.attribution.capturing import capture
+from vidcam.attribution.capturing import Captured, Score, capture
 from vidcam.attribution.question import Question
 from vidcam.attribution.state import Standing
-from vidcam.data.drives.drive import Drive
+from vidcam.attribution.steps import EachStep
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.assembly import assemble
 from vidcam.explaining.choices import AUTO, Choices
@@ -19,7 +21,7 @@ from vidcam.explaining.explanation import LOSS, Explanation
 from vidcam.explaining.gathering import Gathered
 from vidcam.explaining.memory import Room
 from vidcam.explaining.plan import Plan, make_plan
-from vidcam.explaining.targets import Key, Loss, Target, Targets, find_targets, leaders, shares
+from vidcam.explaining.targets import Key, Loss, Target, Targets, answers, find_targets, leaders
 from vidcam.explaining.windows import Group, Stream
 from vidcam.models.carrying import begun, go_on
 from vidcam.models.feeding import fed
@@ -32,8 +34,9 @@ from vidcam.types import Floats, Progress
 @takes(Choices)
 def explain(
     model: Model,
-    source: str | Path | Drive | Source[Model],
+    source: object,
     *,
+    rate: Fraction | float | None = None,
     target: Target | Sequence[Target] = None,
     classes: int = 1,
     truth: npt.ArrayLike | None = None,
@@ -57,16 +60,22 @@ def explain(
     A network that carries a state, see `Model(state=...)`, goes through windows one by one, which do not overlap; the
     state that it stood in is put back.
 
+    Of a network that answers at each time step, (B, T, K) or (B, T), each frame's heat is that of the score at its own
+    step, T backwards for each window, and `extras["answers"]` are its probabilities (F, K); a target at a time,
+    `At("wave", seconds=1.2)` or "wave@1.2", shows what the answer at that time was made from. See
+    `Model(answer_layout=...)`.
+
     The map of minus the loss vanishes as the fit becomes perfect: frames whose gradient is too small to mean anything
     are marked in `vanishing` and have no heat, and the loss and the gradient's size stand beside the map.
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)` around any network. It is left as it was found.
-        source: a video file, an animated GIF or WebP, or a folder of frames; for networks that see motion a KITTI
-            sequence, or what `open_drive` or `Model.open` returns.
-        target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, or several of
-            these, the one that is shown first. None takes the likeliest class by its mean probability over the video;
-            of a regressor the loss where there is one, or else the first score.
+        source: a video file, an animated GIF or WebP, a folder of frames, or frames in memory, see `open_video`; for
+            networks that see motion a KITTI sequence, or what `open_drive` or `Model.open` returns.
+        rate: frames per second of frames in memory, or of a folder's.
+        target: a class's index or name, the name of a score, a function `output -> (B,)` of one's own, one of these at
+            a time, or several of them, the one that is shown first. None takes the likeliest class by its mean
+            probability over the video; of a regressor the loss where there is one, or else the first score.
         classes: without a target, how many of the likeliest classes are explained.
         truth: (F, ...) a regressor's right answer for every frame of the source; then "loss" is one of the scores.
         loss: `(output, truth) -> (B, ...)`, unreduced; half the squared error by default.
@@ -80,7 +89,7 @@ def explain(
         ModelError: the network answers otherwise once it was called, and its model says of no state.
         OptionError: no such method, pooling or placement, or a truth that does not fit.
     """
-    asked = find_targets(opened := _open(model, source), target, classes, truth, loss)
+    asked = find_targets(opened := _open(model, source, rate), target, classes, truth, loss)
     return explained(opened, asked, choices, signed=signed, progress=progress)
 
 
@@ -109,18 +118,18 @@ def explained(
         chosen = choices.batch is not None
         room = Room(model, stream.batch, chosen=chosen, of="window", helps=("a later layer", "when=None"))
         gathered = Gathered(alone=not targets.of_classes and _settle(plan, stream, room))
-        run = _Run(plan, targets, gathered, start, room)
-        run.all_windows(stream)
+        run = _Run(plan, targets, gathered, start, room, stream)
+        run.all_windows()
         return assemble(plan, stream, opened, run.targets, run.gathered, shown=run.shown, signed=signed)
 
 
-def _open(model: Model, source: str | Path | Drive | Source[Model]) -> Source[Model]:
+def _open(model: Model, source: object, rate: Fraction | float | None) -> Source[Model]:
     if not isinstance(model, Model):
         given = type(model).__name__
         raise OptionError(
             f"explain needs a vidcam.Model, as load_model returns or vidcam.Model(net, layer=...); given {given}"
         )
-    return model.open(source)
+    return model.open(source, rate=rate)
 
 
 def _refuse_choices_of_classes(model: Model, choices: Choices) -> None:
@@ -142,12 +151,12 @@ def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
             plan.settle_readings(capture(plan.model.net, x, layers=plan.layers), x)
 
     room.run(group[:1], settle)
-    if plan.has_time:
+    if plan.has_time or stream.is_spread:  # of a window of the whole video, no frame is the one that it tells of
         return False
     if group[0].padding:
-        frames = plan.model.frames
+        frames, info = plan.model.frames, stream.video.info
         raise MediaError(
-            f"{stream.video.info.path} has {frames - group[0].padding} frames, fewer than the {frames} that "
+            f"{info.name} has {frames - group[0].padding} frames, fewer than the {frames} that "
             f"{plan.model.name} sees at once"
         )
     stream.hop = 1
@@ -157,8 +166,10 @@ def _settle(plan: Plan, stream: Stream, room: Room) -> bool:
 class _Run:
     """The windows of a video, one group after the other, and what they gave."""
 
-    def __init__(self, plan: Plan, targets: Targets, gathered: Gathered, start: Standing, room: Room) -> None:
-        self.plan, self.targets, self.gathered, self.room = plan, targets, gathered, room
+    def __init__(
+        self, plan: Plan, targets: Targets, gathered: Gathered, start: Standing, room: Room, stream: Stream
+    ) -> None:
+        self.plan, self.targets, self.gathered, self.room, self.stream = plan, targets, gathered, room, stream
         self.start = start
         """How the network's state began."""
         self._last: Question | None = None
@@ -169,23 +180,23 @@ class _Run:
         """What is shown first: what was asked for, or the likeliest class."""
         return self.targets.wanted[0] if self.targets.wanted else self._winners()[0]
 
-    def all_windows(self, stream: Stream) -> None:
+    def all_windows(self) -> None:
         """Run every window, and again those in which the final winners did not lead yet."""
-        self._windows(stream)
+        self._windows()
         if not self.targets.keys:
             self.targets = replace(self.targets, wanted=tuple(self._winners()))
             missing = {start for key in self.targets.keys for start in self.gathered.missing(key)}
             if missing:
                 self.start.put()
-                self._windows(stream, only=missing)
+                self._windows(only=missing)
         if self._last is not None and not self.gathered.moves(self.shown):
             self.plan.refuse_blind_layer(self._last)
 
     def _winners(self) -> list[int]:
         return leaders(self.gathered.votes, self.targets.likeliest)
 
-    def _windows(self, stream: Stream, only: Collection[int] | None = None) -> None:
-        with closing(iter(stream)) as groups:  # its thread ends here, also after an exception
+    def _windows(self, only: Collection[int] | None = None) -> None:
+        with closing(iter(self.stream)) as groups:  # its thread ends here, also after an exception
             for group in groups:
                 self._pass_by([window for window in group if only is not None and window.start not in only])
                 self.room.run([window for window in group if only is None or window.start in only], self._group)
@@ -198,27 +209,66 @@ class _Run:
 
     def _group(self, group: Group) -> None:
         """Run some windows in one forward and keep what they give."""
-        model, classifies, is_first = self.plan.model, self.targets.of_classes, not self.gathered.samples
+        model, targets, is_first = self.plan.model, self.targets, not self.gathered.samples
         x = model.batch([[item.pixels for item in window.items] for window in group])
-        asked = self.targets.scores([window.items[len(window.items) // 2].index for window in group])
+        places = self._places(group)
+        asked = targets.scores([window.items[len(window.items) // 2].index for window in group], places)
         chosen: list[int] = []
         with fed(model, x):
-            captured = self.plan.capture(x, [*asked.values()] or self.targets.leading(self.gathered.votes, chosen))
+            captured = self.plan.capture(
+                x, [*asked.values()] if targets.keys else targets.leading(self.gathered.votes, chosen)
+            )
         self.gathered.note(group)
-        if classifies:
+        if targets.of_classes:
             with captured.inside():
-                self.gathered.keep_probabilities(group, shares(model, captured.output, self.plan.ending))
-        for which, (key, score) in enumerate((asked or {key: model.class_score(key) for key in chosen}).items()):
-            question = self.plan.ask(captured, x, score, which)
-            heat = self.plan.heat(question, signed=not classifies)
-            if is_first and classifies and self.plan.method.uses_gradient and question.is_blind:
-                self.plan.refuse_blind_layer(question)
-            if not classifies and key == self.shown and self.plan.method.uses_gradient:
-                self._last = question
-            self.gathered.keep(key, group, heat, self._numbers(key, question))
+                self.gathered.keep_probabilities(group, answers(model, captured.output, self.plan.ending))
+        first = 0
+        for key, score, count in zip(asked or chosen, self._scores(asked, chosen), captured.counts, strict=True):
+            questions = self._questions(captured, x, score, range(first, first + count))
+            self._explain(key, group, questions, places.get(str(key)), is_first=is_first)
+            first += count
         with captured.inside():
             self.gathered.keep_extras(model, group, captured.output)
         go_on(model, captured)
+
+    def _places(self, group: Group) -> dict[str, list[int | None]]:
+        """Tell where in each window the time of each target at a time is."""
+        seconds, rate = self.stream.seconds, self.stream.rate
+        shown = [[item.index for item in window.items] for window in group]
+        return {key: [at.place(own, seconds, rate) for own in shown] for key, (_, at) in self.targets.times.items()}
+
+    def _scores(self, asked: Mapping[Key, Score | EachStep], chosen: Sequence[int]) -> list[Score | EachStep]:
+        return [*asked.values()] or [self.targets.over_time(key) for key in chosen]
+
+    def _questions(self, captured: Captured, x: Any, score: Score | EachStep, places: range) -> list[Question]:
+        """Put the question of a score, over time one for each step."""
+        if not isinstance(score, EachStep):
+            return [self.plan.ask(captured, x, score, places[0])]
+        return [self.plan.ask(captured, x, score.at(step), which) for step, which in enumerate(places)]
+
+    def _explain(
+        self,
+        key: Key,
+        group: Group,
+        questions: Sequence[Question],
+        places: Sequence[int | None] | None,
+        *,
+        is_first: bool,
+    ) -> None:
+        """Keep the heat and the numbers of a score, of those windows that hold its time."""
+        plan, classifies = self.plan, self.targets.of_classes
+        heat = plan.heat_over_time(questions, signed=not classifies)
+        gradients = plan.method.uses_gradient
+        if (is_first or places) and classifies and gradients and all(each.is_blind for each in questions):
+            plan.refuse_blind_layer(questions[len(questions) // 2])
+        if not classifies and key == self.shown and gradients:
+            self._last = questions[len(questions) // 2]
+        numbers = np.stack([self._numbers(key, each) for each in questions], 1)  # (B, n, 4)
+        target = self.targets.times[str(key)][0] if places else None
+        for row, window, place in zip(numbers, group, places or (), strict=False):
+            if place is not None and isinstance(target, int):  # the value of a class is its probability
+                row[0, 0] = self.gathered.answers[window.start][place, target]
+        self.gathered.keep(key, group, heat, numbers, places)
 
     def _numbers(self, key: Key, question: Question) -> Floats:
         """(B, 4): value, size of the gradient, pull, and what the pull is compared with; see `Gathered.numbers`."""

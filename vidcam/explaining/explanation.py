@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from html import escape
@@ -20,8 +20,10 @@ from vidcam.errors import OptionError, TargetError, unknown
 from vidcam.explaining import saved
 from vidcam.explaining.choices import SCALES
 from vidcam.explaining.mapping import spreading
+from vidcam.media import Video
 from vidcam.types import Floats
 
+FLAT = "the map is flat: nothing in the layer {}, so there is nothing to draw"
 LOSS = "loss"
 """The score whose value is shown with its sign turned: it is minus the loss that is explained."""
 
@@ -58,8 +60,7 @@ class Explanation:
         windows: (N, 2) start and end in seconds of every window that went through the network.
         gradients: (S, F) size of the score's gradient at the layer, the root of the sum of squares; NaN where it is not
             known.
-        vanishing: (S, F) whether a regressor's gradient is too small for its map to mean anything; `heat` is zero
-            there.
+        vanishing: (S, F) where a regressor's gradient is too small for its map to mean anything; `heat` is zero there.
         labels: (K,) names of the columns; empty where classes have none.
         classes: how many of the columns are classes; a regressor has none.
         units: (K,) the scores' units, empty where they have none.
@@ -68,8 +69,8 @@ class Explanation:
             "attention", "poses", "true_poses", "depth".
         provenance: source, digests, model, layer, method, options, versions: what is needed to repeat this.
         notes: what a reader must know: padding, cropping, flat maps.
-        seen: (F,) which frames the network told of; what is said of the others is interpolated. None where it is not
-            known.
+        seen: (F,) which frames the network told of; what is said of the others is interpolated. None: not known.
+        video: the frames that were explained where these lie in no file; neither saved nor copied.
     """
 
     maps: Floats
@@ -96,6 +97,7 @@ class Explanation:
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seen: npt.NDArray[np.bool_] | None = None
+    video: Video | None = field(default=None, compare=False)
 
     @classmethod
     def from_heat(cls, heat: Floats, **fields: Any) -> Explanation:
@@ -254,12 +256,11 @@ class Explanation:
     def dense(self, frame: int) -> Floats:
         """Return one frame's raw heat per source pixel, (H, W) float32; zero where the network did not look."""
         down, across = self.spreading()
-        dense: Floats = down @ self.heat[frame] @ across
-        return dense
+        return np.asarray(down @ self.heat[frame] @ across)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write everything to one `.npz` without pickled objects; an existing file needs `force`."""
-        return saved.write({name: getattr(self, name) for name in self.__dataclass_fields__}, path, force=force)
+        return saved.write(self.__getstate__(), path, force=force)
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
@@ -272,8 +273,11 @@ class Explanation:
 
     def summary(self) -> dict[str, Any]:
         """The facts without the arrays, for `run.json` and for people."""
-        facts = {k: v for k, v in asdict(self).items() if k != "extras" and not isinstance(v, np.ndarray)}
+        facts = {k: v for k, v in self.__getstate__().items() if k != "extras" and not isinstance(v, np.ndarray)}
         return facts | {"rate": str(self.rate)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "video"}
 
     @property
     def score_notes(self) -> tuple[str, ...]:
@@ -284,7 +288,7 @@ class Explanation:
             notes.append(f"method {method.name!r} looks at no score: all scores have the same map")
         if self.classes and not (self.heat > 0).any():
             what = "speaks for this class" if self.is_class else f"raises {self.target_name!r}"
-            notes.append(_flat(f"nothing in the layer {what}"))
+            notes.append(FLAT.format(what))
         elif not notes and not self.classes:
             notes += self._notes_of_value(against=method is not None and method.against)
         return tuple(notes)
@@ -298,7 +302,7 @@ class Explanation:
             frames = len(self.seconds)
             notes.append(f"the gradient of {name!r} vanishes in {gone} of {frames} frames: no map is drawn there")
         elif not self.maps[self._which].any():
-            notes.append(_flat(f"nothing in the layer moves {name!r}"))
+            notes.append(FLAT.format(f"moves {name!r}"))
         return notes
 
     @property
@@ -343,7 +347,3 @@ class Explanation:
         return (
             f"Explanation({self.target_name!r}, {said}, {f} frames of {self.width}x{self.height}, heat {h}x{w}{others})"
         )
-
-
-def _flat(why: str) -> str:
-    return f"the map is flat: {why}, so there is nothing to draw"

@@ -1,7 +1,7 @@
 """What the windows of a video give, until the last of them is known."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from vidcam.attribution.failures import in_words
 from vidcam.errors import ModelError
+from vidcam.explaining.instants import on_frames
 from vidcam.explaining.mapping import of_whole_frames
 from vidcam.explaining.targets import Key
 from vidcam.explaining.windows import Group, voting
@@ -26,10 +27,13 @@ class Gathered:
     heat: defaultdict[Key, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
     """Per score and window: (T, h, w), or (1, h, w) if alone."""
     numbers: defaultdict[Key, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
-    """Per score and window: (4,) its value, the size of its gradient, how much the layer moves it to first order (the
-    pull), and what the pull is compared with (of a loss: that of an answer that knows nothing; else 0)."""
+    """Per score and window: (4,), or (T, 4) of answers at each time step: its value, the size of its gradient, how much
+    the layer moves it to first order (the pull), and what the pull is compared with (of a loss: that of an answer that
+    knows nothing; else 0)."""
     probabilities: dict[int, Floats] = field(default_factory=dict)
     """(K,) per window, of a classifier."""
+    answers: dict[int, Floats] = field(default_factory=dict)
+    """(T, K) probabilities per window, of a classifier that answers at each time step."""
     samples: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """The source's frame of every sample, per window."""
     frames: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -46,15 +50,27 @@ class Gathered:
             self.frames[window.start] = self._kept(indices)
             self.padding = max(self.padding, window.padding)
 
-    def keep(self, key: Key, group: Group, heat: Floats, numbers: Floats) -> None:
-        """Keep heat (B, T, h, w) and numbers (B, 4) of a score."""
-        for window, own, told in zip(group, heat, numbers, strict=True):
-            self.heat[key][window.start] = self._kept(own)
-            self.numbers[key][window.start] = told
+    def keep(
+        self, key: Key, group: Group, heat: Floats, numbers: Floats, places: Sequence[int | None] | None = None
+    ) -> None:
+        """Keep heat (B, T, h, w) and numbers (B, n, 4), of n time steps, of a score.
 
-    def keep_probabilities(self, group: Group, shares: Floats) -> None:
-        """Keep (B, K) probabilities."""
-        self.probabilities |= {window.start: own for window, own in zip(group, shares, strict=True)}
+        Args:
+            places: of a score at a time, where it is in each window; a window that does not hold it is left out.
+        """
+        numbers = numbers[:, 0] if numbers.shape[1] == 1 else on_frames(numbers, heat.shape[1])
+        for place, window, own, told in zip(places or [0] * len(group), group, heat, numbers, strict=True):
+            if place is not None:
+                self.heat[key][window.start] = self._kept(own)
+                self.numbers[key][window.start] = told if told.ndim == 1 else self._kept(told)
+
+    def keep_probabilities(self, group: Group, told: Floats) -> None:
+        """Keep (B, K) probabilities, or (B, n, K) of n time steps."""
+        means = told if told.ndim == 2 else told.mean(1)
+        self.probabilities |= {window.start: own for window, own in zip(group, means, strict=True)}
+        if told.ndim == 3:
+            each = on_frames(told, len(group[0].items))
+            self.answers |= {window.start: own for window, own in zip(group, each, strict=True)}
 
     def keep_extras(self, model: Model, group: Group, output: Any) -> None:
         """Keep what the network tells beside its answer."""
@@ -99,7 +115,7 @@ class Gathered:
 
     def moves(self, key: Key) -> bool:
         """Whether the layer moves a score in any window."""
-        return any(numbers[1] for numbers in self.numbers[key].values())
+        return any(numbers[..., 1].any() for numbers in self.numbers[key].values())
 
     def _kept(self, items: Any) -> Any:
         """Return a window's items, or the middle one alone."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ from vidcam.attribution.layers import FOLDED, INPUT, find_layer, layer_name
 from vidcam.attribution.methods import find_method, no_influence
 from vidcam.attribution.question import Method, Question, TokenGrid
 from vidcam.attribution.rows import RowOrder
+from vidcam.attribution.steps import EachStep
 from vidcam.attribution.tokens import TOKENS
 from vidcam.data.preprocessing import View
 from vidcam.errors import LayerError
 from vidcam.explaining.choices import AUTO, Choices
+from vidcam.explaining.instants import OverTime
 from vidcam.explaining.mapping import Placing, Readout
 from vidcam.media.video import VideoInfo
 from vidcam.models.carrying import check_stateless
@@ -46,6 +49,8 @@ class Plan:
     """Whether all that it returned lies within 0..1, as probabilities do, without an ending that was found."""
     readings: dict[str, Readout] = field(default_factory=dict)
     """How the layers' outputs read; known once a window has gone through the network."""
+    over_time: OverTime = field(default_factory=OverTime)
+    """What was explained step by step, of a network that answers at each time step."""
     _probed: set[str] = field(default_factory=set)
 
     @property
@@ -62,7 +67,7 @@ class Plan:
         """Tell where the pixels that the layer's geometry is measured against lie in the source."""
         return self.model.preprocessing_of(self.layer).view(video.height, video.width)
 
-    def capture(self, x: Any, scores: Sequence[Score]) -> Captured:
+    def capture(self, x: Any, scores: Sequence[Score | EachStep]) -> Captured:
         """Run the network once, with a backward per score where the method needs it, and settle how its layers read."""
         gradients = self.method.uses_gradient or self.when is not None  # moments are told by the gradient
         captured = capture(self.model.net, x, layers=self.layers, scores=scores, gradients=gradients)
@@ -120,6 +125,12 @@ class Plan:
         cells = _with_all_axes(heat, axes).cpu().float().numpy()
         laid = self.placing.lay(cells, reading, question.x)
         return laid if self.when is None else laid * self._moments(question)[:, :, None, None]
+
+    def heat_over_time(self, questions: Sequence[Question], *, signed: bool = False) -> Floats:
+        """Return heat as `heat` does; of several questions, one per time step, each frame's from that of its step."""
+        if len(questions) == 1 or not self.method.uses_score:
+            return self.heat(questions[0], signed=signed)
+        return self.over_time.lay([partial(self.heat, each, signed=signed) for each in questions], self.model.frames)
 
     def forces(self, question: Question) -> tuple[Tensor, Tensor]:
         """Return how strongly the layer acts on the score.

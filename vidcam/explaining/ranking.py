@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vidcam.attribution.attention import contribution, find_context
 from vidcam.attribution.geometry import find_placement
+from vidcam.attribution.steps import OVER_TIME
 from vidcam.errors import OptionError
 from vidcam.explaining.agreement import Agreement, agreements, verdict
 from vidcam.explaining.choices import RANKINGS, Choices, Comparison
@@ -106,8 +108,9 @@ class Ranking:
 @takes(Comparison, Choices)
 def rank(
     model: Model,
-    source: str | Path,
+    source: object,
     *,
+    rate: Fraction | float | None = None,
     target: int | str | None = None,
     comparison: Comparison,
     choices: Choices,
@@ -122,7 +125,8 @@ def rank(
 
     Args:
         model: from `load_model`, or `Model(net, layer=...)`; it is left as it was found.
-        source: a video file, an animated GIF or WebP, or a folder of frames.
+        source: as in `explain`.
+        rate: as in `explain`.
         target: as in `explain`.
         progress: called after every frame that was read, in each of the three turns.
 
@@ -132,13 +136,15 @@ def rank(
     """
     _check(model, comparison)
     batch = one_by_one(model, choices.batch) or (16 if model.device.type == "cuda" else 4)
-    opened = model.open(source)
+    opened = model.open(source, rate=rate)
     model = opened.model  # with what belongs to this source
     with begun(model), opened.video(choices.backend) as video:
         stream = Stream(video, model, choices.hop_seconds, 1, progress)
         room = Room(model, batch, chosen=choices.batch is not None)
         context = _find_context(model, stream, comparison.by, room)
         targets = find_targets(opened, target, 1, None, None)
+        if other := [key for key in targets.keys if isinstance(key, str)]:
+            raise OptionError(f"frames are ranked by what they do for a class; given {other[0]!r}")
         explanation = explained(opened, targets, choices, batch=batch, progress=progress)
         nearest = find_placement(choices.placement[0]).mode == "nearest"
         scores, frames = _score_frames(stream, explanation, context, room, nearest=nearest)
@@ -162,6 +168,11 @@ def rank(
 def _check(model: Model, comparison: Comparison) -> None:
     """Refuse what the network cannot do before it runs."""
     refuse_carried(model, "rank runs changed versions of each window")
+    if model.answer_layout in OVER_TIME:
+        raise OptionError(
+            f"frames are ranked by one answer per window, and {model.name} answers at each time step; output= and "
+            "answer_layout= of the model can make it one, as lambda output: output.mean(1) and 'b k'"
+        )
     if model.scores:
         raise OptionError(f"frames are ranked by what they do for a class, and {model.name} is a regressor")
     if comparison.by in ("attention", "contribution") and model.attention is None:

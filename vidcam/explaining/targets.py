@@ -13,8 +13,10 @@ from torch import Tensor
 from vidcam.attribution.capturing import Score
 from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.scores import negative_loss, target_index
+from vidcam.attribution.steps import EachStep
 from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import LOSS
+from vidcam.explaining.instants import At
 from vidcam.models.model import Model
 from vidcam.models.source import Source
 from vidcam.types import Floats
@@ -22,7 +24,7 @@ from vidcam.types import Floats
 Loss = Callable[[Tensor, Tensor], Tensor]
 Key = int | str
 """A class by its index, another score by its name."""
-Target = int | str | Score | None
+Target = int | str | Score | At | None
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Targets:
     named: Mapping[str, Score] = field(default_factory=dict)
     """All scores by name: a regressor's own, and those that the user gave."""
     truth: "Truth | None" = None
+    times: Mapping[str, tuple[Key, At]] = field(default_factory=dict)
+    """The scores of one time alone: what is explained at it, by the name of both."""
     one_by_one: bool = False
     """Whether every score costs forwards of its own, so that a regressor's others are not explained beside."""
 
@@ -50,16 +54,36 @@ class Targets:
         """What is explained as far as it is known before the network runs."""
         if self.of_classes or self.one_by_one:
             return self.wanted
-        return tuple(self.named) if self.truth is None else (LOSS, *self.named)
+        named = (*self.named, *self.times)
+        return named if self.truth is None else (LOSS, *named)
 
-    def scores(self, middles: Sequence[int]) -> dict[Key, Score]:
-        """Return the scores of a group of windows whose middle frames are given."""
-        named: dict[str, Score] = dict(self.named)
-        if self.truth is not None:
-            named = {LOSS: self.truth.score(middles), **named}
-        return {key: named[key] if isinstance(key, str) else self.model.class_score(key) for key in self.keys}
+    def scores(
+        self, middles: Sequence[int], places: Mapping[str, Sequence[int | None]] | None = None
+    ) -> dict[Key, Score | EachStep]:
+        """Return the scores of a group of windows.
 
-    def leading(self, shares_so_far: Sequence[Floats], chosen: list[int]) -> list[Score]:
+        Args:
+            middles: the middle frame of each window.
+            places: where in each window the time of each of `times` is, if it is; those that no window holds are left
+                out.
+        """
+        places = places or {}
+        found: dict[Key, Score | EachStep] = {}
+        for key in self.keys:
+            if key == LOSS and self.truth is not None:
+                found[key] = self.truth.score(middles)
+            elif key not in self.times:
+                found[key] = self.over_time(key)
+            elif any(place is not None for place in places[str(key)]):
+                own = [place or 0 for place in places[str(key)]]
+                found[key] = self.over_time(self.times[str(key)][0]).near(own, self.model.frames)
+        return found
+
+    def over_time(self, key: Key) -> EachStep:
+        """Return a score, which tells a number for each time step where the network answers so."""
+        return self.model.each_step(self.named[key]) if isinstance(key, str) else self.model.class_steps(key)
+
+    def leading(self, shares_so_far: Sequence[Floats], chosen: list[int]) -> list[EachStep]:
         """Return the scores of the classes that lead once a forward's output is counted.
 
         The first of them that is asked fills `chosen` with the classes.
@@ -69,10 +93,11 @@ class Targets:
             if not chosen:
                 chosen.extend(leaders([*shares_so_far, *shares(self.model, output, ending)], self.likeliest))
 
-        def score(place: int) -> Score:
-            return BeforeEnding(
-                self.model.answer, lambda said: self.model.class_score(chosen[place]).score(said), choose
-            )
+        def score(place: int) -> EachStep:
+            def of_answer(said: Tensor) -> Tensor:
+                return self.model.class_of(chosen[place], said)
+
+            return self.model.each_step(BeforeEnding(self.model.answer, of_answer, choose))
 
         return [score(place) for place in range(self.likeliest)]
 
@@ -93,6 +118,10 @@ class Truth:
 
         def score(output: Any) -> Tensor:
             values = self.model.answer(output)
+            if self.model.steps_in(output) is not None:
+                raise OptionError(
+                    f"truth= is of one answer per window, and {self.model.name} answers at each time step"
+                )
             answer = rows.reshape(values.shape) if rows.numel() == values.numel() else rows
             return negative_loss(answer, self.loss)(values)
 
@@ -127,7 +156,9 @@ def find_targets(
     """
     model = source.model
     several = list(target) if isinstance(target, list | tuple) else [] if target is None else [target]
-    own = _named(score for score in several if callable(score))
+    several = [At.read(each, (*model.labels, *model.scores)) for each in several]
+    whole = [each.target if isinstance(each, At) else each for each in several]
+    own = _named(score for score in whole if callable(score))
     answers = None if truth is None else Truth(model, _rows(truth, whole=loss is not None), loss)
     if answers is not None and LOSS in model.scores:
         raise OptionError(f"{model.name} has a loss of its own; give no truth")
@@ -142,10 +173,27 @@ def find_targets(
     named = {**model.scores, **own}
     if model.scores or answers is not None:
         names = [*([] if answers is None else [LOSS]), *named]
-        wanted: tuple[Key, ...] = tuple(_value(each, names, source) for each in several or [None])
+        wanted: tuple[Key, ...] = tuple(_value(each, names, source) for each in whole or [None])
     else:
-        wanted = tuple(_name(each) if callable(each) else _class(each, model.labels) for each in several)
-    return Targets(model, tuple(dict.fromkeys(wanted)), classes, named, answers)
+        wanted = tuple(_name(each) if callable(each) else _class(each, model.labels) for each in whole)
+    times: dict[str, tuple[Key, At]] = {}
+    asked = list(wanted)
+    for place, each in enumerate(several):
+        if isinstance(each, At):
+            asked[place] = name = _at(each, wanted[place], model)
+            times[name] = wanted[place], each
+    return Targets(model, tuple(dict.fromkeys(asked)), classes, named, answers, times)
+
+
+def _at(target: At, key: Key, model: Model) -> str:
+    """Name a score at a time, of a network that answers at each time step."""
+    said = model.answer_layout
+    if key == LOSS or said == "b k" or (said is None and model.scores):
+        raise TargetError(
+            f"a target at a time needs an answer for each time step, and {model.name} answers once per window; "
+            "answer_layout= of the model says otherwise"
+        )
+    return target.named(key if isinstance(key, str) else model.labels[key] if key < len(model.labels) else str(key))
 
 
 def _check_classes(model: Model, classes: Any, targets: Sequence[Any], *, is_classifier: bool) -> None:
@@ -168,7 +216,14 @@ def leaders(per_window: Sequence[Floats], count: int) -> list[int]:
 
 
 def shares(model: Model, output: Any, ending: str | None) -> Floats:
-    """(B, K) probabilities, after a check that there are classes and as many labels.
+    """(B, K) probabilities, of answers at each time step their mean; see `answers`."""
+    told = answers(model, output, ending)
+    mean: Floats = told if told.ndim == 2 else told.mean(1)
+    return mean
+
+
+def answers(model: Model, output: Any, ending: str | None) -> Floats:
+    """(B, K) probabilities, or (B, n, K) of n time steps, after a check that there are classes and as many labels.
 
     Args:
         model: the network's.
@@ -178,8 +233,8 @@ def shares(model: Model, output: Any, ending: str | None) -> Floats:
     per_class: Floats = model.probabilities(model.answer(output).detach().cpu(), ending).numpy()
     if not np.isfinite(per_class).all():
         raise ModelError(f"{model.name} returns NaN or infinite numbers; check its weights and its input")
-    if model.labels and len(model.labels) != per_class.shape[1]:
-        raise ModelError(f"{model.name} has {per_class.shape[1]} classes, but {len(model.labels)} labels were given")
+    if model.labels and len(model.labels) != per_class.shape[-1]:
+        raise ModelError(f"{model.name} has {per_class.shape[-1]} classes, but {len(model.labels)} labels were given")
     return per_class
 
 

@@ -52,8 +52,8 @@ class FolderVideo(Video):
     def times(self) -> list[float]:
         return [float(index / self._rate) for index in range(len(self._files))]
 
-    def _pick(self, indices: list[int]) -> dict[int, Frame]:
-        return {index: self._frame(index) for index in indices if index < len(self._files)}
+    def pick(self, indices: Sequence[int]) -> Iterator[Frame]:
+        return (self._frame(index) for index in indices if index < len(self._files))
 
     def _frame(self, index: int) -> Frame:
         file, first = self._files[index], self._files[0]

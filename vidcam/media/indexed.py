@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -48,9 +48,9 @@ class IndexedVideo(Video):
     def times(self) -> list[float]:
         return self._times
 
-    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+    def pick(self, indices: Sequence[int]) -> Iterator[Frame]:
         read = self._opened()
-        return {index: self._read_one(read, index) for index in indices if index < len(self._times)}
+        return (self._read_one(read, index) for index in indices if index < len(self._times))
 
     def _mistakes(self, source: PyavVideo) -> str | None:
         """Say what of this video the library is known to get wrong."""

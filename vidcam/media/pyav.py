@@ -1,6 +1,6 @@
 """Read video files with PyAV, which brings its own FFmpeg."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
@@ -216,16 +216,19 @@ class PyavVideo(Video):
         times = self.shown_seconds()
         return super().times() if times is None else times
 
-    def _pick(self, indices: list[int]) -> dict[int, Frame]:
+    def pick(self, indices: Sequence[int]) -> Iterator[Frame]:
+        last = -1
         with suppress(_Damaged, av.error.FFmpegError, OSError):
             if (table := self._table) is not None:
-                return self._seek(table, [index for index in indices if index < len(table.timestamps)])
-        return super()._pick(indices)
+                for frame in self._seek(table, [index for index in indices if index < len(table.timestamps)]):
+                    last = frame.index
+                    yield frame
+                return
+        yield from super().pick([index for index in indices if index > last])
 
-    def _seek(self, table: PacketTable, indices: list[int]) -> dict[int, Frame]:
+    def _seek(self, table: PacketTable, indices: list[int]) -> Iterator[Frame]:
         """Decode from the key frame before each index, or on from the one before where that is shorter."""
         seconds, reformatter = self.times(), VideoReformatter()
-        picked: dict[int, Frame] = {}
         with opened(self._path) as container:
             stream = video_stream(container, self._path)
             stream.thread_type = "AUTO"
@@ -240,8 +243,7 @@ class PyavVideo(Video):
                 found, frame = next(there, (None, None))
                 if frame is None or found != timestamp:
                     raise _Damaged
-                picked[index] = Frame(index, seconds[index], self._pixels(frame, reformatter))
-        return picked
+                yield Frame(index, seconds[index], self._pixels(frame, reformatter))
 
     @cached_property
     def _table(self) -> PacketTable | None:

@@ -1,5 +1,6 @@
-"""Open a video file, a folder of pictures, an animated GIF or WebP."""
+"""Open a video file, a folder of pictures, an animated GIF or WebP, or frames that are in memory."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from vidcam.errors import MediaError, OptionError, unknown
 from vidcam.media.animation import AnimationVideo, is_animated_webp
 from vidcam.media.folder import FolderVideo
 from vidcam.media.indexed import DecordVideo, IndexedVideo, TorchcodecVideo
+from vidcam.media.memory import checked_rate, has_clock, hold
 from vidcam.media.pyav import PyavVideo
 from vidcam.media.source import check_file
 from vidcam.media.video import Video
@@ -16,25 +18,31 @@ BACKENDS = {reader.name: reader for reader in _READERS}
 FASTEST = "pyav"  # all frames in a row and single frames alike, see experiments/readers; it also reads the most
 
 
-def open_video(path: str | Path, *, backend: str = "auto", rate: Fraction | float | None = None) -> Video:
-    """Open a video file, an animated GIF or WebP, or a folder of pictures shown at `rate` frames per second.
+def open_video(path: object, *, backend: str = "auto", rate: Fraction | float | None = None) -> Video:
+    """Open a video file, an animated GIF or WebP, or pictures shown at `rate` frames per second.
 
     Args:
-        path: the file or folder.
+        path: the file or folder; or frames in memory, of which none is copied: an array or tensor (T, H, W, 3) or (T,
+            3, H, W), uint8 or floats in 0..1, a list of such or of Pillow's pictures, an iterator, which is gathered
+            first, or a single picture; a decoder of torchcodec or decord; or an open video, which is returned.
         backend: a name of `BACKENDS`; `auto` takes the fastest.
-        rate: for a folder only; 25 if it is not given.
+        rate: of frames in memory, and of a folder, whose is 25 if it is not given.
 
     Raises:
         MediaError: what cannot be read, in one line: the path and the reason.
         OptionError: an unknown backend, or a rate for a file, which has its own.
     """
-    path = Path(path)
     check_backend(backend)
+    if not isinstance(path, str | os.PathLike):
+        if backend != "auto":
+            raise OptionError(f"a backend reads files; leave backend={backend!r} out for frames in memory")
+        return hold(path, rate)
+    path = Path(path)
     if path.is_dir():
-        return FolderVideo(path, rate=None if rate is None else _exact(rate))
+        return FolderVideo(path, rate=None if rate is None else checked_rate(rate))
+    check_file(path)
     if rate is not None:
         raise OptionError(f"a rate is for a folder of pictures; {str(path)!r} has its own")
-    check_file(path)
     if is_animated_webp(path):
         if backend != "auto":
             raise MediaError(f"backend {backend!r} cannot read {str(path)!r} (an animated WebP); backend 'auto' can")
@@ -48,8 +56,6 @@ def check_backend(name: str) -> None:
         raise OptionError(unknown("backend", name, ("auto", *BACKENDS)))
 
 
-def _exact(rate: Fraction | float) -> Fraction:
-    exact = Fraction(rate).limit_denominator(1001)
-    if exact <= 0:
-        raise OptionError(f"a rate must be positive, not {rate}")
-    return exact
+def lacks_rate(source: object) -> bool:
+    """Whether a source does not tell how many of its frames are shown per second."""
+    return Path(source).is_dir() if isinstance(source, str | os.PathLike) else not has_clock(source)

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from vidcam.errors import MediaError
+from vidcam.errors import MediaError, not_there
 
 # An AVI stores no timestamps: FFmpeg counts packets instead, which goes wrong where a packet holds two frames.
 WITHOUT_TIMESTAMPS = frozenset({"avi"})
@@ -47,8 +47,7 @@ def check_file(path: Path) -> None:
     """Raise a MediaError unless `path` is a file with something in it that may be read."""
     try:
         if not path.is_file():
-            why = "it is not a file" if path.exists() else "no such file"
-            raise MediaError(f"cannot read {str(path)!r}: {why}")
+            raise MediaError(f"cannot read {str(path)!r}: it is not a file" if path.exists() else not_there(path))
         with path.open("rb") as file:
             if not file.read(1):
                 raise MediaError(f"cannot read {str(path)!r}: the file is empty")

@@ -25,10 +25,11 @@ class VideoInfo:
     """What is known before reading on: the size is that of upright frames, the rate is exact.
 
     A frame is shown `pixel_aspect` times as wide as its pixels are counted; a network sees it as it is counted.
+    `path` is None for frames that are in memory.
     `duration_seconds` and `frame_count` are what the header claims: they may be wrong, and None if it claims nothing.
     """
 
-    path: Path
+    path: Path | None
     width: int
     height: int
     rate: Fraction
@@ -37,6 +38,11 @@ class VideoInfo:
     frame_count: int | None
     backend: str
     pixel_aspect: Fraction = Fraction(1)
+
+    @property
+    def name(self) -> str:
+        """What it is called in a message: its path, or what holds its frames."""
+        return f"the {self.backend}" if self.path is None else repr(str(self.path))
 
 
 class Video(ABC):
@@ -60,10 +66,10 @@ class Video(ABC):
     def frames_at(self, indices: Sequence[int]) -> list[Frame]:
         """Return the frames at `indices`, in their order and as often; a MediaError names those that there are."""
         wanted = [int(index) for index in indices]
-        frames = self._pick(sorted({index for index in wanted if index >= 0}))
+        frames = {frame.index: frame for frame in self.pick(sorted({index for index in wanted if index >= 0}))}
         if missing := [index for index in wanted if index not in frames]:
             last = len(self.times()) - 1
-            raise MediaError(f"{str(self.info.path)!r} has no frame {missing[0]}; its frames are 0 to {last}")
+            raise MediaError(f"{self.info.name} has no frame {missing[0]}; its frames are 0 to {last}")
         return [frames[index] for index in wanted]
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing open between two readings
@@ -79,7 +85,8 @@ class Video(ABC):
         """Return the times of all frames."""
         return [frame.seconds for frame in self]
 
-    def _pick(self, indices: list[int]) -> dict[int, Frame]:
-        """Return those of the ascending `indices` that the video has."""
+    def pick(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """Yield those of the ascending `indices` that the video has, one at a time."""
+        wanted = set(indices)
         frames = islice(self, indices[-1] + 1 if indices else 0)
-        return {frame.index: frame for frame in frames if frame.index in indices}
+        return (frame for frame in frames if frame.index in wanted)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import chain, islice
 from math import ceil
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from vidcam.errors import ModelError, OptionError, TargetError, unknown
 from vidcam.explaining.explanation import Explanation
 from vidcam.explaining.memory import Room
 from vidcam.explaining.windows import Fed, Stream, voting
-from vidcam.media import open_video
+from vidcam.media import Video, open_video
 from vidcam.metrics.changes import Change, loss_rise, score_change, score_drop
 from vidcam.metrics.deletion_report import ORDERS, DeletionReport
 from vidcam.metrics.erasing import Mask, centrality, edges, erased, evenness, most, neighbors
@@ -32,9 +33,10 @@ FINEST, COARSEST = 4, 16  # pixels: smaller cells only change the texture, large
 
 def deletion(
     model: Model,
-    source: str | Path | Iterable[Window[Fed]],
+    source: object,
     explanation: Explanation,
     *,
+    rate: Fraction | float | None = None,
     measures: Mapping[str, Change] | None = None,
     truth: ArrayLike | None = None,
     fractions: Sequence[float] = (0.05, 0.1, 0.2, 0.4),
@@ -61,7 +63,8 @@ def deletion(
 
     Args:
         model: left as it was found.
-        source: what was explained: a video file, a folder of frames, or the windows themselves.
+        source: what was explained: what `open_video` takes, or the windows themselves.
+        rate: frames per second of frames in memory, or of a folder's.
         explanation: whose heat gives the order; its map is on the source's frames.
         measures: names, with their units, and functions of `vidcam.metrics.changes`; by default the change of the
             explained score or, where that is the loss, the loss's rise.
@@ -91,14 +94,26 @@ def deletion(
     refuse_carried(model, "deletion runs changed versions of each window")
     room = Room(model, max(1, batch - 1), chosen=chosen, of="erased version")  # beside the whole one
     eraser = _Eraser(model, explanation, changes, tuple(fractions), cells, draws, seed, room)
-    if isinstance(source, str | Path):
-        with open_video(source, backend=backend) as video:
-            stream = Stream(video, model, hop_seconds, 1, progress)
-            with closing(iter(stream)) as groups:
-                eraser.measure(islice(chain.from_iterable(groups), 0, None, every))
-    else:
-        eraser.measure(islice(source, 0, None, every))
+    source, given = _windows_first(source)
+    if given is not None:
+        eraser.measure(islice(given, 0, None, every))
+        return eraser.report(resamples, block)
+    with open_video(source, backend=backend, rate=rate) as video:
+        stream = Stream(video, model, hop_seconds, 1, progress)
+        with closing(iter(stream)) as groups:
+            eraser.measure(islice(chain.from_iterable(groups), 0, None, every))
     return eraser.report(resamples, block)
+
+
+def _windows_first(source: Any) -> tuple[Any, Iterable[Window[Fed]] | None]:
+    """Tell windows from all else by the first of them; an iterator is given back with what was taken of it."""
+    first = None
+    if isinstance(source, Iterator):
+        first = next(source, None)
+        source = chain(() if first is None else (first,), source)
+    elif isinstance(source, Iterable) and not isinstance(source, str | Video) and not hasattr(source, "shape"):
+        first = next(iter(source), None)
+    return source, source if isinstance(first, Window) else None
 
 
 @dataclass

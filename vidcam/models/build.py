@@ -1,6 +1,5 @@
 """One table of names, and a model by its name, with the names of its classes."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 from vidcam.errors import ModelError, unknown
 from vidcam.models import cnn_rnn, mini, torchvision_video
 from vidcam.models.checkpoint import Checkpoint, read_checkpoint
+from vidcam.models.foreign import FORMS, find_foreign, registered, runs_code
+from vidcam.models.labels import read_labels
 from vidcam.models.model import Model
 from vidcam.models.recipe import Recipe
 from vidcam.models.sfmlearner import recipe as sfmlearner
@@ -32,7 +33,9 @@ def load_model(
     """Load a model by its name.
 
     Args:
-        name: one of `MODELS`; None takes the one that a checkpoint of `write_checkpoint` names.
+        name: one of `MODELS`; "hf:REPOSITORY_OR_FOLDER", "timm:NAME", "hub:FOLDER:NAME", "file.py:function" or
+            "package.module:function" for a foreign network, see `wrap`; a name that an installed package has registered
+            as an entry point of "vidcam.models"; None takes the one that a checkpoint of `write_checkpoint` names.
         weights: a tag of the weights that are downloaded for it, as "KINETICS400_V1"; None gives random weights and
             warns that the network is untrained.
         checkpoint: the user's own weights instead: a state dict or a safetensors file, which also tells the number
@@ -47,18 +50,18 @@ def load_model(
         ModelError: no such model or weights, no network connection, or a checkpoint or labels that do not fit.
         OptionError: no such option.
     """
-    if name is not None and name not in MODELS:
-        raise ModelError(unknown("model", name, MODELS))
+    if name is not None and ":" not in name:
+        find_recipe(name)  # before a checkpoint is read
     place = _device(device)
     if isinstance(weights, str) and weights.casefold() == "none":
         weights = None
     own = None if checkpoint is None else read_checkpoint(checkpoint)
-    name = _name(name, own)
-    parts = {part: read_checkpoint(path) for part, path in _checked_files(name, files).items()}
+    name, recipe = _named(name, own)
+    parts = {part: read_checkpoint(path) for part, path in _checked_files(name, recipe, files).items()}
     given = {"checkpoint": own, **parts} if own else parts
     described = next(iter(given.values())).description if given else {}
     chosen = {**described.get("options", {}), **(options or {})}
-    model = MODELS[name].build(name, weights=weights, files=given, options=chosen)
+    model = recipe.build(name, weights=weights, files=given, options=chosen)
     if own is not None:
         own.restore(model, but=options or {})
     if labels is not None:
@@ -68,19 +71,6 @@ def load_model(
         if twice := [label for label, times in Counter(model.labels).items() if times > 1]:
             raise ModelError(f"labels must differ; {twice[0]!r} is given more than once")
     return model.to(place)
-
-
-def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Read class names from a text file with one per line, or from a JSON list, {index: name} or {name: index}."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
-        if path.suffix.lower() == ".json":
-            return _from_json(text)
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
-    except (ValueError, RecursionError) as error:  # no UTF-8 or no JSON either, or nested without end
-        why = "it is nested without end" if isinstance(error, RecursionError) else error
-        raise ModelError(f"labels file {path} cannot be read: {why}") from None
 
 
 def _device(name: str) -> torch.device:
@@ -96,39 +86,44 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _name(name: str | None, checkpoint: Checkpoint | None) -> str:
-    """Return the model's name, after a check that the checkpoint tells the same one."""
+def find_recipe(name: str) -> Recipe:
+    """Return how a model is built, by its name, or by where a foreign one is found.
+
+    Raises:
+        ModelError: there is none.
+    """
+    recipe = MODELS.get(name) or find_foreign(name)
+    if recipe is None:
+        more = f"; or {', '.join(FORMS)}"
+        raise ModelError(unknown("model", name, [*MODELS, *registered()]) + more)
+    return recipe
+
+
+def _named(name: str | None, checkpoint: Checkpoint | None) -> tuple[str, Recipe]:
+    """Return the model's name and recipe, after a check that the checkpoint tells the same one."""
     if checkpoint is None or not (told := checkpoint.description):
         if name is None:
             raise ModelError("no model is named" + (f", and {checkpoint.path} does not name one" if checkpoint else ""))
-        return name
-    if name not in (None, told["model"]):
-        raise ModelError(f"checkpoint {checkpoint.path} is of {told['model']}, not of {name}")
-    if told["model"] not in MODELS:
-        raise ModelError(f"checkpoint {checkpoint.path}: {unknown('model', told['model'], MODELS)}")
-    return str(told["model"])
+        return name, find_recipe(name)
+    own = str(told["model"])
+    if name not in (None, own):
+        raise ModelError(f"checkpoint {checkpoint.path} is of {own}, not of {name}")
+    if name is None and runs_code(own):
+        say = f"which is code, and run only where it is named: {own!r} as the model"
+        raise ModelError(f"checkpoint {checkpoint.path} is of {own}, {say}")
+    try:
+        return own, find_recipe(own)
+    except ModelError as error:
+        raise ModelError(f"checkpoint {checkpoint.path}: {error}") from None
 
 
-def _checked_files(name: str, files: Mapping[str, str | Path | None]) -> dict[str, str | Path]:
+def _checked_files(name: str, recipe: Recipe, files: Mapping[str, str | Path | None]) -> dict[str, str | Path]:
     """Return the files of parts that were given, after a check that the model has such parts."""
     for file in files:
         owner = next((other for other, recipe in MODELS.items() if file in recipe.files), None)
         if owner is None:
             raise TypeError(f"load_model() got an unexpected keyword argument {file!r}")
-        if files[file] is not None and file not in MODELS[name].files:
+        if files[file] is not None and file not in recipe.files:
             listed = " or ".join(f"{part}=" for part in MODELS[owner].files)
             raise ModelError(f"{name} takes no {listed}, which are files of {owner}; give checkpoint=")
-    return {part: path for part in MODELS[name].files if (path := files.get(part)) is not None}
-
-
-def _from_json(text: str) -> tuple[str, ...]:
-    loaded = json.loads(text)
-    if isinstance(loaded, dict):
-        named = {name: index for name, index in loaded.items() if isinstance(index, int)}
-        by_index = {index: name for name, index in named.items()} if named else {int(k): v for k, v in loaded.items()}
-        if sorted(by_index) != list(range(len(loaded))):
-            raise ValueError(f"its {len(loaded)} classes need the indices 0 to {len(loaded) - 1}")
-        loaded = [by_index[index] for index in range(len(loaded))]
-    if not isinstance(loaded, list) or not all(isinstance(label, str | int) for label in loaded):
-        raise ValueError("it needs a list of names, {index: name} or {name: index}")
-    return tuple(str(label) for label in loaded)
+    return {part: path for part in recipe.files if (path := files.get(part)) is not None}

@@ -19,7 +19,7 @@ from vidcam.errors import ModelError, OptionError
 from vidcam.media.files import replacing
 from vidcam.models.inputs import Input
 from vidcam.models.model import Model
-from vidcam.models.ranges import check_ranges
+from vidcam.models.ranges import SAMPLING, check_ranges
 
 NESTED = (
     *("state_dict", "model_state_dict", "model", "net", "module"),
@@ -31,7 +31,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 MOST_REPEATED = 2**28
 """Bytes that a tensor may claim which it does not hold."""
 PACE = ("frames", "frame_rate")
-SHARED = {"classes", "frames", "frame_rate", "size", "seed"}
+SHARED = {"classes", "frames", "frame_rate", "sampling", "clips", "size", "seed"}
 """Options that mean the same for all networks; none of them says which frames an input takes."""
 KEY = "vidcam"
 """The key of a safetensors file's metadata under which vidcam keeps what rebuilds the model, as JSON."""
@@ -106,10 +106,11 @@ class Checkpoint:
             return
         try:
             model.labels = _labels(told["labels"], model.options.get("classes"))
-            check_ranges({name: told[name] for name in PACE if name not in but})
-            if "frames" not in but:
-                model.frames = told["frames"]
-            if "frame_rate" not in but:
+            told = {**SAMPLING, **told}
+            check_ranges({name: told[name] for name in (*PACE, *SAMPLING) if name not in but})
+            for name in {"frames", *SAMPLING}.difference(but):
+                setattr(model, name, told[name])
+            if not {"frame_rate", "sampling"} & set(but):  # a rate is one of windows
                 model.frame_rate = None if told["frame_rate"] is None else float(told["frame_rate"])
             self._restore_pixels(model, told, set(but))
         except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
@@ -125,9 +126,9 @@ class Checkpoint:
                 name: replace(given, every=int(kept[name]["every"])) for name, given in model.inputs.items()
             }
         if not {"size", "backbone_input"} & but:
-            model.preprocessing = _preprocessing(told["preprocessing"])
+            model.preprocessing = _preprocessing(told["preprocessing"], model.preprocessing)
             model.inputs = {
-                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"]))
+                name: replace(given, preprocessing=_preprocessing(kept[name]["preprocessing"], given.preprocessing))
                 for name, given in model.inputs.items()
             }
 
@@ -184,7 +185,9 @@ def describe(model: Model) -> dict[str, Any]:
         "labels": list(model.labels),
         "frames": model.frames,
         "frame_rate": model.frame_rate,
-        "preprocessing": asdict(model.preprocessing),
+        "sampling": model.sampling,
+        "clips": model.clips,
+        "preprocessing": _pixels(model.preprocessing),
         "inputs": {name: _described(given) for name, given in model.inputs.items()},
         "vidcam": version("vidcam"),
     }
@@ -243,7 +246,13 @@ def _described(given: Input) -> dict[str, Any]:
     """Return all of an input but its function: code, of which a checkpoint keeps the name."""
     make: Any = given.make
     named = None if make is None else getattr(make, "__qualname__", type(make).__qualname__)
-    return asdict(replace(given, make=None)) | {"make": named}
+    kept = asdict(replace(given, make=None, preprocessing=Preprocessing()))
+    return kept | {"make": named, "preprocessing": _pixels(given.preprocessing)}
+
+
+def _pixels(preprocessing: Preprocessing) -> dict[str, Any] | None:
+    """Return how frames become pixels; None where that is code, which whoever builds the model brings along."""
+    return asdict(preprocessing) if type(preprocessing) is Preprocessing else None
 
 
 def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -252,8 +261,10 @@ def _listed(inputs: Mapping[str, Mapping[str, Any]]) -> str:
     return f"inputs {' and '.join(names)}" if inputs else "no named inputs"
 
 
-def _preprocessing(told: Mapping[str, Any]) -> Preprocessing:
-    """Undo `asdict`; JSON has made lists of tuples."""
+def _preprocessing(told: Mapping[str, Any] | None, own: Preprocessing) -> Preprocessing:
+    """Undo `_pixels`; JSON has made lists of tuples."""
+    if told is None:
+        return own
     fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in told.items()}
     return Preprocessing(**fields)
 

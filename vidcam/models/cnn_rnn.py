@@ -16,8 +16,9 @@ from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.model import Model
+from vidcam.models.ranges import SAMPLING
 from vidcam.models.recipe import Chosen, Recipe, whole_frame
-from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights, preset_preprocessing
+from vidcam.models.torchvision_networks import count_channels, image_backbone, image_weights
 
 MOST_LAYERS = 64
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -134,7 +135,15 @@ class AdditiveAttention(nn.Module):
 _FREE = [kind for name, kind in inspect.signature(CnnRnn).parameters.items() if name != "attention"]
 NETWORK = {kind.name: 51 if kind.default is kind.empty else kind.default for kind in _FREE}
 """Chosen of `CnnRnn`, which has no default for `classes`."""
-OPTIONS = {**NETWORK, "backbone_input": "imagenet", "frames": 16, "frame_rate": 8.0, "size": None, "seed": 0}
+OPTIONS = {
+    **NETWORK,
+    "backbone_input": "imagenet",
+    "frames": 16,
+    "frame_rate": 8.0,
+    **SAMPLING,
+    "size": None,
+    "seed": 0,
+}
 """
 `backbone_input` is "imagenet", "minus_128" for (x - 128) / 128 of x in 0..255, or {"mean": 3 numbers, "std": 3 numbers}
 of pixels in 0..1.
@@ -173,7 +182,7 @@ def _preprocessing(chosen: Chosen) -> Preprocessing:
     name, weights, given = chosen["backbone"], chosen["backbone_weights"], chosen["backbone_input"]
     tags = image_weights(name)
     preset = tags[weights] if weights in tags.__members__ else tags.DEFAULT
-    how = preset_preprocessing(preset.transforms())
+    how = Preprocessing.from_processor(preset.transforms())
     if isinstance(given, Mapping):
         if given.keys() != {"mean", "std"}:
             raise OptionError(f"backbone_input needs 'mean' and 'std'; given {', '.join(map(repr, given)) or 'none'}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.failures import in_words
+from vidcam.attribution.layers import call, named_alike
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import OptionError
 from vidcam.types import Floats
@@ -91,7 +92,7 @@ class OneInput(nn.Module):
         self, net: nn.Module, layout: str, name: str | None = None, held: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__()
-        self.net, self.layout, self.name, self.held = net, layout, name, dict(held or {})
+        self.net, self.layout, self.name, self.held = net, layout, name, held or {}
 
     def forward(self, x: Tensor) -> Any:
         """Run the network on clips (B, C, T, H, W)."""
@@ -99,7 +100,7 @@ class OneInput(nn.Module):
             return self.net(arranged(x, self.layout))
         usual = self.held[self.name].shape[2:]
         inputs = {name: x if name == self.name else _like(x, clip, usual) for name, clip in self.held.items()}
-        return self.net(**{name: arranged(clip, self.layout) for name, clip in inputs.items()})
+        return call(self.net, named_alike(self.held, {n: arranged(clip, self.layout) for n, clip in inputs.items()}))
 
 
 def _like(x: Tensor, held: Tensor, usual: Sequence[int]) -> Tensor:

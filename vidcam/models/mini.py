@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.data.synthetic import MOTIONS
 from vidcam.models.model import Model
+from vidcam.models.ranges import SAMPLING
 from vidcam.models.recipe import Chosen, Published, Recipe
 
 # Frames at 15 per second, resized with antialiasing to 48 x 64, scaled to 0..1, less the mean, over the deviation.
@@ -109,7 +110,14 @@ MODELS: dict[str, Recipe] = {
         about="small R(2+1)D (Tran et al. 2018), to be trained from scratch: 32 frames at 15 per second",
         network=MiniNet,
         model=_model,
-        options={"classes": len(LABELS), "frames": FRAMES, "frame_rate": float(RATE), "size": SIZE, "seed": 0},
+        options={
+            "classes": len(LABELS),
+            "frames": FRAMES,
+            "frame_rate": float(RATE),
+            **SAMPLING,
+            "size": SIZE,
+            "seed": 0,
+        },
         head="fc",
     ),
 }

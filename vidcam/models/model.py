@@ -7,7 +7,6 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -15,41 +14,30 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import Score
-from vidcam.attribution.endings import BeforeEnding
 from vidcam.attribution.failures import in_words
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import INPUT, find_layer, layer_name
+from vidcam.attribution.layers import INPUT, Listed, find_layer, layer_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
-from vidcam.attribution.scores import ACTIVATIONS, Which, by_class, class_score, logits, probabilities
+from vidcam.attribution.scores import ACTIVATIONS, Which
+from vidcam.attribution.steps import ANSWER_LAYOUTS, signal
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import ModelError, OptionError, TargetError, unknown
+from vidcam.errors import OptionError, TargetError, unknown
+from vidcam.models.answering import Answering
+from vidcam.models.extra import Extra
 from vidcam.models.inputs import INPUT_LAYOUTS, Input, arranged
 from vidcam.models.sight import Sight
-from vidcam.models.slots import check_kinds
+from vidcam.models.slots import check_kinds, check_time, pace
 from vidcam.models.source import Source, video_source
 from vidcam.models.state import Beginning, Reset, check_state, made_of
-from vidcam.types import Floats, Pixels
+from vidcam.types import Pixels
 
 PreparedClip = Sequence[Tensor | Mapping[str, Tensor]]
 """T frames as `Model.prepare` returns them."""
 
 
-@dataclass(frozen=True)
-class Extra:
-    """What a network tells beside its answer."""
-
-    read: Callable[[Any], Tensor | None]
-    """The network's output -> (B, ...), one per window, or (B, T, ...), one per frame; None where it tells none."""
-    per_frame: bool = False
-    """Whether `read` gives one per frame of the window."""
-    join: Callable[[Floats], Floats] | None = None
-    """(N, ...) of all windows, where each begins one frame after the one before, to (F, ...) of the source's frames;
-    None lays each window's on its frames and averages what overlaps."""
-
-
 @dataclass
-class Model(Sight):
+class Model(Sight, Answering):
     """A network and all that vidcam must know to explain it.
 
     Only `net` and `layer` are needed, for a network that takes (B, 3, T, H, W) in 0..1 and a layer whose output's
@@ -68,7 +56,7 @@ class Model(Sight):
             returns several tensors "rnn[0]" or "stage[slow]" names one.
         layout: einops pattern of the layers' outputs, as "b c t h w", "b t h w c" or "b (t h w) c"; None tells it by
             shape.
-        frames: T, frames of one forward pass.
+        frames: T, frames of one forward pass; 1 of image networks, which see each frame by itself.
         frame_rate: frames per second that the network was trained on; None takes every frame of the source.
         preprocessing: from a frame of the source to one of the network's; of several inputs it is the first one's.
         labels: names of the classes.
@@ -80,12 +68,13 @@ class Model(Sight):
         name: what the model is called.
         weights: where the weights came from.
         options: what the network was built with, so that a checkpoint can rebuild it.
-        scores: what a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`; empty:
-            classes.
+        scores: what a regressor can be explained by: names of scores, such as "speed", and `output -> (B,)`, or (B, n)
+            if its `answer_layout` has n time steps; empty: classes.
         units: the scores' units, where they have some.
         inputs: several named inputs, given to the network as keyword arguments; empty: one tensor, by `preprocessing`.
         sees: which of several inputs a layer's geometry is measured against: prefixes of layers' names and inputs'
             names. The longest prefix counts; all other layers are measured against the first input.
+        as_list: whether several inputs are given as one list, in their order, as SlowFast takes its two pathways.
         opener: `(model, source, **choices) -> Source`, for sources that are more than a video; its keyword arguments
             are the choices. None: a source is a video.
         extras: what else the network tells, by name, beside its answer and its `attention`.
@@ -94,12 +83,20 @@ class Model(Sight):
             tensor`; None looks for the only tensor, the one called logits or the like, or the only one (B, K).
         activation: what makes probabilities of the answer: "softmax", "sigmoid" (several labels at once) or "none";
             None sees whether the network ends in one, gives one logit a sigmoid, and all else a softmax.
+        answer_layout: how the answer reads: "b k", a number per class; "b t k" or "b k t", one per class and time step;
+            "b t", a signal, whose score is then called so. Time steps are equal bins of the window's frames. None takes
+            an answer of three axes for one per frame where only one reading fits.
+        concluded: what `wrap` found of the network, and how, a line each.
         state: what becomes of what the network keeps from one call to the next, as a hidden state or a memory:
             "carried" from window to window, in the order of the source; windows then do not overlap, and go through the
             network one by one. "fresh" begins anew with every window, of which `batch=` may take several. None: it
             keeps nothing that its answers depend on; a network that does is refused.
         reset: how the state begins: a method of the network by its name, as "reset", or a function of the network; None
             begins as the network stood when the model was made.
+        sampling: "windows" of frames that follow each other at the frame rate, or "spread": one window for the whole
+            video, of the middles of equal segments of its time, as of TSN, LRCN and networks for Something-Something.
+        clips: of "spread", how many such windows, which interleave and all vote, as VideoMAE is tested on
+            Something-Something: number i of n looks (i + 1/2) / n into each segment; all together are spread evenly.
 
     Raises:
         LayerError: there is no such layer.
@@ -126,13 +123,18 @@ class Model(Sight):
     units: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Input] = field(default_factory=dict)
     sees: Mapping[str, str] = field(default_factory=dict)
+    as_list: bool = False
     opener: Callable[..., Source[Model]] | None = None
     extras: Mapping[str, Extra] = field(default_factory=dict)
     notes: Sequence[str] = ()
     output: Which = None
     activation: str | None = None
+    answer_layout: str | None = None
+    concluded: Sequence[str] = ()
     state: str | None = None
     reset: Reset = None
+    sampling: str = "windows"
+    clips: int = 1
     _made: Beginning | None = field(default=None, repr=False, compare=False)
     _idle: dict[str, bool] = field(init=False, default_factory=dict, repr=False, compare=False)
     """What the network keeps that makes no difference to its answers, and whether it goes on changing."""
@@ -143,16 +145,13 @@ class Model(Sight):
         check_kinds(self)
         if self.input_layout not in INPUT_LAYOUTS:
             raise OptionError(f"unknown input layout {self.input_layout!r}; possible: {', '.join(INPUT_LAYOUTS)}")
-        if not isinstance(self.frames, int):
-            raise OptionError(f"frames must be a whole number; given {self.frames!r}")
-        if self.frames < 1 or (self.frame_rate is not None and not 0 < self.frame_rate < inf):
-            raise OptionError(f"frames and frame_rate must be positive; given {self.frames} and {self.frame_rate}")
-        if self.input_layout == "b c h w" and self.frames != 1:
-            raise OptionError(
-                f"a network of single pictures (input layout 'b c h w') has frames=1; given {self.frames}"
-            )
+        check_time(self)
         if self.activation not in (None, *ACTIVATIONS):
             raise OptionError(unknown("activation", self.activation, ACTIVATIONS))
+        if self.answer_layout not in (None, *ANSWER_LAYOUTS):
+            raise OptionError(unknown("answer layout", self.answer_layout, ANSWER_LAYOUTS))
+        if self.answer_layout == "b t" and not self.scores:
+            self.scores = {"signal": signal if self.output is None else self.answer}
         check_state(self.net, self.state, self.reset)
         if self.state is not None and self.reset is None:
             self._made = made_of(self.net, self.device, self._made)
@@ -183,8 +182,7 @@ class Model(Sight):
         self.preprocessing = first
 
     def __repr__(self) -> str:
-        rate = "" if self.frame_rate is None else f" at {self.frame_rate:g} per second"
-        facts = [self.name, self.layer, _count(self.frames, "frame") + rate]
+        facts = [self.name, self.layer, _count(self.frames, "frame") + pace(self)]
         facts += [f"inputs {' and '.join(self.inputs)}"] if self.inputs else []
         if self.scores:
             facts.append(_count(len(self.scores), "score"))
@@ -219,60 +217,20 @@ class Model(Sight):
         attention = {} if self.attention is None else {"attention": Extra(self.attention, per_frame=True)}
         return {**attention, **self.extras}
 
-    def answer(self, output: Any) -> Tensor:
-        """Return the tensor that holds the network's answer; an OptionError names those that may be it."""
-        return logits(output, self.output, len(self.labels) or None)
-
-    def class_score(self, target: int) -> BeforeEnding:
-        """Return the score of a class, a function of the network's output; of one logit, class 0 is what it denies."""
-        score = class_score(target)
-
-        def of_answer(values: Tensor) -> Tensor:
-            values = self._by_class(values)
-            return score.score(torch.cat([-values, values], 1) if self._is_one_of_two(values) else values)
-
-        return BeforeEnding(self.answer, of_answer)
-
-    def probabilities(self, answer: Tensor, ending: str | None) -> Tensor:
-        """(B, K) or (B,), what `answer` tells, -> (B, K) probabilities; one logit of two labels tells of both.
-
-        Args:
-            answer: what `answer` returned.
-            ending: what the network ends in, see `Captured.ending_of`, or None.
-
-        Raises:
-            ModelError: the answer is no number per class.
-        """
-        values = probabilities(self._by_class(answer), self.activation, ending)
-        return torch.cat([1 - values, values], 1) if self._is_one_of_two(values) else values
-
-    def _by_class(self, answer: Tensor) -> Tensor:
-        values = by_class(answer) if len(self.labels) in (1, 2) else answer
-        if values.ndim != 2:
-            of_classes = answer.shape == (len(self.labels),)
-            hint = "; its axis of samples is missing" if of_classes else "; scores= are a regressor's"
-            raise ModelError(
-                f"{self.name} must return (B, K), a number per class; it returns {tuple(answer.shape)}{hint}"
-            )
-        return values
-
-    def _is_one_of_two(self, values: Tensor) -> bool:
-        return values.shape[1:] == (1,) and len(self.labels) == 2
-
     def open(self, source: Any, **choices: Any) -> Source[Model]:
         """Open what the model is asked about; the model itself stays as it is.
 
         Args:
-            source: a video, a folder of frames, or what else the model's `opener` takes; its own `Source` is returned
-                as it is.
-            choices: those that the opener takes, as `camera`; None is no choice.
+            source: what `open_video` takes, or what else the model's `opener` does; its own `Source` is returned as it
+                is.
+            choices: those that the opener takes, as `camera`, or `rate` where there is none; None is no choice.
 
         Raises:
             MediaError: the source cannot be read.
             OptionError: the model does not know a choice, or the source was opened by another one.
         """
         chosen = {name: value for name, value in choices.items() if value is not None}
-        opener = None if isinstance(source, Source) else self.opener
+        opener = None if isinstance(source, Source) else self.opener or video_source
         kinds = inspect.signature(opener).parameters.values() if opener else ()
         known = [kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY]
         for name in chosen:
@@ -283,7 +241,7 @@ class Model(Sight):
             if self is not source.model and self is not source.opened_by:
                 raise OptionError(f"the source was opened by another model, {source.model.name}; give its path instead")
             return source
-        opened = opener(self, source, **chosen) if opener else video_source(self, source)
+        opened = (opener or video_source)(self, source, **chosen)
         if not isinstance(opened, Source):
             raise OptionError(f"the opener must return a vidcam.Source; it returned {type(opened).__name__}")
         return replace(opened, opened_by=self)
@@ -307,14 +265,17 @@ class Model(Sight):
         if not self.inputs:
             return self._joined(Input(), clips)
         parts = {name: [[frame[name] for frame in clip] for clip in clips] for name in self.inputs}  # type: ignore[index]
-        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+        return self._named({name: self._joined(given, parts[name]) for name, given in self.inputs.items()})
 
     def arrange(self, clips: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """Turn clips (B, C, T, H, W) of prepared frames, of several inputs by name, into what the network takes."""
         if isinstance(clips, Tensor):
             return arranged(clips, self.input_layout)
         parts = {name: list(own.transpose(1, 2)) for name, own in clips.items()}
-        return {name: self._joined(given, parts[name]) for name, given in self.inputs.items()}
+        return self._named({name: self._joined(given, parts[name]) for name, given in self.inputs.items()})
+
+    def _named(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return Listed(inputs) if self.as_list else inputs
 
     def _joined(self, given: Input, clips: Sequence[Any]) -> Tensor:
         stacked = torch.stack([given.clip(clip) for clip in clips]).transpose(1, 2)  # (B, C, T, H, W)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from vidcam.data.sampling import SAMPLINGS
 from vidcam.errors import OptionError
 from vidcam.options import Declared
 
@@ -16,14 +17,22 @@ def _number(value: Any) -> str | None:
     return "must be a number" if isinstance(value, bool) else None
 
 
+def _sampling(value: Any) -> str | None:
+    return None if value in SAMPLINGS else f"must be {' or '.join(SAMPLINGS)}"
+
+
 RANGES = {
     "classes": Declared(help="Rows of the head.", least=1, most=2**20, check=_whole),
     "frames": Declared(help="Of one forward pass.", least=1, most=2**14, check=_whole),
     "frame_rate": Declared(help="Frames per second.", least=1e-4, most=1000, check=_number),
+    "sampling": Declared(help="How the network looks at time.", check=_sampling),
+    "clips": Declared(help="Of a network that is shown frames of the whole video.", least=1, most=2**10, check=_whole),
     "seed": Declared(help="What random weights start from.", least=0, most=2**63 - 1, check=_whole),
 }
 """Options that mean the same for all networks."""
-NEEDED = ("frames", "seed")
+SAMPLING = {"sampling": "windows", "clips": 1}
+"""Options that say at which frames of a video a network looks, as they are where nothing is said."""
+NEEDED = ("frames", *SAMPLING, "seed")
 """Those that no network decides itself."""
 MOST = 2**14
 """The largest whole number of any other option: sizes of states, numbers of layers."""

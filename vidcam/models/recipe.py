@@ -16,7 +16,7 @@ from vidcam.errors import ModelError, OptionError, unknown
 from vidcam.models.checkpoint import Checkpoint, load_into
 from vidcam.models.head import renew_head
 from vidcam.models.model import Model
-from vidcam.models.ranges import check_ranges
+from vidcam.models.ranges import SAMPLING, check_ranges
 
 Chosen = Mapping[str, Any]
 Files = Mapping[str, Checkpoint]
@@ -52,8 +52,9 @@ class Recipe:
             head="fc",
         )
 
-    The options `classes`, `frames`, `frame_rate`, `size` and `seed` mean the same for all: the rows of the head, those
-    fields of the model, the size (H, W) to which the whole frame is resized, and what random weights start from.
+    The options `classes`, `frames`, `frame_rate`, `sampling`, `clips`, `size` and `seed` mean the same for all: the
+    rows of the head, those fields of the model, the size (H, W) to which the whole frame is resized, and what random
+    weights start from.
     """
 
     about: str
@@ -115,8 +116,15 @@ class Recipe:
             weights=origin,
             options={option: chosen[option] for option in self.options},
             labels=self._labels(chosen, files),
-            **{slot: chosen[slot] for slot in ("frames", "frame_rate") if slot in self.options},
+            **self._pace(chosen),
         )
+
+    def _pace(self, chosen: Chosen) -> Chosen:
+        """Return the slots that say how the model looks at time; the usual rate is one of windows."""
+        pace = {slot: chosen[slot] for slot in ("frames", "frame_rate", *SAMPLING) if slot in self.options}
+        if pace.get("sampling") == "spread" and pace.get("frame_rate") == self.options.get("frame_rate"):
+            pace["frame_rate"] = None
+        return pace
 
     def _whole(self, chosen: Chosen, files: Files) -> tuple[Chosen, Files]:
         parts = {"" if part == "checkpoint" else part: file for part, file in files.items()}
@@ -133,7 +141,7 @@ class Recipe:
         for part, file in parts.items():
             load_into(net.get_submodule(part), file, f"{name}'s {part} network" if part else name)
         if not parts:
-            _warn(f"{name} is untrained (weights none): what it says is random")
+            warn(f"{name} is untrained (weights none): what it says is random")
         return net, " and ".join(dict.fromkeys(f"checkpoint {file.path.name}" for file in parts.values())) or "none"
 
     def _network(self, chosen: Chosen, *, replaced: bool) -> nn.Module:
@@ -153,7 +161,7 @@ class Recipe:
         net, classes = self.published.load(tag), chosen["classes"]
         if classes != len(self.published.labels):
             renew_head(net, classes, head=self.head, seed=chosen.get("seed", 0))
-            _warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
+            warn(f"{name} has a new head for {classes} classes: train it, what it says is random")
         return net, self.published.tags[tag]
 
     def _labels(self, chosen: Chosen, files: Files) -> Sequence[str]:
@@ -185,6 +193,6 @@ def whole_frame(preprocessing: Preprocessing, size: int | Sequence[int] | None) 
     return replace(preprocessing, resize=(sides[0], sides[1]), crop=None)
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     """Warn whoever called `load_model`."""
     warnings.warn(message, UntrainedWarning, stacklevel=5)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vidcam.attribution.containers import clip_in
 from vidcam.attribution.geometry import Axis
-from vidcam.attribution.layers import INPUT, grid_axes, infer_layout, split_name
+from vidcam.attribution.layers import INPUT, grid_axes, named_alike, split_name
 from vidcam.attribution.orders import Orders
 from vidcam.attribution.question import TokenGrid
 from vidcam.attribution.receptive_field import measure_axes
@@ -76,7 +76,7 @@ class Sight:
     def clip_shape(self, x: Any) -> Any:
         """Return (C, T, H, W) of what the network is given; of several inputs, by name."""
         if isinstance(x, Mapping):
-            return {name: self.clip_shape(part) for name, part in x.items()}
+            return named_alike(x, {name: self.clip_shape(part) for name, part in x.items()})
         return tuple(as_clips(x, self.input_layout).shape[1:])
 
     def preprocessing_of(self, layer: str) -> Preprocessing:
@@ -107,7 +107,8 @@ class Sight:
             return self.layout
         name = self.input_of(layer)
         try:
-            return infer_layout(shape, x if name is None else x[name], grid=grid, given_as=self.input_layout)
+            given = x if name is None else x[name]
+            return self._orders.layout(self.net, x, layer, self.input_layout, given, shape, grid)
         except LayerError as error:
             if self.layout is None or len(re.findall(r"\([^)]*\)|\S+", self.layout)) != len(shape):
                 raise LayerError(f"layer {layer!r} cannot be explained: {error}") from None
@@ -146,7 +147,9 @@ class Sight:
         name = self.input_of(layer)
         if name is None and self.input_layout == "b c t h w":
             return self.net, layer
-        held = {} if name is None else {key: as_clips(part, self.input_layout) for key, part in x.items()}
+        held = (
+            {} if name is None else named_alike(x, {key: as_clips(part, self.input_layout) for key, part in x.items()})
+        )
         return OneInput(self.net, self.input_layout, name, held), f"net.{layer}"
 
     def axes_of(
@@ -174,7 +177,8 @@ class Sight:
         if (layer, axes) not in self._measured:
             zeros: dict[str, Tensor] = {}
             if isinstance(shape, Mapping):
-                zeros = {key: arranged(torch.zeros(1, *own), self.input_layout) for key, own in shape.items()}
+                parts = {key: arranged(torch.zeros(1, *own), self.input_layout) for key, own in shape.items()}
+                zeros = named_alike(shape, parts)
                 shape = shape[str(self.input_of(layer))]
             net, inside = self.channels_first(layer, zeros)
             how: dict[str, Any] = {"layout": layout, "grid": grid, "tokens": tokens, "axes": axes}

@@ -1,6 +1,7 @@
 """Slots: of what kind each of a model's is, so that a wrong one is said where it is given."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from numbers import Real
 from typing import Any
 
@@ -8,7 +9,8 @@ from torch import nn
 
 from vidcam.attribution.geometry import Axis
 from vidcam.data.preprocessing import Preprocessing
-from vidcam.errors import OptionError
+from vidcam.data.sampling import SAMPLINGS
+from vidcam.errors import OptionError, unknown
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -56,3 +58,49 @@ def check_kinds(model: Any) -> None:
         if not fits(value):
             given = repr(value) if isinstance(value, str | int | float) else type(value).__name__
             raise OptionError(f"{name} must be {wanted}; given {given}")
+
+
+def pace(model: Any) -> str:
+    """Say how a model's frames lie in time."""
+    if model.sampling == "spread":
+        return " spread over the video" + (f" in {model.clips} clips" if model.clips > 1 else "")
+    return "" if model.frame_rate is None else f" at {model.frame_rate:g} per second"
+
+
+def check_time(model: Any) -> None:
+    """Raise an OptionError where the slots that say how a network looks at time do not fit each other."""
+    frames, rate, sampling, clips = model.frames, model.frame_rate, model.sampling, model.clips
+    for name, value in (("frames", frames), ("clips", clips)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise OptionError(f"{name} must be a whole number; given {value!r}")
+    if frames < 1 or (rate is not None and not 0 < rate < inf):
+        raise OptionError(f"frames and frame_rate must be positive; given {frames} and {rate}")
+    if model.input_layout == "b c h w" and frames != 1:
+        raise OptionError(f"a network of single pictures (input layout 'b c h w') has frames=1; given {frames}")
+    if sampling not in SAMPLINGS:
+        raise OptionError(unknown("sampling", sampling, SAMPLINGS))
+    if clips < 1 or (clips > 1 and sampling != "spread"):
+        raise OptionError(
+            f"clips= tells how many clips sampling='spread' takes, at least 1; given {clips}, {sampling!r}"
+        )
+    if sampling == "spread":
+        _check_spread(model)
+
+
+def _check_spread(model: Any) -> None:
+    """Refuse what takes frames that follow each other."""
+    if model.frame_rate is not None:
+        raise OptionError(
+            f"sampling='spread' takes frames of the whole video, whatever its length, so that frame_rate must be None; "
+            f"given {model.frame_rate:g}; sampling='windows' has a rate"
+        )
+    if model.state == "carried":
+        raise OptionError(
+            "sampling='spread' looks at the whole video at once, so that no state is carried on: say state='fresh', or "
+            "sampling='windows'"
+        )
+    if chained := [name for name, extra in model.extras.items() if extra.join is not None]:
+        raise OptionError(
+            f"{chained[0]!r} is joined of windows that follow each other, which sampling='spread' has none of: say "
+            "sampling='windows'"
+        )

@@ -22,10 +22,10 @@ class Source(Generic[ModelType]):
 
     model: ModelType
     """The model with what belongs to this source, as the camera's intrinsics; the one that was given is unchanged."""
-    path: Path
-    """A video or a folder of pictures."""
-    rate: Fraction | None = None
-    """Frames per second of pictures in a folder, where that is known; a video file knows its own."""
+    path: Path | Video
+    """A video or a folder of pictures; or an open video, as of frames in memory."""
+    rate: Fraction | float | None = None
+    """Frames per second of pictures in a folder, where that is known; a video knows its own."""
     beside: Mapping[str, Floats] = field(default_factory=dict)
     """What is known beside the pictures, a row per frame, as "true_poses"."""
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -43,15 +43,19 @@ class Source(Generic[ModelType]):
         return open_video(self.path, backend=backend, rate=self.rate)
 
 
-def video_source(model: ModelType, source: object) -> Source[ModelType]:
-    """Take a path for a video; a drive brings its rate and its true poses.
+def video_source(model: ModelType, source: object, *, rate: Fraction | float | None = None) -> Source[ModelType]:
+    """Take whatever `open_video` takes; a drive brings its rate and its true poses.
 
     Raises:
-        OptionError: the source is neither.
+        MediaError: frames in memory that cannot be read.
+        OptionError: the source is neither, or a rate is missing or one too many.
     """
     if isinstance(source, Drive):
         poses = {} if source.trajectory is None else {"true_poses": source.trajectory.poses}
-        return Source(model, source.source, source.rate if source.source.is_dir() else None, poses)
-    if not isinstance(source, str | os.PathLike):
-        raise OptionError(f"a source is a path, or what Model.open returns; given {type(source).__name__}")
-    return Source(model, Path(source))
+        own = source.rate if source.source.is_dir() else None
+        if own is not None and rate is not None:
+            raise OptionError(f"a rate is for pictures without times; the drive {source.name!r} has them")
+        return Source(model, source.source, rate if own is None else own, poses)
+    if isinstance(source, str | os.PathLike):
+        return Source(model, Path(source), rate)
+    return Source(model, open_video(source, rate=rate))

@@ -13,7 +13,6 @@ import torch
 import torchvision
 from torch import nn
 
-from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, unknown
 from vidcam.models.checkpoint import load_into, read_checkpoint
 
@@ -41,18 +40,6 @@ def trained(name: str, tag: str, tags: Any) -> nn.Module:
             f"cannot download the weights {tag} of {name} ({why}); give a checkpoint file or weights 'none'"
         ) from None
     return net
-
-
-def preset_preprocessing(preset: Any) -> Preprocessing:
-    """Read torchvision's own preset; one number is the length of the shorter side."""
-    resize, crop = list(preset.resize_size), list(preset.crop_size)
-    return Preprocessing(
-        resize=resize[0] if len(resize) == 1 else (resize[0], resize[1]),
-        crop=(crop[0], crop[-1]),
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        antialias=bool(getattr(preset, "antialias", False)),  # presets for videos have no such choice
-    )
 
 
 def image_backbone(name: str, *, weights: str | Path | None = None) -> nn.Sequential:

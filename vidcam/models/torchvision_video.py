@@ -8,9 +8,11 @@ import torchvision
 from torch import nn
 
 from vidcam.attribution.geometry import Axis
+from vidcam.data.preprocessing import Preprocessing
 from vidcam.models.model import Model
+from vidcam.models.ranges import SAMPLING
 from vidcam.models.recipe import Chosen, Published, Recipe
-from vidcam.models.torchvision_networks import preset_preprocessing, trained
+from vidcam.models.torchvision_networks import trained
 
 Axes = tuple[Axis, Axis, Axis]
 
@@ -69,14 +71,14 @@ def _recipe(
     tags = torchvision.models.get_model_weights(name)
 
     def model(net: nn.Module, _: Chosen) -> Model:
-        how = preset_preprocessing(tags.DEFAULT.transforms())
+        how = Preprocessing.from_processor(tags.DEFAULT.transforms())
         return Model(net, frames=frames, frame_rate=frame_rate, preprocessing=how, axes={**axes}, **slots)
 
     return Recipe(
         about=f"{paper}: {frames} frames at {frame_rate:g} per second, Kinetics-400",
         network=lambda classes: torchvision.models.get_model(name, weights=None, num_classes=classes),
         model=model,
-        options={"classes": None, "frame_rate": frame_rate, "seed": 0}
+        options={"classes": None, "frame_rate": frame_rate, **SAMPLING, "seed": 0}
         | ({"frames": frames, "size": None} if slots["layout"] == "b c t h w" else {}),
         head=head,
         published=Published(

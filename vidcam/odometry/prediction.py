@@ -53,6 +53,8 @@ def predict(model: Model, drive: Drive, *, batch: int | None = None, progress: P
     if drive.frames < model.frames:
         raise _too_short(drive, model, drive.frames)
     refuse_carried(model, "odometry runs snippets that overlap")
+    if model.sampling != "windows":
+        raise ModelError(f"{model.name} has sampling={model.sampling!r}; odometry runs snippets: sampling='windows'")
     with open_video(drive.source) as video, begun(model):
         one_frame = 1 / (model.frame_rate or float(video.info.rate))
         stream = Stream(video, model, one_frame, BATCH if batch is None else batch, progress)

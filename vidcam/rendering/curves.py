@@ -24,18 +24,21 @@ def importance(explanation: Explanation) -> Floats:
 def output(explanation: Explanation, column: int | None = None) -> tuple[Floats, Floats]:
     """Return the curve, seconds and values, of a class, by default of the target, whatever it is.
 
-    A score that is no class has a value at every frame. That of a class is linear between the windows' middles and
-    constant before the first and after the last.
+    A score that is no class has a value at every frame, and so has a class where the network answers at each time step.
+    Else that of a class is linear between the windows' middles and constant before the first and after the last; of
+    windows with the same middle it is their mean.
     """
     if column is None:
         if not explanation.is_class:
             return explanation.seconds, explanation.values
         column = explanation.target
-    middles = explanation.windows.mean(axis=1)
-    order = np.argsort(middles, kind="stable")
-    values = explanation.probabilities[order, column]
+    each = explanation.extras.get("answers", np.empty(0))
+    if each.shape == (len(explanation.seconds), explanation.classes) and are_probabilities(explanation):
+        return explanation.seconds, each[:, column]
+    middles, place, counts = np.unique(explanation.windows.mean(axis=1), return_inverse=True, return_counts=True)
+    values = np.bincount(place, explanation.probabilities[:, column]) / counts
     start, end = span(explanation)
-    seconds = np.concatenate([[start], middles[order], [end]])
+    seconds = np.concatenate([[start], middles, [end]])
     return seconds.clip(start, end), np.concatenate([values[:1], values, values[-1:]])
 
 

@@ -33,7 +33,7 @@ def render_drive(
     explanation: Explanation,
     path: str | Path,
     *,
-    source: str | Path | None = None,
+    source: object = None,
     color: Color,
     sound: Audio,
     force: bool = False,
@@ -48,7 +48,7 @@ def render_drive(
     Args:
         explanation: What to draw.
         path: The video to write; its extension chooses the format.
-        source: The frames that were explained, if they are no longer where they were.
+        source: As in `render`.
         force: Replace an existing file.
         progress: Called after every frame with the number of frames done and of all frames.
 

@@ -36,7 +36,7 @@ def contact_sheet(
     explanation: Explanation,
     path: str | Path,
     *,
-    source: str | Path | None = None,
+    source: object = None,
     k: int = 8,
     apart_seconds: float = 0.0,
     color: Color,
@@ -64,7 +64,7 @@ def figure(
     explanation: Explanation,
     k: int = 6,
     *,
-    source: str | Path | None = None,
+    source: object = None,
     apart_seconds: float = 0.0,
     color: Color,
     order: Sequence[int] | None = None,
@@ -75,7 +75,7 @@ def figure(
     Args:
         explanation: What to draw.
         k: How many frames; fewer if the video has fewer.
-        source: The video that was explained, if it is no longer where it was.
+        source: As in `render`.
         apart_seconds: Leave out frames that are closer than this to a hotter one that is shown, and then cold ones.
         order: All frames, the one that matters most first; None takes them by their heat.
         how: What the order is, for the heading.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vidcam.errors import MediaError, OptionError
 from vidcam.explaining.explanation import Explanation
 from vidcam.media import Frame, Video, VideoWriter, open_video, prefetch
+from vidcam.media.reader import lacks_rate
 from vidcam.options import takes
 from vidcam.rendering.coloring import Overlay, colormap_of, overlay, peak
 from vidcam.rendering.curves import VANISHES, directions
@@ -114,7 +115,7 @@ def render(
     explanation: Explanation,
     path: str | Path,
     *,
-    source: str | Path | None = None,
+    source: object = None,
     look: Look,
     sound: Audio,
     force: bool = False,
@@ -125,7 +126,7 @@ def render(
     Args:
         explanation: What to draw.
         path: The video to write; its extension chooses the format.
-        source: The video that was explained, if it is no longer where it was.
+        source: What was explained, if it is no longer where it was, or lay in no file and the explanation was loaded.
         force: Replace an existing file.
         progress: Called after every frame with the number of frames done and of all frames.
 
@@ -146,7 +147,7 @@ def film(
     explanation: Explanation,
     path: str | Path,
     *,
-    source: str | Path | None,
+    source: object,
     audio: bool,
     force: bool,
     progress: Progress | None,
@@ -154,7 +155,9 @@ def film(
     """Draw a scene for every frame of the source; the options are those of `render`, and so is what comes back."""
     path = Path(path)
     with open_source(explanation, source) as video:
-        if path.exists() and path.samefile(video.info.path):  # never, whatever `force` says
+        if (
+            path.exists() and video.info.path is not None and path.samefile(video.info.path)
+        ):  # never, whatever `force` says
             raise MediaError(f"{str(path)!r} is the source itself; choose another name for the result")
         sound = video.info.path if audio and video.info.has_audio else None
         height, width, _ = scene.blank.shape
@@ -170,24 +173,24 @@ def film(
     return (*writer.notes, *((FLAT,) if peak(explanation) == 0 else ()))
 
 
-def open_source(explanation: Explanation, source: str | Path | None = None) -> Video:
-    """Open the video that was explained, or the one given instead, and check that it has the same size.
+def open_source(explanation: Explanation, source: object = None) -> Video:
+    """Open what was explained, or what is given instead, and check that it has the same size.
 
     Raises:
         OptionError: the explanation does not name its source and none is given.
         MediaError: the source is gone or has another size.
     """
-    path = source if source is not None else explanation.provenance.get("source")
-    if path is None:
+    given: Any = explanation.video if source is None else source
+    given = explanation.provenance.get("source") if given is None else given
+    if given is None:
         raise OptionError("the explanation does not say which video it is about; give source=")
-    if not Path(path).exists():
-        raise MediaError(f"the source {str(path)!r} does not exist; give source= if it has moved")
-    # A folder of pictures has no frame rate of its own.
-    video = open_video(path, rate=explanation.rate if Path(path).is_dir() else None)
+    if source is None and isinstance(given, str) and not Path(given).exists():
+        raise MediaError(f"the source {given!r} does not exist; give source= if it has moved")
+    video = open_video(given, rate=explanation.rate if lacks_rate(given) else None)
     if (video.info.width, video.info.height) != (explanation.width, explanation.height):
         video.close()
         raise MediaError(
-            f"{str(path)!r} is {video.info.width}x{video.info.height}, but what was explained was "
+            f"{video.info.name} is {video.info.width}x{video.info.height}, but what was explained was "
             f"{explanation.width}x{explanation.height}; it is another video or has changed since"
         )
     return video
@@ -202,6 +205,4 @@ def frames_of(explanation: Explanation, video: Video) -> Iterator[Frame]:
         yield frame
     if count != expected:
         more = "more than" if count > expected else f"{count} frames instead of"
-        raise MediaError(
-            f"{str(video.info.path)!r} has {more} the {expected} that were explained; it has changed since"
-        )
+        raise MediaError(f"{video.info.name} has {more} the {expected} that were explained; it has changed since")

@@ -18,7 +18,7 @@ from vidcam.data.collection import some
 from vidcam.data.drives.intrinsics import calibrated, numbers, parse_intrinsics, read_intrinsics, read_text, resized
 from vidcam.data.drives.listing import listed
 from vidcam.data.drives.trajectory import Trajectory, read_trajectory
-from vidcam.errors import MediaError, OptionError, unknown
+from vidcam.errors import MediaError, OptionError, not_there, unknown
 from vidcam.media import Video, open_video
 from vidcam.media.folder import natural, pictures
 from vidcam.media.timeline import moment
@@ -81,6 +81,10 @@ def open_drive(
         MediaError: a file is missing or malformed, or the numbers of pictures, poses and times do not fit.
         OptionError: a camera that is not there, or intrinsics that are none.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise OptionError(f"a drive is a folder or a video and what lies beside it; given {type(path).__name__}")
+    if not os.path.exists(path):
+        raise MediaError(not_there(path))
     place = Path(os.path.abspath(path))
     if CAMERA.fullmatch(place.name) and is_sequence(place.parent):
         place, camera = place.parent, camera or place.name

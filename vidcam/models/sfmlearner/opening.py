@@ -13,7 +13,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 from vidcam.data.drives.drive import Drive, open_drive
 from vidcam.data.drives.trajectory import chained
 from vidcam.errors import OptionError
-from vidcam.models.model import Extra, Model
+from vidcam.models.extra import Extra
+from vidcam.models.model import Model
 from vidcam.models.sfmlearner.geometry import pose_matrix
 from vidcam.models.sfmlearner.network import Motion
 from vidcam.models.source import Source, video_source

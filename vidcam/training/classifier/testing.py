@@ -89,6 +89,7 @@ def split_clips(manifest: Manifest, split: str, model: Model, **options: Any) ->
             model.labels,
             frames=model.frames,
             frame_rate=model.frame_rate,
+            sampling=model.sampling,
             preprocessing={name: given.preprocessing for name, given in model.inputs.items()} or model.preprocessing,
             **options,
         )

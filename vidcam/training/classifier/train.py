@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vidcam.data.clips import collate
 from vidcam.data.manifest import Manifest, read_manifest
-from vidcam.errors import ModelError, OptionError, unknown
-from vidcam.models.build import MODELS, load_model
+from vidcam.errors import ModelError, OptionError
+from vidcam.models.build import find_recipe, load_model
 from vidcam.models.checkpoint import read_checkpoint
 from vidcam.models.head import find_head, renew_head
 from vidcam.models.model import Model
@@ -78,9 +78,7 @@ def _settled(settings: ClassifierSettings, manifest: Manifest) -> ClassifierSett
 
 def starting_model(settings: ClassifierSettings, labels: Sequence[str]) -> Model:
     """Load the model to start from, with one output per label."""
-    if settings.model not in MODELS:
-        raise ModelError(unknown("model", settings.model, MODELS))
-    recipe = MODELS[settings.model]
+    recipe = find_recipe(str(settings.model))
     if recipe.trained_by != "train":
         raise ModelError(f"{settings.model} does not learn from classes: use {recipe.trained_by}")
     known = recipe.options
