@@ -24,9 +24,6 @@ from vidcam.attribution.containers import first_tensor
 from vidcam.errors import VidcamError
 from vidcam.media.writer import VideoWriter
 
-SMALL = {"frames": 8, "preprocessing": Preprocessing((64, 64))}
-PRESET = "processor=weights.transforms()"
-
 
 @dataclass(frozen=True)
 class Case:
@@ -217,13 +214,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a real clip")
     parser.add_argument("--only", default="", help="part of a network's name")
+    parser.add_argument("--leave", nargs="*", default=(), help="networks that are left out")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ZOO:
-            if given.only in name:
+            if given.only in name and name not in given.leave:
                 rows.append(run(name, given.source, Path(folder)))
                 print(json.dumps({k: v for k, v in rows[-1].items() if k != "concluded"}), flush=True)
     right = [row for row in rows if row.get("right")]
