@@ -89,6 +89,18 @@ def test_a_function_in_a_package(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert model.layer == "conv" and model.net.head.out_features == 3
 
 
+def test_a_returned_model_is_spread_over_the_video_whatever_its_rate(tmp_path: Path) -> None:
+    code = (
+        FILE.replace("import beside", "").replace("beside.CLASSES", "3").replace("frames=4,", "frames=4, frame_rate=5,")
+    )
+    (tmp_path / "paced.py").write_text(code)
+    assert load_model(f"{tmp_path / 'paced.py'}:model").frame_rate == 5
+    model = load_model(f"{tmp_path / 'paced.py'}:model", options={"sampling": "spread"})
+    assert (model.sampling, model.frame_rate) == ("spread", None)
+    with pytest.raises(OptionError, match="sampling='spread' takes frames of the whole video"):
+        load_model(f"{tmp_path / 'paced.py'}:model", options={"sampling": "spread", "frame_rate": 4.0})
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

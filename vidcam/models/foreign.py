@@ -77,6 +77,8 @@ class Foreign(Recipe):
         net.eval()
         slots = {slot: chosen[slot] for slot in SLOTS if slot not in self.options and chosen.get(slot) is not None}
         if isinstance(made.net, Model):
+            if slots.get("sampling") == "spread" and options.get("frame_rate") is None:
+                slots["frame_rate"] = None  # the usual rate is that of windows
             model = replace(made.net, **slots)
             if "size" not in self.options and chosen.get("size") is not None:
                 raise OptionError(f"size= is nothing to {name}: the model that it returns has a preprocessing")
