@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -251,3 +251,16 @@ def on_posed_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(**{**options, "strategy": strategy, "accelerator": "auto", "devices": 1})
 
     monkeypatch.setattr(lightning, "Trainer", posed)
+
+
+class Convolving(nn.Module):
+    """Two convolutions in space and time, with a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv3d(3, 4, 3, (1, 2, 2), 1), nn.BatchNorm3d(4), nn.ReLU())
+        self.last = nn.Conv3d(4, 6, 3, 2, 1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.last(self.first(x)).mean((2, 3, 4)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from posing import Posing, posing
+from posing import Convolving, Posing, posing
 from torch import Tensor, nn
 
 from vidcam.attribution.attention import contribution, find_context
@@ -19,19 +19,6 @@ from vidcam.attribution.tokens import find_tokens
 from vidcam.attribution.untouched import untouched
 
 GPU = "cuda:0"
-
-
-class Convolving(nn.Module):
-    """Two convolutions in space and time, with a batch norm."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv3d(3, 4, 3, (1, 2, 2), 1), nn.BatchNorm3d(4), nn.ReLU())
-        self.last = nn.Conv3d(4, 6, 3, 2, 1)
-        self.head = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.last(self.first(x)).mean((2, 3, 4)))
 
 
 class Attending(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from posing import posing
+from posing import Convolving, posing
 from torch import Tensor, nn
 
 from vidcam.attribution.scores import components
@@ -30,17 +30,6 @@ FRAMES = 8
 SIZE = (18, 24)
 STREET = (32, 104)
 Make = Callable[[int], Path]
-
-
-class Convolving(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv3d(3, 4, 3, (1, 2, 2), 1), nn.BatchNorm3d(4), nn.ReLU())
-        self.last = nn.Conv3d(4, 6, 3, 2, 1)
-        self.head = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.last(self.first(x)).mean((2, 3, 4)))
 
 
 class Transforming(nn.Module):

@@ -133,6 +133,11 @@ class Preprocessing:
         normalized: Tensor = F.normalize(scaled, list(self.mean), list(self.std))
         return normalized
 
+    @property
+    def size(self) -> Size | None:
+        """(H, W) of what it makes of every frame; None where that depends on the frame's own."""
+        return self.crop or (self.resize if isinstance(self.resize, tuple) else None)
+
     def resized(self, height: int, width: int) -> Size:
         """Return (H, W) after the resize."""
         if not isinstance(self.resize, int):

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from vidcam.attribution.chance import seeded
+from vidcam.attribution.failures import said
 from vidcam.data.preprocessing import Preprocessing
 from vidcam.errors import ModelError, OptionError, VidcamError
 from vidcam.models.checkpoint import load_into
@@ -53,14 +54,13 @@ class Foreign(Recipe):
 
     def choose(self, name: str, given: Chosen) -> dict[str, Any]:
         """Return the options; those that the network does not name are slots of the model."""
-        allowed = {**dict.fromkeys([*SLOTS, "size"]), **self.options}
-        if not self.open_ended:
-            replace(self, options=allowed)._known(name, given)
-        check_ranges({key: value for key, value in given.items() if value is not None})
+        told = {key: value for key, value in given.items() if value is not None}
+        if self.open_ended:
+            check_ranges(told)
+        else:
+            allowed = {**dict.fromkeys([*SLOTS, "size"]), **self.options}
+            Recipe.choose(replace(self, options=allowed), name, told)
         return {**self.options, **given}
-
-    def _known(self, name: str, given: Chosen) -> None:
-        Recipe.choose(self, name, {key: value for key, value in given.items() if value is not None})
 
     def build(self, name: str, *, weights: str | None, files: Files, options: Chosen) -> Model:
         """Make the network, give it the user's own weights if there are any, and wrap it."""
@@ -205,7 +205,7 @@ def _called(name: str, function: Callable[..., Any], options: Chosen) -> nn.Modu
     except VidcamError:
         raise
     except Exception as error:
-        raise ModelError(f"{name} failed: {type(error).__name__}: {error}".splitlines()[0]) from error
+        raise ModelError(f"{name} failed: {said(error)}") from error
     if not isinstance(made, nn.Module | Model):
         raise ModelError(f"{name} must return an nn.Module or a vidcam.Model; it returned {type(made).__name__}")
     return made

@@ -35,10 +35,10 @@ class Hints:
 def find_hints(net: nn.Module, processor: Any = None) -> Hints:
     """Ask the processor, the network's configuration, and then its parts."""
     preprocessing = _preprocessing(net, processor)
-    size = None if preprocessing is None else _size_of(preprocessing)
+    size = None if preprocessing is None else preprocessing.value.size
     return Hints(
         frames=_first(net, FRAMES, _number),
-        size=size or _first(net, SIZES, _size),
+        size=Hint(size, preprocessing.where) if preprocessing and size else _first(net, SIZES, _size),
         channels=_channels(net),
         preprocessing=preprocessing,
         labels=_labels(net),
@@ -56,12 +56,6 @@ def _preprocessing(net: nn.Module, processor: Any) -> Hint | None:
     )
 
 
-def _size_of(hint: Hint) -> Hint | None:
-    how: Preprocessing = hint.value
-    size = how.crop or (how.resize if isinstance(how.resize, tuple) else None)
-    return None if size is None else Hint(size, hint.where)
-
-
 def _labels(net: nn.Module) -> Hint | None:
     """Return the names that Hugging Face's configuration has, if anybody has given them."""
     named = getattr(getattr(net, "config", None), "id2label", None)
@@ -76,7 +70,7 @@ def _channels(net: nn.Module) -> Hint:
     """Read the channels off the first convolution."""
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
-            return Hint(module.in_channels * 1, f"{name}.in_channels")
+            return Hint(module.in_channels, f"{name}.in_channels")
     return _first(net, CHANNELS, _number) or Hint(3, "assumed")
 
 

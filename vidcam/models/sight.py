@@ -1,7 +1,7 @@
 """Sight: how the layers of a model look at its inputs, and how their outputs read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,15 +42,12 @@ class Sight:
     _made: Beginning | None
     _measured: dict[tuple[str, str], tuple[Axis, ...]]
     _orders: Orders
+    example: Callable[[], Any]
 
     @property
     def device(self) -> torch.device:
         """Where the network's parameters are."""
         return next((p.device for p in self.net.parameters()), torch.device("cpu"))
-
-    def example(self) -> Any:
-        """Return a window of noise as the network takes it."""
-        raise NotImplementedError
 
     def input_of(self, layer: str) -> str | None:
         """Name the input that a layer's geometry is measured against; None where there is but one tensor."""

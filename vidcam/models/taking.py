@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vidcam.attribution.capturing import eagerly
-from vidcam.attribution.failures import of_device
+from vidcam.attribution.failures import of_device, said
 from vidcam.attribution.layers import Listed, call
 from vidcam.attribution.untouched import untouched
 from vidcam.data.preprocessing import CHANNELS, Preprocessing, Size
@@ -105,10 +105,9 @@ class _Trial:
         how = next((given.preprocessing for given in inputs.values()), self.slots.get("preprocessing"))
         if how is None:
             return SIZES if self.hints.size is None else [self.hints.size.value]
-        size = how.crop or how.resize
-        if not isinstance(size, tuple):
+        if not isinstance(how.size, tuple):
             raise OptionError("what preprocessing makes has no size of its own: give it crop=(H, W) or resize=(H, W)")
-        return [size]
+        return [how.size]
 
     @property
     def channels(self) -> int:
@@ -143,7 +142,8 @@ class _Trial:
                     yield self._several(layout, frames, size, {"slow": Input(every=every), "fast": Input()}, Listed)
 
     def _one(self, layout: str, frames: int, size: Size) -> Taken:
-        return Taken(layout, frames, size, self._noise(layout, (1, self.channels, frames, *size)), {})
+        clip = self._noise((1, self.channels, frames, *size))
+        return Taken(layout, frames, size, arranged(clip, layout), {})
 
     def _several(
         self, layout: str, frames: int, size: Size, inputs: Mapping[str, Input], kind: type[dict[str, Any]] = dict
@@ -177,17 +177,15 @@ class _Trial:
         frames = [own.get("t", 1) for own in sizes]
         size = (sizes[0]["h"], sizes[0]["w"])
         if isinstance(example, Tensor):
-            return Taken(layout, frames[0], size, self._noise(layout, None, example.shape), {})
+            return Taken(layout, frames[0], size, self._noise((1, *example.shape[1:])), {})
         whole = lcm(*frames) if max(frames) % min(frames) == 0 else max(frames)
         kind = type(example) if isinstance(example, Listed) else dict
-        x = kind({name: self._noise(layout, None, part.shape) for name, part in example.items()})
+        x = kind({name: self._noise((1, *part.shape[1:])) for name, part in example.items()})
         return Taken(layout, whole, size, x, {n: whole // own for n, own in zip(example, frames, strict=True)})
 
-    def _noise(self, layout: str, clip: Sequence[int] | None, shape: Sequence[int] = ()) -> Tensor:
-        """Return noise of a clip's shape (B, C, T, H, W) laid out, or of a shape as it is."""
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.rand(*(clip or (1, *shape[1:])), generator=generator)
-        return (noise if clip is None else arranged(noise, layout)).to(self.like.device, self.like.dtype)
+    def _noise(self, shape: Sequence[int]) -> Tensor:
+        """Return noise in 0..1 of the network's device and precision."""
+        return torch.rand(*shape, generator=torch.Generator().manual_seed(0)).to(self.like)
 
     def ambiguous(self, one: Taken, other: Taken) -> str:
         """Say what settles which of two inputs is meant."""
@@ -212,7 +210,7 @@ def _failure(net: nn.Module, x: Any) -> str | None:
     except Exception as error:
         if of_device(error):
             raise
-        return f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        return said(error)[:120]
     return None
 
 
